@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `npm run bench:guest [-- options]`: fio in a guest, viewfsd's windows against each other and against Rust virtiofsd, all in
+ * one nested host. Writes bench.json, bench.md, and bench.svg.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { ratioChart } from './bench/chart.ts'
+import { COLUMNS } from './bench/matrix.ts'
+import { markdownTable, matrixRows, type Sample, sweepRows } from './bench/report.ts'
+import type { BenchOptions } from './bench/session.ts'
+import { builtDriver } from './rig/driver.ts'
+import { hostRoot } from './rig/host-root.ts'
+import { checkRun, runInMachine } from './rig/machine.ts'
+import { kernelLabel } from './rig/packages.ts'
+import { cacheSubdir } from './rig/paths.ts'
+import { runMain, say, StepError } from './rig/progress.ts'
+
+const USAGE = `usage: npm run bench:guest -- [options]
+  --size MIB        size of the file: a power of two from 8 to 512 (default 64)
+  --seconds N       at most this long a job (default 5)
+  --runs N          runs, of which the median counts (default 3)
+  --columns LIST    of ${COLUMNS.join(',')} (default: all)
+  --no-sweep        without the window sizes
+  --kernel, --guest-kernel 6.12|7.3  (default 7.3)
+  --out DIR         where the results go (default: <cache>/bench)`
+
+/** QEMU 11.1 aborts at about 512 memory regions, so the shmem window is held to 400 live ranges of 2 MiB, by the file. */
+const MAX_FILE_MIB = 512
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      size: { type: 'string', default: '64' },
+      seconds: { type: 'string', default: '5' },
+      runs: { type: 'string', default: '3' },
+      columns: { type: 'string', default: COLUMNS.join(',') },
+      'no-sweep': { type: 'boolean', default: false },
+      kernel: { type: 'string', default: '7.3' },
+      'guest-kernel': { type: 'string', default: '7.3' },
+      out: { type: 'string' },
+      timeout: { type: 'string', default: '7200' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) throw new StepError(USAGE)
+  const fileMiB = Number(values.size)
+  if (!Number.isInteger(Math.log2(fileMiB)) || fileMiB < 8 || fileMiB > MAX_FILE_MIB)
+    throw new StepError(`--size: a power of two from 8 to ${MAX_FILE_MIB}`)
+  const options: BenchOptions = {
+    fileMiB,
+    seconds: Number(values.seconds),
+    runs: Number(values.runs),
+    columns: COLUMNS.filter((name) => values.columns.split(',').includes(name)),
+    sweep: !values['no-sweep'],
+  }
+  const kernel = kernelLabel(values.kernel)
+  const guest = kernelLabel(values['guest-kernel'])
+  const root = await hostRoot()
+  const result = await runInMachine(root, {
+    kernel,
+    script: 'exec node dist/e2e/bench/session.js',
+    files: { 'memory_view.ko': await builtDriver(root, kernel) },
+    env: { VIEWFSD_BENCH: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: guest },
+    memoryMiB: 6144,
+    timeoutSeconds: Number(values.timeout),
+    onOutput: (chunk) => process.stderr.write(chunk),
+  })
+  checkRun('the benchmark', result)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by bench/session.ts of this same build
+  const samples = JSON.parse(readFileSync(join(result.dir, 'out/samples.json'), 'utf8')) as Sample[]
+
+  const matrix = matrixRows(samples)
+  const sweep = sweepRows(samples)
+  const circumstances = {
+    date: new Date().toISOString(),
+    machine: `emulated host with 2 CPUs, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+    hostKernel: root.manifest.kernels[kernel],
+    guestKernel: root.manifest.kernels[guest],
+    ...root.manifest.versions,
+    file: `${fileMiB} MiB`,
+    runs: values.runs,
+    secondsAtMost: values.seconds,
+  }
+  const report = [
+    '# fio in a guest\n',
+    'Everything ran in one nested rig session, under an emulator: compare within a row; absolute numbers say nothing.',
+    `Each number is the median of ${values.runs} runs, the columns taking turns; the guest's caches and mappings were dropped before each job.`,
+    `The shmem window keeps within QEMU's limits: files of whole 2 MiB ranges, at most 400 of them live.\n`,
+    ...Object.entries(circumstances).map(([name, value]) => `- ${name}: ${value}`),
+    `\n${markdownTable(matrix)}`,
+    '## Window size against file size, randread-mmap\n',
+    markdownTable(sweep),
+  ].join('\n')
+  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
+  mkdirSync(out, { recursive: true })
+  writeFileSync(join(out, 'bench.json'), `${JSON.stringify({ circumstances, matrix, sweep, samples }, null, 2)}\n`)
+  writeFileSync(join(out, 'bench.md'), report)
+  writeFileSync(join(out, 'bench.svg'), ratioChart('fio in a guest', matrix))
+  if (sweep.length > 0) writeFileSync(join(out, 'sweep.svg'), ratioChart('randread-mmap by size of the window', sweep))
+  process.stdout.write(report)
+  say(`results: ${out}/bench.{json,md,svg}`)
+  return 0
+}
+
+runMain(main)

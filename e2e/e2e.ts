@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The nested end-to-end tests: `node dist/e2e/e2e.js [--host 6.12] [--guest 7.3] [--tests REGEXP] [--daemon-args WORDS]`.
+ * Each session is one nested host with all suites; by default both kernels take both parts once.
+ */
+import { parseArgs } from 'node:util'
+import { builtDriver } from './rig/driver.ts'
+import { hostRoot } from './rig/host-root.ts'
+import { checkRun, runInMachine } from './rig/machine.ts'
+import { type KernelLabel, kernelLabel } from './rig/packages.ts'
+import { builtTools } from './rig/tools.ts'
+import { runMain, say, step, StepError } from './rig/progress.ts'
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      host: { type: 'string' },
+      guest: { type: 'string' },
+      tests: { type: 'string', default: '' },
+      timeout: { type: 'string', default: '3000' },
+      'daemon-args': { type: 'string' },
+    },
+  })
+  const root = await hostRoot()
+  const tools = await builtTools(root)
+  // The first session runs every suite but the long ones (the root suites boot both guest kernels); the second what the
+  // host's kernel matters to.
+  const all: [KernelLabel, KernelLabel, string][] = [
+    ['6.12', '7.3', '^(?!direct|semantics)'],
+    ['7.3', '6.12', '^(dax|life|direct)'],
+  ]
+  const sessions = values.host === undefined ? all : all.filter(([host]) => host === kernelLabel(values.host ?? ''))
+  let failures = 0
+  for (const [host, guest, suites] of sessions) {
+    const guestLabel = values.guest === undefined ? guest : kernelLabel(values.guest)
+    const driver = await builtDriver(root, host)
+    const title = `end-to-end tests, host ${host}, guest ${guestLabel}`
+    try {
+      await step(title, async () => {
+        const result = await runInMachine(root, {
+          kernel: host,
+          script: 'exec node dist/e2e/tests/session.js',
+          files: { 'memory_view.ko': driver, ...tools },
+          env: {
+            VIEWFSD_GUEST_KERNEL: guestLabel,
+            VIEWFSD_TESTS: values.tests || suites,
+            VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
+          },
+          memoryMiB: 6144,
+          timeoutSeconds: Number(values.timeout),
+          onOutput: (chunk) => process.stdout.write(chunk),
+        })
+        checkRun(title, result)
+        say(`logs: ${result.dir}`)
+      })
+    } catch (error) {
+      if (!(error instanceof StepError)) throw error
+      process.stderr.write(`${error.message}\n`)
+      failures++
+    }
+  }
+  return failures === 0 ? 0 : 1
+}
+
+runMain(main)

@@ -1,0 +1,54 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: Apache-2.0
+# PID 1 of the nested host. Its root is the host root, shared read-only; this puts a writable overlay over it,
+# (shared folders appear under /.rig, since overlayfs refuses automount points), goes there, and runs /out/.command. Status and kernel log go to /out, then the machine powers off.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-linux}"
+
+if [ "$1" != second ]; then
+  mount -t proc proc /proc
+  mount -t devtmpfs dev /dev 2>/dev/null
+  modprobe overlay
+  mount -t tmpfs -o size=75%,mode=755 tmpfs /mnt
+  mkdir /mnt/upper /mnt/work /mnt/root
+  mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+  # Writes into the checkout stay in this machine's memory.
+  mkdir /mnt/repo-upper /mnt/repo-work
+  mount -t overlay -o lowerdir=/.rig/repo,upperdir=/mnt/repo-upper,workdir=/mnt/repo-work overlay /mnt/root/repo
+  for dir in out share; do mount --bind /.rig/$dir /mnt/root/$dir; done
+  for dir in dist native/build; do mount --bind /mnt/root/out/.snapshot/$dir /mnt/root/repo/$dir; done
+  mount --move /proc /mnt/root/proc
+  mount --move /dev /mnt/root/dev
+  cd /mnt/root || exit
+  # Guests of this machine get the same lower layer for their own overlays.
+  mkdir .hostroot
+  pivot_root . .hostroot
+  exec chroot . /repo/e2e/guest/host-init.sh second
+fi
+
+# As an init system does it: a sandboxed daemon sees what is mounted below its directory later.
+mount --make-rshared /
+mount -t sysfs sysfs /sys
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+ln -sf /proc/self/fd /dev/fd
+modprobe virtio_blk
+hostname nested-host
+ip link set lo up
+# shellcheck disable=SC3045 # dash has it
+ulimit -c 0
+
+cd /repo || exit
+stty -F /dev/hvc0 raw -echo
+setsid -c /bin/sh /out/.command </dev/hvc0 >/dev/hvc0 2>&1
+status=$?
+dmesg >/out/.dmesg
+echo $status >/out/.status
+sync
+# Lets the console drain; then ACPI power-off, which ends the emulator with status 0.
+sleep 0.2
+poweroff -f

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * I/O through mappings, for tests of a DAX mount:
+ *   dax-io copy FROM TO          both mapped, memcpy, fsync
+ *   dax-io hold FROM COMMAND     COMMAND is run while every page of FROM is mapped; the mapping still reads the same
+ *   dax-io touch FROM TO         one byte of every page of TO rewritten with the same value
+ *   dax-io write FROM TO [direct]  write(2) to TO from the mapping of FROM
+ *   dax-io talk FILE             for each line of standard input: "r" prints the first 8 bytes of the mapping, "w TEXT" puts
+ *                                TEXT there
+ *   dax-io is-dax FILE           prints 1 where statx(2) says that the file is in the window, 0 where it is not
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int copy(const char *from, char *to_name, size_t size)
+{
+	int out = open(to_name, O_RDWR);
+	char *to;
+
+	if (out < 0)
+		return perror(to_name), 1;
+	to = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out, 0);
+	if (to == MAP_FAILED)
+		return perror("mmap"), 1;
+	memcpy(to, from, size);
+	if (fsync(out) != 0)
+		return perror("fsync"), 1;
+	return 0;
+}
+
+static unsigned long sum(const char *from, size_t size)
+{
+	unsigned long total = 0;
+
+	for (size_t at = 0; at < size; at += 4096)
+		total = total * 31 + from[at];
+	return total;
+}
+
+static int hold(const char *from, const char *command, size_t size)
+{
+	unsigned long before = sum(from, size);
+
+	if (system(command) != 0)
+		return 1;
+	return sum(from, size) == before ? 0 : 3;
+}
+
+static int touch(char *to_name, size_t size)
+{
+	int out = open(to_name, O_RDWR);
+	volatile char *to;
+
+	if (out < 0)
+		return perror(to_name), 1;
+	to = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out, 0);
+	if (to == MAP_FAILED)
+		return perror("mmap"), 1;
+	for (size_t at = 0; at < size; at += 4096)
+		to[at] = to[at];
+	return 0;
+}
+
+static int write_from(const char *from, char *to_name, size_t size, int flags)
+{
+	int out = open(to_name, O_WRONLY | O_CREAT | O_TRUNC | flags, 0644);
+	size_t done = 0;
+
+	if (out < 0)
+		return perror(to_name), 1;
+	while (done < size) {
+		ssize_t n = write(out, from + done, size - done);
+
+		if (n <= 0)
+			return perror("write"), 1;
+		done += n;
+	}
+	if (fsync(out) != 0)
+		return perror("fsync"), 1;
+	return 0;
+}
+
+static int talk(char *name)
+{
+	char line[64];
+	int file = open(name, O_RDWR);
+	char *map;
+
+	if (file < 0)
+		return perror(name), 1;
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (map == MAP_FAILED)
+		return perror("mmap"), 1;
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (line[0] == 'w')
+			memcpy(map, line + 2, strlen(line + 2));
+		printf("%.8s\n", map);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+static int is_dax(const char *name)
+{
+	struct statx status;
+
+	if (statx(AT_FDCWD, name, 0, STATX_BASIC_STATS, &status) != 0)
+		return perror(name), 1;
+	return printf("%d\n", (status.stx_attributes & STATX_ATTR_DAX) != 0) < 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct stat st;
+	char *from;
+	int in;
+
+	if (argc == 3)
+		return strcmp(argv[1], "talk") == 0 ? talk(argv[2]) : is_dax(argv[2]);
+	if (argc < 4)
+		return 2;
+	in = open(argv[2], O_RDONLY);
+	if (in < 0 || fstat(in, &st) != 0)
+		return perror(argv[2]), 1;
+	from = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, in, 0);
+	if (from == MAP_FAILED)
+		return perror("mmap"), 1;
+	if (strcmp(argv[1], "copy") == 0)
+		return copy(from, argv[3], st.st_size);
+	if (strcmp(argv[1], "hold") == 0)
+		return hold(from, argv[3], st.st_size);
+	if (strcmp(argv[1], "touch") == 0)
+		return touch(argv[3], st.st_size);
+	return write_from(from, argv[3], st.st_size, argc > 4 ? O_DIRECT : 0);
+}

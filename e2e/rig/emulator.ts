@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The command line of the outer emulator: plain TCG with an emulated AMD-V, so that its guest has a KVM of its own.
+ * Paths must not contain blanks; they are ours, below /srv.
+ */
+
+export interface OuterMachine {
+  readonly kernelImage: string
+  readonly init: string
+  readonly memoryMiB: number
+  readonly cpus: number
+  readonly rootSocket: string
+  readonly rootTag: string
+  /** Kernel messages, as a file. */
+  readonly kernelLog: string
+  /** A raw file that becomes /dev/vda. */
+  readonly disk: string
+  /** More words for the kernel's command line. */
+  readonly append: readonly string[]
+}
+
+/** The outer QEMU inside the host root, and where its data files lie. */
+const OUTER_QEMU = '/opt/outer-qemu/usr/bin/qemu-system-x86_64'
+const OUTER_DATA = ['/opt/outer-qemu/usr/share/qemu', '/usr/share/qemu', '/usr/share/seabios', '/usr/lib/ipxe/qemu']
+
+function words(line: string): string[] {
+  return line.split(' ')
+}
+
+/** argv of the outer QEMU. The command channel (hvc0) is its stdin and stdout. */
+export function outerQemuArgv(machine: OuterMachine): string[] {
+  const cmdline = [
+    'console=ttyS0',
+    `root=${machine.rootTag}`,
+    'rootfstype=virtiofs',
+    'rw', // Its submounts inherit this; the root itself is read-only on the other side.
+    `init=${machine.init}`,
+    'panic=-1',
+    'loglevel=6',
+    'mitigations=off',
+    'random.trust_cpu=on',
+    'tsc=nowatchdog',
+    'kvm.halt_poll_ns=0', // Polling for a guest's wake-up costs the emulator more than the wake-up.
+    // A busy machine may leave an emulated CPU without time for long; these would report it as a bug.
+    'watchdog_thresh=60',
+    'rcupdate.rcu_cpu_stall_timeout=120',
+    ...machine.append,
+  ]
+  return [
+    OUTER_QEMU,
+    ...OUTER_DATA.flatMap((dir) => ['-L', dir]),
+    ...words('-nodefaults -no-user-config -display none -no-reboot'),
+    ...words(`-M q35 -accel tcg,thread=multi,tb-size=1024 -cpu max,svm=on -smp ${machine.cpus}`),
+    ...words(`-m ${machine.memoryMiB}M -numa node,memdev=ram`),
+    ...words(`-object memory-backend-memfd,id=ram,size=${machine.memoryMiB}M,share=on`),
+    ...words(`-chardev socket,id=root,path=${machine.rootSocket}`),
+    ...words(`-device vhost-user-fs-pci,chardev=root,tag=${machine.rootTag},queue-size=1024`),
+    ...words(`-drive file=${machine.disk},if=none,id=disk,format=raw,cache=unsafe,discard=unmap`),
+    ...words('-device virtio-blk-pci,drive=disk,num-queues=1'),
+    ...words('-device virtio-serial-pci -chardev stdio,id=command,signal=off -device virtconsole,chardev=command'),
+    ...words(`-serial file:${machine.kernelLog} -kernel ${machine.kernelImage}`),
+    '-append',
+    cmdline.join(' '),
+  ]
+}

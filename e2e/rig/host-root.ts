@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The host root: a Debian user land in the cache with QEMU, both kernels, their headers and the tools of the tests.
+ * It serves as the root of the nested host, as the root of its guest, and as the place where the driver is built.
+ * Nothing writes to it once it is built: machines see it read-only below an overlay.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { machineAptSettings, machineMirror } from './apt-mirror.ts'
+import { output, runLogged, shellQuote } from './command.ts'
+import {
+  BACKPORTS_PACKAGES,
+  KERNEL_LABELS,
+  type KernelLabel,
+  kernelPackages,
+  newestKernel,
+  OUTER_QEMU_PACKAGES,
+  RELEASE_PACKAGES,
+} from './packages.ts'
+import { cacheSubdir } from './paths.ts'
+import { say, StepError } from './progress.ts'
+import { buildInStages, buildKey, type Stage } from './stages.ts'
+
+/** The Debian release that the root is made of. */
+export const RELEASE = 'trixie'
+/** Raise when the way the root is put together changes, so that older ones are not used. */
+const LAYOUT = 2
+const MANIFEST = 'etc/viewfsd-rig.json'
+
+/** What a root was built from. */
+export interface RootManifest {
+  readonly kernels: Readonly<Record<KernelLabel, string>>
+  /** Package name to version, of what matters for a result. */
+  readonly versions: Readonly<Record<string, string>>
+}
+
+export interface HostRoot {
+  readonly path: string
+  readonly manifest: RootManifest
+}
+
+const MOUNTS = 'mount -t proc proc "$ROOT/proc" && mount --bind /dev "$ROOT/dev" && mount -t tmpfs tmpfs "$ROOT/tmp"'
+
+/** argv that runs `script` (sh) inside `root`, with mounts that vanish with it. `extraMounts` runs before, outside. */
+export function inRoot(root: string, script: string, extraMounts = 'true'): string[] {
+  const outer = `set -e; ROOT=${shellQuote(root)}; ${MOUNTS}; ${extraMounts}; exec chroot "$ROOT" sh -ec ${shellQuote(script)}`
+  return ['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-ec', outer]
+}
+
+function aptFiles(root: string, mirror: string): void {
+  writeFileSync(
+    join(root, 'etc/apt/sources.list'),
+    [RELEASE, `${RELEASE}-updates`, `${RELEASE}-backports`].map((suite) => `deb ${mirror} ${suite} main\n`).join(''),
+  )
+  writeFileSync(
+    join(root, 'etc/apt/apt.conf.d/99viewfsd'),
+    `APT::Install-Recommends "false";\nAcquire::Languages "none";\nAPT::Sandbox::User "root";\n${machineAptSettings()}`,
+  )
+  // Speed over safety: a root that loses power while it is built is built again.
+  writeFileSync(
+    join(root, 'etc/dpkg/dpkg.cfg.d/viewfsd'),
+    'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\n',
+  )
+  for (const name of ['resolv.conf', 'hosts']) {
+    const source = join('/etc', name)
+    if (!existsSync(source)) continue
+    rmSync(join(root, 'etc', name), { force: true })
+    writeFileSync(join(root, 'etc', name), readFileSync(source))
+  }
+}
+
+function stages(mirror: string, logPath: string): Stage[] {
+  const archives = cacheSubdir('apt-archives')
+  const apt = (what: string, root: string, script: string) =>
+    runLogged(
+      what,
+      inRoot(
+        root,
+        `export DEBIAN_FRONTEND=noninteractive LC_ALL=C; ${script}`,
+        `mount --bind ${shellQuote(archives)} "$ROOT/var/cache/apt/archives"`,
+      ),
+      logPath,
+    )
+  return [
+    {
+      name: 'debootstrap',
+      build: async (root) => {
+        for (const name of readdirSync(root)) if (name !== '.stages') rmSync(join(root, name), { recursive: true })
+        await runLogged(
+          'debootstrap',
+          ['unshare', '--mount', '--pid', '--fork', '--kill-child', 'debootstrap', '--variant=minbase'].concat([
+            '--include=ca-certificates,eatmydata',
+            `--cache-dir=${archives}`,
+            RELEASE,
+            root,
+            mirror,
+          ]),
+          logPath,
+        )
+      },
+    },
+    {
+      name: 'user land',
+      build: async (root) => {
+        aptFiles(root, mirror)
+        const install = 'eatmydata apt-get -y -o Dpkg::Use-Pty=0 install --no-install-recommends'
+        await apt('installing packages', root, `apt-get update; ${install} ${RELEASE_PACKAGES.join(' ')}`)
+      },
+    },
+    {
+      name: 'QEMU',
+      build: async (root) => {
+        const install = `eatmydata apt-get -y -o Dpkg::Use-Pty=0 install -t ${RELEASE}-backports`
+        const outer = OUTER_QEMU_PACKAGES.map((name) => `${name}/${RELEASE}`).join(' ')
+        await apt(
+          'installing QEMU',
+          root,
+          `${install} ${BACKPORTS_PACKAGES.join(' ')}; mkdir -p /opt/outer-qemu; cd /tmp; apt-get download ${outer}
+           for deb in *.deb; do dpkg-deb -x "$deb" /opt/outer-qemu; done`,
+        )
+      },
+    },
+    {
+      name: 'kernels',
+      build: async (root) => {
+        const names = output(inRoot(root, 'apt-cache pkgnames linux-')).split('\n')
+        const kernels: Partial<Record<KernelLabel, string>> = {}
+        for (const label of KERNEL_LABELS) {
+          const version = newestKernel(label, names)
+          if (version === undefined) throw new StepError(`${mirror} has no ${label} cloud kernel for ${RELEASE}`)
+          kernels[label] = version
+          await apt(
+            `unpacking kernel ${version}`,
+            root,
+            `cd /tmp; apt-get download ${kernelPackages(label, version).map(shellQuote).join(' ')}
+             for deb in *.deb; do dpkg-deb -x "$deb" /; done
+             test -e /lib/modules/${version}/vmlinuz || cp /boot/vmlinuz-${version} /lib/modules/${version}/vmlinuz
+             depmod ${version}`,
+          )
+          const modules = join(root, 'lib/modules', version)
+          writeFileSync(join(modules, 'vmlinux.zst'), kernelPayload(readFileSync(join(modules, 'vmlinuz'))))
+          await apt('unpacking the kernel image', root, `zstd -dqf --rm /lib/modules/${version}/vmlinux.zst`)
+        }
+        for (const dir of ['repo', 'out', 'share', '.rig/repo', '.rig/out', '.rig/share'])
+          mkdirSync(join(root, dir), { recursive: true })
+        const shown = ['virtiofsd', 'fio', 'nodejs', 'gcc', ...BACKPORTS_PACKAGES]
+        const query = `dpkg-query -W -f '\${Package} \${Version}\\n' ${shown.join(' ')}`
+        const rows = output(inRoot(root, query)).trim().split('\n')
+        const versions: Record<string, string> = {}
+        for (const row of rows) versions[row.split(' ')[0] ?? ''] = row.split(' ')[1] ?? ''
+        writeFileSync(join(root, MANIFEST), JSON.stringify({ kernels, versions }, null, 2))
+      },
+    },
+  ]
+}
+
+/**
+ * The compressed kernel inside a bzImage (Documentation/arch/x86/boot.rst: setup_sects at 0x1f1, payload_offset at 0x248,
+ * payload_length at 0x24c, which counts the four bytes of the unpacked size at its end). Started unpacked, by its PVH
+ * entry, a kernel spares the firmware and the unpacking: ten seconds in the guest of an emulated host.
+ */
+export function kernelPayload(bzImage: Buffer): Buffer {
+  const setupBytes = (bzImage.readUInt8(0x1f1) + 1) * 512
+  const start = setupBytes + bzImage.readUInt32LE(0x248)
+  const payload = bzImage.subarray(start, start + bzImage.readUInt32LE(0x24c) - 4)
+  if (payload.readUInt32LE(0) !== 0xfd2fb528) throw new StepError('the kernel image is not compressed with zstd')
+  return payload
+}
+
+/** Where the host root is, or will be; the key names what it is made of. */
+function rootLocation(): { key: string; dir: string } {
+  const key = buildKey(LAYOUT, RELEASE, RELEASE_PACKAGES, BACKPORTS_PACKAGES, OUTER_QEMU_PACKAGES, KERNEL_LABELS)
+  return { key, dir: join(cacheSubdir('roots'), key) }
+}
+
+/** The folder of the host root, undefined where it has not been built yet. */
+export function builtHostRoot(): string | undefined {
+  const { dir } = rootLocation()
+  return existsSync(dir) ? dir : undefined
+}
+
+/** The host root, built when it is not in the cache yet (minutes; says what it does). */
+export async function hostRoot(): Promise<HostRoot> {
+  const { key, dir } = rootLocation()
+  let path = dir
+  if (!existsSync(dir)) {
+    const logPath = join(cacheSubdir('logs'), `host-root-${key}.log`)
+    const mirror = machineMirror()
+    say(`host root: Debian ${RELEASE} from ${mirror} into ${dir} (log: ${logPath})`)
+    path = await buildInStages(dir, 'host root', stages(mirror, logPath))
+  }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- we wrote it, under a name that says its format
+  const manifest = JSON.parse(readFileSync(join(path, MANIFEST), 'utf8')) as RootManifest
+  return { path, manifest }
+}

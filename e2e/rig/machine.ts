@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One run of the nested host: boots it on the host root, runs one command as root in it, powers it off.
+ *
+ * Everything of a run lives in a mount and pid namespace of its own, so nothing is left behind whichever way it ends:
+ *
+ *   node ── unshare (pid 1 of the namespace: sh) ─┬─ virtiofsd, shares <root> + /repo, /out, /share
+ *                                                 └─ outer QEMU ── the nested host
+ */
+import {
+  copyFileSync,
+  cpSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { atInterrupt, ended, shellQuote, start, stop } from './command.ts'
+import { FETCH_LOOP_STATUS } from '../guest/fetch-loop.ts'
+import { outerQemuArgv } from './emulator.ts'
+import type { HostRoot } from './host-root.ts'
+import { kernelComplaints } from './kernel-log.ts'
+import type { KernelLabel } from './packages.ts'
+import { withLock } from './lock.ts'
+import { cacheDir, cacheSubdir, checkout } from './paths.ts'
+import { say, StepError } from './progress.ts'
+
+export interface MachineRun {
+  readonly kernel: KernelLabel
+  /** A shell script; runs in /repo with /out shared writable. Its exit status becomes the run's. */
+  readonly script: string
+  readonly memoryMiB?: number
+  readonly cpus?: number
+  readonly timeoutSeconds?: number
+  /** Size of the blank disk /dev/vda; it takes room only where it is written. */
+  readonly diskMiB?: number
+  /** A folder of the machine that appears as /share. */
+  readonly share?: { readonly path: string; readonly writable: boolean }
+  /** Files of this machine that are copied to /out before the start, by their name there. */
+  readonly files?: Readonly<Record<string, string>>
+  /** Environment of the script. */
+  readonly env?: Readonly<Record<string, string>>
+  readonly append?: readonly string[]
+  /** Where the run's folder goes; default: one of its own under `<cache>/runs`. */
+  readonly dir?: string
+  /** Connects this process's terminal to the script's. */
+  readonly interactive?: boolean
+  /** Gets the script's output as it comes; it is in `output.log` too. */
+  readonly onOutput?: (chunk: Buffer) => void
+}
+
+export interface MachineResult {
+  /** The script's exit status, or undefined when it did not get to its end. */
+  readonly status: number | undefined
+  readonly timedOut: boolean
+  /** Signal number that ended the outer emulator: its own crash, not the tested code's failure. */
+  readonly emulatorSignal: number | undefined
+  /** Lines of the kernel log that tell of a bug. */
+  readonly complaints: readonly string[]
+  /** The run's folder: kernel.log, output.log, emulator.log, virtiofsd.log and `out`, the script's /out. */
+  readonly dir: string
+  readonly seconds: number
+}
+
+/** What a build replaces: the run gets a copy, so that building beside it does not pull the rug from under it. host-init.sh mounts it. */
+const SNAPSHOT = ['dist', 'native/build'] as const
+
+let runCounter = 0
+
+/** A new folder for the logs of one run. */
+export function newRunDir(kind: string): string {
+  const stamp = new Date().toISOString().slice(0, 19).replaceAll(':', '')
+  return cacheSubdir('runs', `${stamp}-${process.pid}-${++runCounter}-${kind}`)
+}
+
+/** The script of the namespace: mounts, virtiofsd, emulator. Paths under /srv are the run's folder. */
+function namespaceScript(root: HostRoot, dir: string, run: MachineRun): string {
+  const version = root.manifest.kernels[run.kernel]
+  const q = shellQuote
+  const qemu = outerQemuArgv({
+    kernelImage: `/lib/modules/${version}/vmlinux`,
+    init: '/.rig/repo/e2e/guest/host-init.sh',
+    memoryMiB: run.memoryMiB ?? 4096,
+    cpus: run.cpus ?? 2,
+    rootSocket: '/srv/root.sock',
+    rootTag: 'hostroot',
+    kernelLog: '/srv/kernel.log',
+    disk: '/srv/disk.raw',
+    append: run.append ?? [],
+  })
+  const share = run.share
+  return `set -e
+ROOT=${q(root.path)}; RUN=${q(dir)}; TREE="$ROOT/tmp/tree"
+mount -t proc proc "$ROOT/proc"
+mount --rbind /dev "$ROOT/dev"
+mount -t tmpfs tmpfs "$ROOT/tmp"
+mount --bind "$RUN" "$ROOT/srv"
+mkdir "$TREE"
+mount --bind "$ROOT" "$TREE"
+mount --bind ${q(checkout)} "$TREE/.rig/repo"; mount -o remount,bind,ro "$TREE/.rig/repo"
+mount --bind "$RUN/out" "$TREE/.rig/out"
+${share === undefined ? '' : `mount --bind ${q(share.path)} "$TREE/.rig/share"`}
+${share === undefined || share.writable ? '' : 'mount -o remount,bind,ro "$TREE/.rig/share"'}
+mount -o remount,bind,ro "$TREE"
+chroot "$ROOT" /usr/libexec/virtiofsd --socket-path=/srv/root.sock --shared-dir=/tmp/tree --sandbox=none \\
+  --cache=always --announce-submounts --log-level=warn </dev/null >"$RUN/virtiofsd.log" 2>&1 &
+tries=0
+until [ -S "$RUN/root.sock" ]; do
+  tries=$((tries + 1)); [ $tries -lt 200 ] || { echo "virtiofsd did not start" >&2; exit 97; }
+  sleep 0.05
+done
+set +e
+chroot "$ROOT" ${qemu.map(q).join(' ')} 2>"$RUN/emulator.log"
+echo $? >"$RUN/emulator-status"
+`
+}
+
+function readStatus(path: string): number | undefined {
+  if (!existsSync(path)) return undefined
+  const text = readFileSync(path, 'utf8').trim()
+  return text === '' ? undefined : Number(text)
+}
+
+function readLog(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'latin1') : ''
+}
+
+async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> {
+  const dir = run.dir ?? newRunDir(run.kernel)
+  rmSync(dir, { recursive: true, force: true })
+  mkdirSync(join(dir, 'out'), { recursive: true })
+  for (const part of SNAPSHOT)
+    cpSync(join(checkout, part), join(dir, 'out/.snapshot', part), {
+      recursive: true,
+      filter: (path) => !/\/obj-/.test(path),
+    })
+  const disk = join(dir, 'disk.raw')
+  writeFileSync(disk, '')
+  for (const [name, source] of Object.entries(run.files ?? {})) copyFileSync(source, join(dir, 'out', name))
+  const env = Object.entries(run.env ?? {}).map(([key, value]) => `export ${key}=${shellQuote(value)}\n`)
+  writeFileSync(join(dir, 'out', '.command'), `${env.join('')}${run.script}\n`)
+  const since = Date.now()
+  const script = `truncate -s ${run.diskMiB ?? 16384}M ${shellQuote(disk)}\n${namespaceScript(root, dir, run)}`
+  const child = start(['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', script], {
+    stdio: [run.interactive ? 'inherit' : 'ignore', run.interactive ? 'inherit' : 'pipe', 'pipe'],
+  })
+  atInterrupt(() => rmSync(disk, { force: true }))
+  const log = createWriteStream(join(dir, 'output.log'))
+  child.stdout?.on('data', (chunk: Buffer) => {
+    log.write(chunk)
+    run.onOutput?.(chunk)
+  })
+  child.stderr?.on('data', (chunk: Buffer) => log.write(chunk))
+  let timedOut = false
+  const timer = setTimeout(
+    () => {
+      timedOut = true
+      stop(child)
+    },
+    (run.timeoutSeconds ?? 600) * 1000,
+  )
+  const drained = new Promise<void>((resolve) => child.on('close', () => resolve()))
+  await ended(child)
+  clearTimeout(timer)
+  await drained
+  await new Promise<void>((resolve) => log.end(() => resolve()))
+  rmSync(disk, { force: true })
+  rmSync(join(dir, 'out/.snapshot'), { recursive: true, force: true })
+  const emulatorStatus = readStatus(join(dir, 'emulator-status'))
+  const kernelLog = readLog(join(dir, 'kernel.log')) + readLog(join(dir, 'out', '.dmesg'))
+  return {
+    status: readStatus(join(dir, 'out', '.status')),
+    timedOut,
+    emulatorSignal: emulatorStatus !== undefined && emulatorStatus >= 128 ? emulatorStatus - 128 : undefined,
+    complaints: [...new Set(kernelComplaints(kernelLog))],
+    dir,
+    seconds: (Date.now() - since) / 1000,
+  }
+}
+
+/**
+ * Boots the nested host and runs the script; once more, visibly, when the outer emulator itself was at fault. One nested host
+ * at a time, since each keeps all CPUs busy and a time limit is to mean that something hangs.
+ */
+export async function runInMachine(root: HostRoot, run: MachineRun): Promise<MachineResult> {
+  return withLock(join(cacheDir, 'nested-host.lock'), () => runOrRepeat(root, run))
+}
+
+async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResult> {
+  const first = await runOnce(root, run)
+  const fault =
+    first.emulatorSignal !== undefined
+      ? `died of signal ${first.emulatorSignal}`
+      : first.status === FETCH_LOOP_STATUS
+        ? 'let a guest loop in an instruction fetch'
+        : undefined
+  if (fault === undefined) return first
+  say(`the outer emulator ${fault} (not a test failure; ${first.dir}); running it once more`)
+  return runOnce(root, run)
+}
+
+/** Turns the end of a run into an error unless all of it was well: status 0, in time, a clean kernel log. */
+export function checkRun(what: string, result: MachineResult): void {
+  const where = `${result.dir}/{output,kernel,emulator}.log`
+  if (result.timedOut) throw new StepError(`${what} ran out of time after ${result.seconds.toFixed(0)} s`, where)
+  if (result.emulatorSignal !== undefined)
+    throw new StepError(`${what}: the outer emulator died of signal ${result.emulatorSignal}, twice`, where)
+  if (result.complaints.length > 0)
+    throw new StepError(`${what}: the kernel log has\n    ${result.complaints.slice(0, 10).join('\n    ')}`, where)
+  if (result.status === undefined) throw new StepError(`${what}: the nested host ended before its command`, where)
+  if (result.status !== 0) throw new StepError(`${what} failed with exit status ${result.status}`, where)
+}

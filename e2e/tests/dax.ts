@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Data through the window: right bytes, no messages to QEMU, exact bookkeeping, durable writes. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { checksumList, pattern, writePatternFiles } from '../guest/files.ts'
+import type { Guest } from '../guest/guest.ts'
+import { dropCaches, sh } from '../guest/host.ts'
+import { check, equal, selected, test } from './harness.ts'
+import type { Rig } from './session.ts'
+import { TestGuest } from './test-guest.ts'
+
+const MIB = 1 << 20
+/** The unit of a guest's DAX window (fs/fuse/dax.c, FUSE_DAX_SHIFT). */
+const RANGE = 2 * MIB
+
+function count(counters: ReadonlyMap<string, number>, name: string): number {
+  return counters.get(name) ?? 0
+}
+
+/**
+ * Counts, in the guest's kernel, the mappings that a guest makes over its own read-only ones (fs/fuse/dax.c,
+ * fuse_setup_one_mapping(inode, start_idx, dmap, writable, upgrade)): the daemon's word alone would prove nothing.
+ */
+const COUNT_UPGRADES = `mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+cd /sys/kernel/tracing
+echo 'p:dax_setup fuse_setup_one_mapping upgrade=%r8:u8' >kprobe_events && echo 1 >events/kprobes/dax_setup/enable`
+
+async function upgrades(guest: Guest): Promise<number> {
+  return Number(await guest.must("grep -c 'dax_setup:.*upgrade=1' /sys/kernel/tracing/trace || true"))
+}
+
+/** Live segments must be ranges set up, less those replaced in place, less those removed. */
+async function checkAccounting(vm: TestGuest): Promise<void> {
+  const replaced = await upgrades(vm.guest)
+  const counters = await vm.counters()
+  const expected = count(counters, 'fuse.mappingsSetUp') - replaced - count(counters, 'fuse.mappingsRemoved')
+  equal(count(counters, 'window.live'), expected, 'live segments of the driver')
+}
+
+export async function daxSuite(rig: Rig): Promise<void> {
+  if (!selected('dax: ')) return
+  const dir = join(rig.data, 'dax')
+  writePatternFiles(dir)
+  const sums = checksumList(dir)
+  writeFileSync(join(dir, 'SUMS'), sums.list)
+  writeFileSync(join(dir, 'big'), pattern(64 * MIB, 99))
+  const unmappable = join(dir, 'refused')
+  mkdirSync(unmappable)
+  sh(`mount -t hugetlbfs none ${unmappable}; truncate -s 2M ${unmappable}/file`)
+  dropCaches()
+  const vm = await TestGuest.boot(rig, { sharedDir: dir, daemonArgs: ['--window=memory-view', '--window-size=64M'] })
+  const { guest } = vm
+
+  await test('dax: the share mounts with dax=always', async () => {
+    await guest.must(COUNT_UPGRADES)
+    await vm.mount()
+    check((await guest.must('grep /mnt /proc/mounts')).includes('dax=always'), '/proc/mounts lacks dax=always')
+  })
+
+  await test('dax: every file has its bytes, with read() and with mmap', async () => {
+    await guest.must('cd /mnt && sha256sum -c --quiet SUMS', 300_000)
+    const size = 24 * MIB
+    await guest.must(
+      `fio --name=m --filename=$(ls /mnt/f*-${size}) --readonly --rw=read --bs=64k --ioengine=mmap --size=${size} --minimal >/dev/null`,
+    )
+  })
+
+  await test('dax: no FUSE READ for data that the window shows, no page cache in the guest', async () => {
+    await guest.must('sync; echo 3 >/proc/sys/vm/drop_caches')
+    const before = await vm.counters()
+    const cached = async () => Number(await guest.must("awk '/^Cached:/ {print $2}' /proc/meminfo"))
+    const cachedBefore = await cached()
+    await guest.must('cat /mnt/big >/dev/null', 300_000)
+    const growthKiB = (await cached()) - cachedBefore
+    const after = await vm.counters()
+    equal(count(after, 'fuse.requests.READ'), count(before, 'fuse.requests.READ'), 'FUSE READ requests')
+    check(
+      count(after, 'fuse.mappingsSetUp') - count(before, 'fuse.mappingsSetUp') >= 32,
+      'fewer than 32 ranges were set up',
+    )
+    check(growthKiB < 4096, `the guest's page cache grew by ${growthKiB} KiB for 64 MiB of reads`)
+  })
+
+  await test('dax: no message reaches QEMU after the start, through hundreds of mappings', async () => {
+    const before = await vm.counters()
+    // Random pages of two files that are larger than the window together: most accesses take a range from another.
+    const common = '--readonly --rw=randread --bs=4k --norandommap --minimal --stonewall'
+    await guest.must(
+      `fio ${common} --name=a --filename=/mnt/big --ioengine=mmap --size=64m --io_size=2m \
+           --name=b --filename=$(ls /mnt/f*-${24 * MIB}) --ioengine=psync --size=24m --io_size=1m >/dev/null`,
+      900_000,
+    )
+    const after = await vm.counters()
+    const maps = count(after, 'window.maps') - count(before, 'window.maps')
+    check(maps >= 100, `only ${maps} ranges were mapped`)
+    for (const name of ['frontendMessages.shmemMap', 'frontendMessages.shmemUnmap'])
+      equal(count(after, name), count(before, name), `${name} since the start`)
+    check(count(after, 'frontendMessages.shmemMap') <= 4, 'more than a handful of messages at the start')
+  })
+
+  await test('dax: ranges set up, replaced and removed add up to the live segments', async () => {
+    await checkAccounting(vm)
+    // A read mapping first, then a write to it: an upgrade in place.
+    await guest.must(
+      `cd /mnt; dd if=/dev/zero of=upgrade bs=1M count=${(20 * RANGE) / MIB} status=none; sync; echo 3 >/proc/sys/vm/drop_caches
+       cat upgrade >/dev/null; /root/dax-io touch upgrade upgrade`,
+      300_000,
+    )
+    check((await upgrades(guest)) >= 20, 'fewer than 20 ranges were upgraded in place')
+    await checkAccounting(vm)
+    // A file that no window can show: refused, and nothing of it is counted.
+    const before = await vm.counters()
+    const { status } = await guest.run('cat /mnt/refused/file >/dev/null')
+    check(status !== 0, 'a file on hugetlbfs could be read through the window')
+    const refused = await vm.counters()
+    check(count(refused, 'fuse.mappingsRefused') > count(before, 'fuse.mappingsRefused'), 'no mapping was refused')
+    await checkAccounting(vm)
+    // Eviction removes in batches.
+    await guest.must('rm /mnt/upgrade; sync; echo 2 >/proc/sys/vm/drop_caches')
+    const removed = await vm.counters()
+    const entries = count(removed, 'fuse.mappingsRemoved') - count(refused, 'fuse.mappingsRemoved')
+    const requests = count(removed, 'fuse.requests.REMOVEMAPPING') - count(refused, 'fuse.requests.REMOVEMAPPING')
+    check(
+      entries >= 20 && requests > 0 && requests < entries,
+      `${entries} ranges removed by ${requests} requests: no batch`,
+    )
+    await checkAccounting(vm)
+  })
+
+  await test('dax: a write through mmap and fsync is on the disk of the host', async () => {
+    const bytes = pattern(3 * MIB, 5)
+    mkdirSync(join(dir, 'in'), { recursive: true })
+    writeFileSync(join(dir, 'in/source'), bytes)
+    writeFileSync(join(dir, 'in/target'), Buffer.alloc(bytes.length, 0xee))
+    await guest.must('/root/dax-io copy /mnt/in/source /mnt/in/target', 300_000)
+    dropCaches()
+    check(readFileSync(join(dir, 'in/target')).equals(bytes), 'the file on the host differs')
+  })
+
+  await test('dax: what the host writes is what the guest sees', async () => {
+    const first = pattern(2 * RANGE, 21)
+    writeFileSync(join(dir, 'shared'), first)
+    await guest.must('sha256sum /mnt/shared >/dev/null')
+    const second = pattern(2 * RANGE, 22)
+    writeFileSync(join(dir, 'shared'), second, { flag: 'r+' })
+    writeFileSync(
+      join(dir, 'SHARED'),
+      checksumList(dir)
+        .list.split('\n')
+        .filter((line) => line.endsWith('  shared'))
+        .join('\n') + '\n',
+    )
+    await guest.must('cd /mnt && sha256sum -c --quiet SHARED')
+  })
+
+  await test('dax: a file written from the mapping of a DAX file, buffered and O_DIRECT', async () => {
+    const bytes = pattern(3 * MIB, 31)
+    writeFileSync(join(dir, 'source'), bytes)
+    await guest.must(
+      `/root/dax-io write /mnt/source /mnt/copy-buffered
+/root/dax-io write /mnt/source /mnt/copy-direct direct`,
+      300_000,
+    )
+    dropCaches()
+    for (const name of ['copy-buffered', 'copy-direct'])
+      check(readFileSync(join(dir, name)).equals(bytes), `${name} differs`)
+  })
+
+  await test('dax: a file can be opened while it is mapped elsewhere', async () => {
+    // A guest that drops its cache at each open complains about mapped DAX pages (dax_disassociate_entry); the console
+    // is checked below.
+    await guest.must("/root/dax-io hold /mnt/source 'sha256sum /mnt/source >/dev/null'")
+  })
+
+  await test('dax: the guest ends, the daemon goes with it, no complaint in its kernel log', async () => {
+    await vm.guest.shutdown()
+    equal(await vm.daemon.exited, 'exit status 0', 'the end of the daemon')
+    equal(guest.complaints().join('\n'), '', 'guest kernel log')
+  })
+  await vm.destroy()
+}

@@ -1,0 +1,95 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Every test tier, quickest first. A tier that fails does not stop the ones that follow, and none is left out in
+# silence: what can't run on a machine fails. Started by e2e/run.sh once everything is installed.
+#
+# Usage: sh e2e/tiers.sh [TIER...]      (default: all)
+set -eu
+
+cd "$(dirname "$0")/.."
+. e2e/setup.sh
+
+passed=0
+failed=
+wanted=$*
+
+# run_tier LOG COMMAND...: runs with the output both shown and kept; POSIX sh has no other way to a pipe's status.
+run_tier() {
+	log=$1
+	shift
+	{
+		status=0
+		"$@" 2>&1 || status=$?
+		echo "$status" >"$log.status"
+	} | tee "$log"
+	[ "$(cat "$log.status")" = 0 ]
+}
+
+# tier NAME COMMAND...
+tier() {
+	name=$1
+	shift
+	case " $wanted " in
+	"  " | *" $name "*) ;;
+	*) return 0 ;;
+	esac
+	say "$name: $*"
+	begin=$(date +%s)
+	if run_tier "$LOGS/tier-$name.log" "$@"; then
+		passed=$((passed + 1))
+		say "$name: passed in $(($(date +%s) - begin)) s"
+	else
+		failed="$failed $name"
+		say "$name: FAILED after $(($(date +%s) - begin)) s"
+	fi
+}
+
+# What a reader of a long log wants to see first: the lines that say what failed, and the last ones.
+show_failure() {
+	say "failed: $1; the whole output is in $LOGS/tier-$1.log"
+	grep -aE '(^| )not ok |FAIL |AssertionError|Error: |error: |timed out|no answer' "$LOGS/tier-$1.log" | cut -c 1-300 | head -n 20
+	printf '%s\n' '...'
+	tail -n 15 "$LOGS/tier-$1.log" | cut -c 1-300
+}
+
+shell_lint() {
+	git ls-files '*.sh' .ci/run | xargs shellcheck -x -s sh
+}
+
+# Downloads and unpacks the rig's root beside the tiers that do not need it; whatever goes wrong here shows in those that do.
+prepare_rig() {
+	rig=
+	case " $wanted " in
+	"  " | *" driver "* | *" e2e "*) ;;
+	*) return 0 ;;
+	esac
+	say "preparing the rig in the background (log: $LOGS/rig.log)"
+	node dist/e2e/rig/driver.js >"$LOGS/rig.log" 2>&1 </dev/null &
+	rig=$!
+}
+
+begin_all=$(date +%s)
+tier format npm run --silent format:check
+tier lint npm run --silent lint
+tier shell shell_lint
+tier manual npm run --silent lint:manual
+tier types npm run --silent types
+tier build npm run --silent build
+prepare_rig
+tier unit npm run --silent test:unit
+tier native npm run --silent test:native
+tier native-asan npm run --silent test:native:asan
+tier integration npm run --silent test:integration
+tier fuzz npm run --silent fuzz -- 75
+[ -z "$rig" ] || wait "$rig" || true
+tier driver npm run --silent test:driver
+tier e2e npm run --silent test:e2e
+
+say "whole run: $(($(date +%s) - begin_all)) s"
+count=0
+for name in $failed; do
+	count=$((count + 1))
+	show_failure "$name"
+done
+printf '%d passed, %d failed\n' "$passed" "$count"
+[ "$count" -eq 0 ]

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * Memory views: /dev/memory-view.
+ *
+ * A process opens the device, gives the new view a size, maps ranges of files
+ * into it and hands out view fds. Whoever mmaps a view fd sees the files'
+ * pages through one VMA, with the protections that the owner of the control
+ * fd decided, until the owner takes a range away again.
+ *
+ * Every struct may grow at its end: the kernel takes any size from the first
+ * version's up, reads missing fields as zero, and refuses (E2BIG) non-zero
+ * bytes that it does not know.
+ *
+ * A mapper that touches a page gets SIGBUS where nothing is mapped, or beyond
+ * the end of the file, or if the file can't be read; SIGBUS with BUS_MCEERR_AR
+ * where memory failed; SIGSEGV where the range does not allow the access. Each
+ * access is allowed only if both the mapper's mmap() and the range allow it.
+ * In a page of a disk file that was lost to a memory failure while a mapper had
+ * it, that stays so until the page of the view is mapped anew.
+ *
+ * When the last descriptor of the control file is closed all ranges are
+ * unmapped, whoever still has view fds.
+ *
+ * Errors: EINVAL for what is misaligned, empty, beyond the view, unknown or
+ * not zero where it must be, and, while the view has no size, for all but
+ * MEMVIEW_GET_INFO and MEMVIEW_SET_SIZE. ENOTTY for calls that do not exist.
+ */
+#ifndef _UAPI_LINUX_MEMORY_VIEW_H
+#define _UAPI_LINUX_MEMORY_VIEW_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define MEMVIEW_ABI_VERSION	1
+
+/* memview_map_fd_info.flags: what a mapper may do with the range. */
+#define MEMVIEW_MAP_READ	(1ULL << 0)
+#define MEMVIEW_MAP_WRITE	(1ULL << 1)
+#define MEMVIEW_MAP_EXEC	(1ULL << 2)
+
+/**
+ * struct memview_info - what this driver and this view are (MEMVIEW_GET_INFO)
+ * @abi_version: out: MEMVIEW_ABI_VERSION of the driver
+ * @pad:         out: zero
+ * @granularity: out: bytes; every offset and size must be a multiple
+ * @size:        out: bytes; the view's size, 0 before MEMVIEW_SET_SIZE
+ * @segments:    out: live segments (disjoint mapped ranges)
+ * @maps:        out: successful MEMVIEW_MAP_FD calls
+ * @unmaps:      out: ranges taken by successful unmap calls, each entry of a
+ *                    batch counted
+ * @faults:      out: page faults served for mappers
+ * @zaps:        out: times that mappers' page tables were cleared because a
+ *                    file changed or a range was unmapped or replaced
+ * @retries:     out: faults that had to start again because of a zap
+ */
+struct memview_info {
+	__u32 abi_version;
+	__u32 pad;
+	__u64 granularity;
+	__u64 size;
+	__u64 segments;
+	__u64 maps;
+	__u64 unmaps;
+	__u64 faults;
+	__u64 zaps;
+	__u64 retries;
+};
+
+/**
+ * struct memview_map_fd_info - one range of a file (MEMVIEW_MAP_FD)
+ * @fd:         in: the file; may be closed after the call
+ * @pad:        in: zero
+ * @fd_offset:  in: bytes into the file, page aligned; may lie beyond its end
+ * @size:       in: bytes, page aligned, not zero
+ * @mem_offset: in: bytes into the view, page aligned
+ * @flags:      in: MEMVIEW_MAP_*; at least MEMVIEW_MAP_READ
+ *
+ * Takes the place of whatever the range held, without a hole between. Needs no
+ * unmap before it. Regular files of ext4, xfs, btrfs, tmpfs (and memfd),
+ * overlayfs and FUSE (and virtiofs), without DAX, can be mapped.
+ *
+ * Errors besides those above: EBADF; EOPNOTSUPP for other kinds of files;
+ * EACCES if @fd is not open for reading, or not for writing with
+ * MEMVIEW_MAP_WRITE, or is append-only; EPERM if a seal forbids to write, or
+ * the mount to execute; ETXTBSY to write to a swap file; EOVERFLOW if the file
+ * can't be that long; what mmap() of the file says; EAGAIN if another thread
+ * of the process that opened the device replaced the mapping that is made
+ * there.
+ *
+ * The file may stay open for a quarter of a second after it was unmapped (see
+ * the module's parameter anchor_idle_ms), unless it has been deleted or the
+ * control file is closed.
+ */
+struct memview_map_fd_info {
+	__s32 fd;
+	__u32 pad;
+	__u64 fd_offset;
+	__u64 size;
+	__u64 mem_offset;
+	__u64 flags;
+};
+
+/**
+ * struct memview_range - a part of a view
+ * @mem_offset: bytes, page aligned
+ * @size:       bytes, page aligned, not zero
+ */
+struct memview_range {
+	__u64 mem_offset;
+	__u64 size;
+};
+
+/* The most entries that one MEMVIEW_UNMAP_FDS takes. */
+#define MEMVIEW_UNMAP_MAX	1024
+
+/**
+ * struct memview_unmap_batch - many ranges (MEMVIEW_UNMAP_FDS)
+ * @ranges: in: address of an array of struct memview_range
+ * @count:  in: entries, 1 to MEMVIEW_UNMAP_MAX
+ * @pad:    in: zero
+ *
+ * All entries are checked before the first takes effect.
+ */
+struct memview_unmap_batch {
+	__u64 ranges;
+	__u32 count;
+	__u32 pad;
+};
+
+#define MEMVIEW_IOC_MAGIC	0xBF
+
+/* Out: struct memview_info. */
+#define MEMVIEW_GET_INFO	_IOR(MEMVIEW_IOC_MAGIC, 0x00, struct memview_info)
+/* In: bytes. Once, before the first map or view fd; EBUSY later. */
+#define MEMVIEW_SET_SIZE	_IOW(MEMVIEW_IOC_MAGIC, 0x01, __u64)
+#define MEMVIEW_MAP_FD		_IOW(MEMVIEW_IOC_MAGIC, 0x02, struct memview_map_fd_info)
+/* Holes in the range are no error. Never waits for the file's file system. */
+#define MEMVIEW_UNMAP_FD	_IOW(MEMVIEW_IOC_MAGIC, 0x03, struct memview_range)
+#define MEMVIEW_UNMAP_FDS	_IOW(MEMVIEW_IOC_MAGIC, 0x04, struct memview_unmap_batch)
+/* Returns a new view fd: O_RDWR | O_CLOEXEC, can only be mapped and closed. */
+#define MEMVIEW_GET_VIEWFD	_IO(MEMVIEW_IOC_MAGIC, 0x05)
+
+#endif /* _UAPI_LINUX_MEMORY_VIEW_H */

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMAs of a view in the processes that map it, and how to clear their page
+ * table entries from outside, without locks of the core: see "Theory of
+ * operation" in memview.h.
+ */
+#include <linux/delay.h>
+#include <linux/lockdep.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "memview.h"
+
+/**
+ * memview_zap_vma() - clear entries of one VMA of a view
+ * @mv:    a live VMA
+ * @start: first address
+ * @end:   end address
+ *
+ * Works on a stand-in for the VMA, because the real one may be changing: all
+ * that clearing entries needs is the mm and page tables that stay, and
+ * retirement sees to these.
+ *
+ * Context: &memview.lock is held.
+ */
+static void memview_zap_vma(struct memview_vma *mv, unsigned long start,
+			    unsigned long end)
+{
+	struct vm_area_struct vma = {
+		.vm_mm = mv->mapper->notifier.mm,
+		.vm_start = start,
+		.vm_end = end,
+		.vm_ops = &memview_vm_ops,
+		.vm_pgoff = mv->pgoff + ((start - mv->start) >> PAGE_SHIFT),
+	};
+
+	INIT_LIST_HEAD(&vma.anon_vma_chain);
+	vm_flags_init(&vma, VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE |
+			    VM_SHARED | VM_MAYSHARE | VM_DONTEXPAND);
+	atomic64_inc(&mv->mapper->view->zaps);
+	/*
+	 * Announces itself to the mapper's notifiers, often within the
+	 * announcement to the anchors'. lockdep has one class for both.
+	 */
+	lockdep_off();
+	zap_vma_range(&vma, start, end - start);
+	lockdep_on();
+}
+
+/*
+ * Clearing entries is bracketed by notifications to the mapper's mm, and who
+ * registers a notifier there must not come in between: KVM counts. The core
+ * keeps them apart by mm_take_all_locks(), which takes the mmap lock, write
+ * locks all VMAs, and then takes the i_mmap locks of all of their files, one
+ * after the other in address order. Where we hold neither the mmap lock nor a
+ * lock of the VMA, the view's own i_mmap lock must do.
+ */
+
+/**
+ * memview_zap_begin() - keep notifiers from being registered in mappers
+ * @view: the view
+ *
+ * Context: no i_mmap lock and not &memview.lock is held. Sleeps until a
+ * registration is over, which never waits for I/O.
+ */
+void memview_zap_begin(struct memview *view)
+{
+	if (view->inode)
+		i_mmap_lock_read(view->inode->i_mapping);
+}
+
+/**
+ * memview_zap_end() - the reverse
+ * @view: the view
+ */
+void memview_zap_end(struct memview *view)
+{
+	if (view->inode)
+		i_mmap_unlock_read(view->inode->i_mapping);
+}
+
+/*
+ * Is the process that holds @view's i_mmap lock for write registering a
+ * notifier, and asleep until we let go of @mapping's, which our caller holds?
+ *
+ * mm_take_all_locks() marks a mapping before it waits for its lock and clears
+ * the mark after it has dropped the lock; there is only one at a time, since
+ * it holds a mutex. So if both mappings are marked, it is about both. Since
+ * @mapping's lock is ours, it either waits for it, or took it before @view's
+ * and is dropping all again. But nobody sleeps uninterruptibly there.
+ */
+static bool memview_owner_waits_for(struct memview *view,
+				    struct address_space *mapping)
+{
+	struct address_space *own = view->inode->i_mapping;
+	struct task_struct *owner;
+	bool waits = false;
+
+	rcu_read_lock();
+	owner = memview_rwsem_writer(&own->i_mmap_rwsem);
+	if (owner && test_bit(AS_MM_ALL_LOCKS, &own->flags) &&
+	    test_bit(AS_MM_ALL_LOCKS, &mapping->flags)) {
+		smp_rmb(); /* the state it is in after it has set both marks */
+		waits = READ_ONCE(owner->__state) == TASK_UNINTERRUPTIBLE;
+		smp_rmb(); /* and that it was still the one then */
+		waits = waits && test_bit(AS_MM_ALL_LOCKS, &own->flags) &&
+			test_bit(AS_MM_ALL_LOCKS, &mapping->flags) &&
+			memview_rwsem_writer(&own->i_mmap_rwsem) == owner;
+	}
+	rcu_read_unlock();
+	return waits;
+}
+
+/**
+ * memview_zap_begin_nested() - the same, under the i_mmap lock of a file
+ * @view:    the view
+ * @mapping: the file's
+ *
+ * Must not simply wait: the registration may be waiting for the file's lock.
+ * Then, however, it won't get on before we are done, nor will any other.
+ *
+ * Context: not &memview.lock is held, since others that the registration waits
+ * for may wait for that.
+ * Return: true if memview_zap_end() is to be called.
+ */
+bool memview_zap_begin_nested(struct memview *view,
+			      struct address_space *mapping)
+{
+	while (!i_mmap_trylock_read(view->inode->i_mapping)) {
+		if (memview_owner_waits_for(view, mapping))
+			return false;
+		usleep_range(20, 50);
+	}
+	return true;
+}
+
+/**
+ * memview_zap() - clear all mappers' entries for a part of a view
+ * @view:  the view
+ * @first: first page
+ * @last:  last page, inclusive
+ *
+ * Context: between memview_zap_begin() and memview_zap_end(); &memview.lock is
+ * held. Nobody can put new entries there that are wrong, be it because the lock
+ * is held for write or because the pages in question are locked.
+ */
+void memview_zap(struct memview *view, unsigned long first, unsigned long last)
+{
+	struct memview_vma *mv;
+
+	lockdep_assert_held(&view->lock);
+	list_for_each_entry(mv, &view->vmas, node) {
+		unsigned long pages = (mv->end - mv->start) >> PAGE_SHIFT;
+		unsigned long low = max(first, mv->pgoff);
+		unsigned long high = min(last, mv->pgoff + pages - 1);
+
+		if (!mv->live || low > high)
+			continue;
+		memview_zap_vma(mv,
+				mv->start + ((low - mv->pgoff) << PAGE_SHIFT),
+				mv->start +
+				((high - mv->pgoff + 1) << PAGE_SHIFT));
+	}
+}
+
+/**
+ * memview_mapper_invalidate() - the core is about to change a mapper's memory
+ * @notifier: of the mapper
+ * @range:    what, and why
+ * @seq:      unused: nobody waits for us to have seen this
+ *
+ * Page tables may be freed or moved (mremap moves them before it asks our
+ * ->mremap) after UNMAP, and are after RELEASE. So everything is cleared now,
+ * while they are whole, and nobody will touch them again. If the VMA survives,
+ * its next fault revives it.
+ *
+ * No notifier can be registered meanwhile: the mmap lock is held for write, or
+ * the mm has no users left.
+ *
+ * Return: false if this would have to sleep and must not.
+ */
+static bool memview_mapper_invalidate(struct mmu_interval_notifier *notifier,
+				      const struct mmu_notifier_range *range,
+				      unsigned long seq)
+{
+	struct memview_mapper *mapper =
+		container_of(notifier, struct memview_mapper, notifier);
+	struct memview *view = mapper->view;
+	struct memview_vma *mv;
+
+	if (range->event != MMU_NOTIFY_UNMAP &&
+	    range->event != MMU_NOTIFY_RELEASE)
+		return true;
+	if (!mmu_notifier_range_blockable(range))
+		return false;
+
+	down_write(&view->lock);
+	list_for_each_entry(mv, &view->vmas, node) {
+		if (mv->mapper != mapper || !mv->live ||
+		    mv->start >= range->end || mv->end <= range->start)
+			continue;
+		memview_zap_vma(mv, mv->start, mv->end);
+		mv->live = false;
+	}
+	up_write(&view->lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops memview_mapper_ops = {
+	.invalidate = memview_mapper_invalidate,
+};
+
+/**
+ * memview_vma_revive() - let a retired VMA have entries again
+ * @mv: a VMA that a fault is being served for
+ *
+ * Context: a lock of the VMA is held, so that it can't be on its way out.
+ * &memview.lock is not.
+ * Return: false if the VMA is not where it was mapped (mremap is at work).
+ */
+bool memview_vma_revive(struct memview_vma *mv)
+{
+	const struct mmu_interval_notifier *notifier = &mv->mapper->notifier;
+	struct memview *view = mv->mapper->view;
+	bool inside;
+
+	down_write(&view->lock);
+	inside = mv->start >= notifier->interval_tree.start &&
+		 mv->end - 1 <= notifier->interval_tree.last;
+	if (inside)
+		mv->live = true;
+	up_write(&view->lock);
+	return inside;
+}
+
+/**
+ * memview_mmap() - ->mmap of a view fd
+ * @file: view fd
+ * @vma:  new VMA
+ *
+ * VM_DONTEXPAND makes the VMA special for the core: no merging, no growth, no
+ * huge page collapse, no mlock. VM_DONTCOPY leaves it out of forked children.
+ *
+ * Return: 0, EINVAL (private, or beyond the view's end) or ENOMEM.
+ */
+int memview_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct memview *view = file_inode(file)->i_private;
+	unsigned long pages = vma_pages(vma);
+	struct memview_mapper *mapper;
+	struct memview_vma *mv;
+	int ret;
+
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (vma->vm_pgoff >= view->pages || pages > view->pages - vma->vm_pgoff)
+		return -EINVAL;
+
+	mapper = kzalloc(sizeof(*mapper), GFP_KERNEL_ACCOUNT);
+	mv = kzalloc(sizeof(*mv), GFP_KERNEL_ACCOUNT);
+	if (!mapper || !mv) {
+		ret = -ENOMEM;
+		goto free;
+	}
+	mapper->view = view;
+	mapper->users = 1;
+	ret = mmu_interval_notifier_insert_locked(&mapper->notifier,
+						  vma->vm_mm, vma->vm_start,
+						  pages << PAGE_SHIFT,
+						  &memview_mapper_ops);
+	/* It may not be interrupted; start again after the signal. */
+	if (ret == -EINTR)
+		ret = -ERESTARTNOINTR;
+	if (ret)
+		goto free;
+	/*
+	 * While somebody is invalidating this mm the notifier is only queued;
+	 * wait until it works. They do not need the mmap lock that we hold.
+	 */
+	mmu_interval_read_begin(&mapper->notifier);
+
+	mv->mapper = mapper;
+	mv->start = vma->vm_start;
+	mv->end = vma->vm_end;
+	mv->pgoff = vma->vm_pgoff;
+	mv->live = true;
+	down_write(&view->lock);
+	list_add(&mv->node, &view->vmas);
+	up_write(&view->lock);
+
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP);
+	vma->vm_ops = &memview_vm_ops;
+	vma->vm_private_data = mv;
+	return 0;
+free:
+	kfree(mv);
+	kfree(mapper);
+	return ret;
+}
+
+/**
+ * memview_vma_open() - a VMA was copied
+ * @vma: the copy
+ *
+ * For a split, @vma becomes one side of the original, whose own bounds change
+ * right after this. For mremap, it is the place to move to; nothing is ever
+ * shown there. For fork (of a process that used MADV_DOFORK), the child gets a
+ * VMA that shows nothing.
+ */
+void memview_vma_open(struct vm_area_struct *vma)
+{
+	struct memview_vma *old = vma->vm_private_data;
+	struct memview *view;
+	struct memview_vma *mv;
+
+	if (!old)
+		return;
+	if (vma->vm_mm != old->mapper->notifier.mm) {
+		/*
+		 * Nobody would find the child's entries to clear them. Entries
+		 * of a shared mapping are not copied, but to be sure of it:
+		 */
+		vm_flags_set(vma, VM_WIPEONFORK);
+		vma->vm_private_data = NULL;
+		return;
+	}
+
+	view = old->mapper->view;
+	mv = kzalloc(sizeof(*mv), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	mv->mapper = old->mapper;
+	mv->start = vma->vm_start;
+	mv->end = vma->vm_end;
+	mv->pgoff = vma->vm_pgoff;
+
+	down_write(&view->lock);
+	if (mv->start >= old->start && mv->end <= old->end) {
+		mv->live = old->live;
+		if (mv->start == old->start) {
+			old->pgoff += (mv->end - old->start) >> PAGE_SHIFT;
+			old->start = mv->end;
+		} else {
+			old->end = mv->start;
+		}
+	}
+	list_add(&mv->node, &view->vmas);
+	old->mapper->users++;
+	up_write(&view->lock);
+	vma->vm_private_data = mv;
+}
+
+/**
+ * memview_vma_close() - a VMA is gone
+ * @vma: the VMA; its page tables may already be freed
+ */
+void memview_vma_close(struct vm_area_struct *vma)
+{
+	struct memview_vma *mv = vma->vm_private_data;
+	struct memview_mapper *mapper;
+	struct memview *view;
+	bool last;
+
+	if (!mv)
+		return;
+	vma->vm_private_data = NULL;
+	mapper = mv->mapper;
+	view = mapper->view;
+	down_write(&view->lock);
+	list_del(&mv->node);
+	last = !--mapper->users;
+	up_write(&view->lock);
+	kfree(mv);
+	if (last) {
+		mmu_interval_notifier_remove(&mapper->notifier);
+		kfree(mapper);
+	}
+}
+
+/**
+ * memview_vma_mprotect() - ->mprotect
+ * @vma:      VMA of a view
+ * @start:    first address to change
+ * @end:      end address
+ * @newflags: VM_READ, VM_WRITE and VM_EXEC of the future
+ *
+ * mprotect rewrites present entries with what the whole VMA may do. For reads
+ * that is right (there is no segment without MEMVIEW_MAP_READ), for writes it
+ * leaves read-only entries alone (because of ->page_mkwrite), but it would make
+ * every entry executable. So there must be no entries then.
+ *
+ * Return: 0, always.
+ */
+int memview_vma_mprotect(struct vm_area_struct *vma, unsigned long start,
+			 unsigned long end, unsigned long newflags)
+{
+	struct memview_vma *mv = vma->vm_private_data;
+	struct memview *view;
+
+	if (!mv || !(newflags & VM_EXEC))
+		return 0;
+	/* Faults stay out until the mmap lock, held for write, is dropped. */
+	vma_start_write(vma);
+	view = mv->mapper->view;
+	down_read(&view->lock);
+	if (mv->live)
+		memview_zap_vma(mv, start, end);
+	up_read(&view->lock);
+	return 0;
+}
+
+/**
+ * memview_vma_mremap() - ->mremap: a view stays where it was mapped
+ * @vma: at the new place
+ *
+ * Return: EINVAL.
+ */
+int memview_vma_mremap(struct vm_area_struct *vma)
+{
+	return -EINVAL;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Memory views, private declarations.
+ *
+ * Theory of operation
+ * ===================
+ *
+ * A view is a range of pages that its owner fills with parts of files, and
+ * that any number of processes ("mappers") see through one VMA each. The VMA
+ * belongs to an inode of our own that holds no pages. Page tables of mappers
+ * are filled by our ->fault with the files' own page cache pages, as normal
+ * entries that are reference and rmap counted. Nothing is pinned.
+ *
+ * A page cache page must not be mapped where its file cannot find it: truncate,
+ * writeback, reclaim, migration and memory failure all look for mappings
+ * through the file's i_mmap tree. A mapper's VMA is not in there. So for each
+ * file (and each 1 GiB aligned chunk that is in use) there is an *anchor*: a
+ * shared, inaccessible, never populated VMA of the file in the mm of the
+ * process that opened the device, with an interval notifier over it. Whatever
+ * the kernel wants to do to mappings of the file it does to the anchor, too,
+ * and announces it through the notifier before it looks at page tables; the
+ * notifier's callback clears the mappers' entries, which moves their dirty
+ * bits to the pages. See anchor.c.
+ *
+ *    control fd                          view fd, mapped by B, C, ...
+ *        |                                      |
+ *    struct memview ---- segments (rb) --- our VMA in B   <- struct memview_vma
+ *        |                  |                   |             and _mapper
+ *    anchors (hash) --------+                   | entries inserted by fault.c,
+ *        |                                      | cleared by memview_zap()
+ *    VMA of the file in A, PROT_NONE      page cache pages of the file
+ *        |                                      |
+ *        +-------- the file's i_mmap -----------+ "who maps this page?"
+ *
+ * A fault in B (fault.c) looks the segment up, gets the page locked (from the
+ * page cache, or from the file's own ->fault), asks the file's ->page_mkwrite
+ * for a write, and then, with the page still locked and the view locked for
+ * read, checks that the view and the file still are what they were and inserts
+ * the entry. Because every one who removes a page from its file or cleans it
+ * holds the page's lock while it looks for mappings, this is as safe as the
+ * core's own faults.
+ *
+ * Clearing entries in a mapper needs page tables that stay. The core keeps
+ * them by i_mmap and mmap locks; we may take neither in a notifier callback
+ * (mm_take_all_locks() takes the i_mmap locks of all of a process' files in
+ * address order, so that a callback, which already holds one, must not wait
+ * for another). Instead every mmap of a view registers an interval notifier in
+ * the mapper's mm: before the core frees page tables it says so (UNMAP,
+ * RELEASE), and our callback clears the entries and retires the VMA under the
+ * view's lock; whoever clears entries holds that lock and skips retired VMAs.
+ * What remains is that nobody may register a notifier in the mapper's mm while
+ * entries are being cleared there. See mapper.c.
+ *
+ * Locks
+ * =====
+ *
+ * In the order in which they are taken; what is indented is the core's:
+ *
+ *        mmap_lock or VMA lock (of a mapper, or of the anchors' mm)
+ *        the file system's locks, invalidate_lock, folio lock, i_mmap_rwsem of
+ *          a file that is shown
+ *        mmu notifier invalidation section and SRCU of the anchors' mm
+ *    i_mmap_rwsem of the view inode, for read (memview_zap_begin())
+ *    memview.lock
+ *        mmu notifier invalidation section and SRCU of a mapper's mm, and all
+ *          that its notifiers take (kvm->mmu_lock)
+ *        page table locks, i_pages lock
+ *
+ * The view inode's i_mmap_rwsem is also the core's, who takes it together with
+ * other files', in any order. So within a file's it is only tried for; see
+ * memview_zap_begin_nested() for why that is enough.
+ *
+ * Hence, with memview.lock held:
+ *  - no memory is allocated in a way that can reclaim, and user memory is not
+ *    accessed;
+ *  - no folio is locked, no i_mmap_rwsem is taken, nothing of a file system or
+ *    VMA is waited for, so UNMAP never waits for a backing file system;
+ *  - no notifier is registered or removed, and SRCU is not synchronized.
+ *
+ * A thread that clears entries is inside two invalidation sections at once, of
+ * two mms or of one. The inner one cannot lead back to us: our callback for
+ * mappers ignores all events but UNMAP and RELEASE, and anchors are never
+ * populated or part of a view. lockdep sees one class and would call it
+ * recursion; memview_zap() hides just that one step from it.
+ *
+ * Lifetimes
+ * =========
+ *
+ * struct memview is referenced by the control fd and by the view inode, so by
+ * each view fd and each VMA. When the control fd goes the view is *closed*: all
+ * segments are removed, mappers get SIGBUS from then on, anchors are dropped.
+ * (View fds must not keep anchors: they pin the mm of the opener, which may
+ * itself map the view.) Anchors hold references on their files. Faults work on
+ * references of their own, so that they can drop all locks.
+ */
+#ifndef _MEMVIEW_H
+#define _MEMVIEW_H
+
+#include <linux/fs.h>
+#include <linux/hashtable.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <uapi/linux/memory_view.h>
+
+#include "segment.h"
+
+#define MEMVIEW_ANCHOR_HASH_BITS	9
+
+/* Every permission bit there is. */
+#define MEMVIEW_MAP_ALL \
+	((unsigned int)(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC))
+
+/**
+ * struct memview - a memory view
+ * @users:    control fd and view inode
+ * @mm:       where anchors live: the mm of the opener, kept alive
+ * @lock:     guards everything below but counters and work items. Held for read
+ *            to insert entries or to clear them on behalf of a file; for write
+ *            to change segments, anchors or VMAs
+ * @pages:    size in pages, 0 until set; constant from then on
+ * @inode:    the view inode; set together with @pages
+ * @changes:  incremented whenever segments change
+ * @tree:     tree of &memview_segment.node
+ * @poisoned: pages of the view whose file page was lost to a memory failure
+ *            since it was mapped here
+ * @vmas:     all VMAs of the view, &memview_vma.node
+ * @anchors:  hash of &memview_anchor.node
+ * @idle:     anchors without segments, longest idle first
+ * @reap:     destroys anchors that have been idle for long enough
+ * @maps:     see struct memview_info, as for the following counters
+ * @unmaps:   "
+ * @faults:   "
+ * @zaps:     "
+ * @retries:  "
+ * @segments: "
+ */
+struct memview {
+	refcount_t users;
+	struct mm_struct *mm;
+
+	struct rw_semaphore lock;
+	unsigned long pages;
+	struct inode *inode;
+	unsigned long changes;
+	struct rb_root tree;
+	struct xarray poisoned;
+	struct list_head vmas;
+	DECLARE_HASHTABLE(anchors, MEMVIEW_ANCHOR_HASH_BITS);
+	struct list_head idle;
+
+	struct delayed_work reap;
+
+	atomic64_t maps;
+	atomic64_t unmaps;
+	atomic64_t faults;
+	atomic64_t zaps;
+	atomic64_t retries;
+	atomic64_t segments;
+};
+
+/**
+ * struct memview_anchor - lets a file find the view's mappings of its pages
+ * @notifier: covers the anchor VMA
+ * @view:     whose it is; outlives it
+ * @node:     in &memview.anchors, unhashed if dead
+ * @idle:     in &memview.idle while it has no segments
+ * @group:    the segments that show parts of this file through this anchor
+ * @file:     the file that MAP_FD was given
+ * @vm_file:  the file that the VMA got from it (overlayfs hands out the file
+ *            below)
+ * @mapping:  of @vm_file
+ * @vm_ops:   of the VMA
+ * @addr:     address in &memview.mm
+ * @pgoff:    first file page
+ * @pages:    length in pages
+ * @perm:     MEMVIEW_MAP_* bits that its mmap was checked for
+ * @since:    jiffies when it became idle
+ * @dead:     the VMA was unmapped or moved behind our back
+ *
+ * @node, @idle, @group, @since and @dead are guarded by &memview.lock; the rest
+ * is constant once published.
+ */
+struct memview_anchor {
+	struct mmu_interval_notifier notifier;
+	struct memview *view;
+	struct hlist_node node;
+	struct list_head idle;
+	struct memview_segment_group group;
+	struct file *file;
+	struct file *vm_file;
+	struct address_space *mapping;
+	const struct vm_operations_struct *vm_ops;
+	unsigned long addr;
+	unsigned long pgoff;
+	unsigned long pages;
+	unsigned int perm;
+	unsigned long since;
+	bool dead;
+};
+
+/**
+ * struct memview_mapper - one mmap() of a view fd
+ * @notifier: covers what was mapped; tells of unmapping and exit
+ * @view:     kept by the VMAs' file
+ * @users:    VMAs left of it; guarded by &memview.lock
+ */
+struct memview_mapper {
+	struct mmu_interval_notifier notifier;
+	struct memview *view;
+	unsigned int users;
+};
+
+/**
+ * struct memview_vma - one VMA of a view, our part of it
+ * @node:   in &memview.vmas
+ * @mapper: what it is a part of
+ * @start:  first address
+ * @end:    end address
+ * @pgoff:  page of the view at @start
+ * @live:   entries may exist, and page tables stay: not retired
+ *
+ * All guarded by &memview.lock. A VMA's vm_private_data points here; NULL
+ * there means that the VMA shows nothing (in a forked child).
+ */
+struct memview_vma {
+	struct list_head node;
+	struct memview_mapper *mapper;
+	unsigned long start;
+	unsigned long end;
+	unsigned long pgoff;
+	bool live;
+};
+
+/* view.c */
+struct memview *memview_create(void);
+void memview_close(struct memview *view);
+int memview_set_size(struct memview *view, u64 size);
+int memview_get_viewfd(struct memview *view);
+int memview_map(struct memview *view, const struct memview_map_fd_info *info);
+void memview_unmap(struct memview *view, const struct memview_range *range);
+void memview_get_info(struct memview *view, struct memview_info *info);
+int memview_check_range(struct memview *view, u64 mem_offset, u64 size);
+
+/* anchor.c */
+int memview_anchors_init(void);
+void memview_anchors_exit(void);
+int memview_file_check(const struct file *file, unsigned int perm);
+struct memview_anchor *memview_anchor_find(struct memview *view,
+					   struct file *file,
+					   unsigned long pgoff,
+					   unsigned long pages,
+					   unsigned int perm);
+struct memview_anchor *memview_anchor_create(struct memview *view,
+					     struct file *file,
+					     unsigned long pgoff,
+					     unsigned long pages,
+					     unsigned int perm);
+void memview_anchor_publish(struct memview_anchor *anchor);
+void memview_anchor_destroy(struct memview_anchor *anchor);
+void memview_anchor_idle(struct memview_anchor *anchor);
+void memview_anchor_busy(struct memview_anchor *anchor);
+void memview_anchors_reap(struct work_struct *work);
+void memview_anchors_destroy(struct memview *view);
+
+/* mapper.c */
+int memview_mmap(struct file *file, struct vm_area_struct *vma);
+void memview_vma_open(struct vm_area_struct *vma);
+void memview_vma_close(struct vm_area_struct *vma);
+int memview_vma_mprotect(struct vm_area_struct *vma, unsigned long start,
+			 unsigned long end, unsigned long newflags);
+int memview_vma_mremap(struct vm_area_struct *vma);
+bool memview_vma_revive(struct memview_vma *mv);
+void memview_zap_begin(struct memview *view);
+void memview_zap_end(struct memview *view);
+bool memview_zap_begin_nested(struct memview *view,
+			      struct address_space *mapping);
+void memview_zap(struct memview *view, unsigned long first, unsigned long last);
+
+/* fault.c */
+vm_fault_t memview_fault(struct vm_fault *vmf);
+vm_fault_t memview_page_mkwrite(struct vm_fault *vmf);
+
+extern const struct vm_operations_struct memview_vm_ops;
+
+/**
+ * memview_anchor_of() - the anchor through which a segment sees its file
+ * @segment: segment of a view
+ *
+ * Return: the anchor; valid for as long as &memview.lock is held.
+ */
+static inline struct memview_anchor *
+memview_anchor_of(const struct memview_segment *segment)
+{
+	return container_of(segment->group, struct memview_anchor, group);
+}
+
+#endif /* _MEMVIEW_H */

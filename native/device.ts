@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Types of the addon's vhost-user device; the values are exported by index.ts. */
+
+/** Counters of one device since the process started. */
+export interface DeviceCounters {
+  /** Requests taken from rings, those refused by the transport included. */
+  readonly requests: number
+  /** Requests that never reached the FUSE server: malformed, too large or unreadable. */
+  readonly refused: number
+  /** Interrupts sent to the guest. */
+  readonly signals: number
+  /** Times that a queue thread slept. */
+  readonly waits: number
+  /** Times that spinning found work before a sleep. */
+  readonly spinHits: number
+  /** SHMEM_MAP and SHMEM_UNMAP messages sent to the frontend. */
+  readonly shmemMaps: number
+  readonly shmemUnmaps: number
+  /** Ranges that the frontend maps for us now (shmem windows only). */
+  readonly shmemLive: number
+  readonly memoryRegions: number
+  /** Accesses to guest memory that would have killed the process. */
+  readonly guardedFaults: number
+}
+
+/**
+ * The main thread's side of a vhost-user device. Numbers that come from the frontend are checked here; errors are
+ * thrown. A descriptor given to a `set…` call belongs to the device from then on.
+ */
+export interface DeviceControl {
+  /** What queue threads and window mappers find the device by. */
+  readonly id: number
+  /** Queue threads needed: worker 0 serves queues 0 (hiprio) and 1, worker n queue n + 1. */
+  readonly workerCount: number
+  /** Becomes readable when a queue that `requestStop` waits for has been let go, and when a ring broke. Not owned. */
+  readonly quiescedFd: number
+  setFeatures(eventIdx: boolean, indirect: boolean, ringsStartEnabled: boolean): void
+  /**
+   * Replaces the memory table. Per region: guest physical address, size, frontend's address, mmap offset (bytes).
+   * `fds` stay the caller's.
+   * @throws EINVAL for regions that are empty or overlap; mmap's errors
+   */
+  setMemoryTable(regions: BigUint64Array, fds: readonly number[]): void
+  addRegion(region: BigUint64Array, fd: number): void
+  /** The mmap offset is not compared. @throws ENOENT */
+  removeRegion(region: BigUint64Array): void
+  setVringSize(queue: number, size: number): void
+  /** Frontend's addresses of descriptor table, available ring and used ring. */
+  setVringAddresses(queue: number, addresses: BigUint64Array): void
+  setVringBase(queue: number, base: number): void
+  /** Starts the ring. */
+  setVringKick(queue: number, fd: number): void
+  /** -1: none. */
+  setVringCall(queue: number, fd: number): void
+  setVringError(queue: number, fd: number): void
+  setVringEnabled(queue: number, enabled: boolean): void
+  /** @returns true where no request is being served; otherwise ask again when `quiescedFd` is readable */
+  requestStop(queue: number): boolean
+  /** Ends a stop that `requestStop` has granted. @returns the next available index */
+  finishStop(queue: number): number
+  /** Why this ring was stopped for lying, told once. */
+  brokenReason(queue: number): string | undefined
+  /** -1: none. */
+  setBackendSocket(fd: number): void
+  /** Tells the device its own window's file, so that no ring is accepted in a view. `fd` stays the caller's. */
+  addView(fd: number): void
+  /** Whether the frontend has shown our view as the window and shows it no more: it has reset the device since. */
+  viewLost(viewFd: number, sizeBytes: number): boolean
+  /** After a device reset: the frontend has dropped the mappings of a shmem window. */
+  forgetWindow(): void
+  /** Forgets everything that the frontend has set. All queues must be stopped. */
+  reset(): void
+  /** Makes every QueueWorker's `next` return -1. */
+  shutdown(): void
+  /** Shutdown, and the id becomes invalid. */
+  destroy(): void
+  counters(): DeviceCounters
+}
+
+export type DeviceControlConstructor = new (queueCount: number) => DeviceControl
+
+/** The loop of one queue thread; used on the thread that made it. */
+export interface QueueWorker {
+  /** The request's bytes. */
+  readonly requestBuffer: ArrayBuffer
+  readonly replyBuffer: ArrayBuffer
+  /** Of the current request: its length in `requestBuffer`, the bytes not copied, the writable bytes. */
+  readonly state: Uint32Array
+  /**
+   * Waits for a request.
+   * @param timeoutMs never times out where left out
+   * @returns the queue's index, -1 after shutdown, -2 after the timeout or many requests that were refused
+   */
+  next(timeoutMs?: number): number
+  /** See FuseChannel. Each completes the current request; 0 or -errno. */
+  reply(bodyLength: number): number
+  replyError(errno: number): number
+  noReply(): number
+  giveBack(): number
+  /** @returns a number for the current request, which is set aside, or `-errno` */
+  defer(): number
+  isDeferred(deferred: number): boolean
+  completeDeferred(deferred: number, errno: number): number
+  replyFromFile(fd: number, offset: number, size: number): number
+  writeToFile(fd: number, offset: number, size: number, flags: number): number
+  /** Lets go of the queues; otherwise garbage collection does. */
+  close(): void
+}
+
+export type QueueWorkerConstructor = new (deviceId: number, worker: number) => QueueWorker
+
+/** What window mappers need of a device; called on queue threads. Results are 0 or `-errno`. */
+export interface DeviceWindow {
+  /**
+   * Makes a view visible as the whole window, unless the frontend's memory table holds it already, and waits until it does.
+   * @returns -ENOTCONN no backend channel, -EIO refused, -ETIMEDOUT, -EINTR the device is being stopped
+   */
+  startViewWindow(deviceId: number, viewFd: number, size: number, timeoutMs: number): number
+  /**
+   * Has the frontend map a range, writable at once where the file and `mayWrite` (the export) allow it.
+   * @returns -ENXIO beyond the end of file, -EBUSY something else is mapped there, -EROFS, -EACCES, -EIO refused,
+   *   -ENOTCONN, -EINTR, -ETIMEDOUT
+   */
+  shmemMap(
+    deviceId: number,
+    moffset: number,
+    length: number,
+    fd: number,
+    foffset: number,
+    writable: boolean,
+    mayWrite: boolean,
+  ): number
+  /** @returns -EINVAL where a mapping lies only partly in the range */
+  shmemUnmap(deviceId: number, moffset: number, length: number): number
+  /** Unmaps what the frontend still has. */
+  shmemReset(deviceId: number): void
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Declarations of the addon's `fileSystem`: the operations of a shared directory (native/src/file_system_exports.cc).
+ *
+ * Every operation takes the number of a shared directory first; inodes and handles behind it belong to the process and
+ * may be used from all threads. Results are 0, or what is said, or `-errno`. A name or a value is a range of a byte
+ * array, `offset` and `length`; names end with a NUL behind the range. A reply is written in the FUSE wire format at
+ * `replyOffset`.
+ */
+
+/** The number of a shared directory. */
+export type SharedDirectoryId = number
+
+export interface NativeFileSystem {
+  /**
+   * Opens a directory to share. Names and attributes stay valid in the guest for the given seconds. Open files, and
+   * inodes without a handle, together may take as many descriptors as RLIMIT_NOFILE leaves at this moment.
+   * @param fileHandles 0: never; 1: where the file system has them; 2: always
+   * @param inodeLimit inodes that the guest may know; more lookups get ENFILE
+   * @throws a system error where the path is not a directory that can be opened, or handles can't be had
+   */
+  createSharedDirectory(
+    path: string,
+    entryTimeout: number,
+    attributeTimeout: number,
+    fileHandles: number,
+    inodeLimit: number,
+  ): SharedDirectoryId
+  /** @returns 0 where the directory's file system has file handles and they are used, or why not as `-errno` */
+  fileHandles(directory: SharedDirectoryId): number
+  /**
+   * Sets RLIMIT_NOFILE to `wanted`, or to as much as the system allows.
+   * @returns the limit now
+   */
+  setDescriptorLimit(wanted: number): number
+  /**
+   * Gives the calling thread a umask of its own, 0. Call once on each thread that serves requests.
+   * @throws a system error
+   */
+  attachThread(): void
+  /** Forgets all handles and all inodes but the root. */
+  reset(directory: SharedDirectoryId): void
+  setAnnounceSubmounts(directory: SharedDirectoryId, announce: boolean): void
+  /** Which regular files are marked with FUSE_ATTR_DAX: by size in bytes, and by seconds since their data has changed. */
+  setDaxPolicy(directory: SharedDirectoryId, enabled: boolean, minSize: number, minAge: number): void
+  /** Inodes that the guest knows, the root included. */
+  countInodes(directory: SharedDirectoryId): number
+  /** Open files and directories. */
+  countHandles(directory: SharedDirectoryId): number
+  /** Buffers of directories that are being listed, of the whole process. */
+  countStreamBuffers(): number
+
+  /** Replies struct fuse_entry_out. */
+  lookup(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  forget(directory: SharedDirectoryId, nodeid: number, nlookup: number): void
+  /** Replies struct fuse_attr_out. */
+  getattr(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
+  /** `valid`: FATTR_*. Replies struct fuse_attr_out. */
+  setattr(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    valid: number,
+    mode: number,
+    uid: number,
+    gid: number,
+    size: number,
+    fh: number,
+    atime: number,
+    atimensec: number,
+    mtime: number,
+    mtimensec: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  /** Replies struct fuse_statx_out. */
+  statx(directory: SharedDirectoryId, nodeid: number, mask: number, reply: Uint8Array, replyOffset: number): number
+  /** @returns the target's length */
+  readlink(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number, size: number): number
+  /** Replies struct fuse_entry_out, as do `mknod`, `mkdir` and `link`. `group`: -1 for none. */
+  symlink(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    targets: Uint8Array,
+    targetOffset: number,
+    targetLength: number,
+    umask: number,
+    uid: number,
+    gid: number,
+    group: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  mknod(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    mode: number,
+    rdev: number,
+    umask: number,
+    uid: number,
+    gid: number,
+    group: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  mkdir(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    mode: number,
+    umask: number,
+    uid: number,
+    gid: number,
+    group: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  unlink(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+  ): number
+  rmdir(directory: SharedDirectoryId, parent: number, names: Uint8Array, nameOffset: number, nameLength: number): number
+  rename(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    newParent: number,
+    newNames: Uint8Array,
+    newNameOffset: number,
+    newNameLength: number,
+    flags: number,
+    umask: number,
+    uid: number,
+    gid: number,
+    group: number,
+  ): number
+  link(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    newParent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+
+  /** @returns the new handle's fh */
+  open(directory: SharedDirectoryId, nodeid: number, flags: number, killSuidgid: boolean): number
+  /** Replies struct fuse_entry_out. @returns the new handle's fh */
+  create(
+    directory: SharedDirectoryId,
+    parent: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    flags: number,
+    mode: number,
+    killSuidgid: boolean,
+    umask: number,
+    uid: number,
+    gid: number,
+    group: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  /** Replies struct fuse_entry_out. @returns the new handle's fh */
+  tmpfile(
+    directory: SharedDirectoryId,
+    parent: number,
+    flags: number,
+    mode: number,
+    umask: number,
+    uid: number,
+    gid: number,
+    group: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  /** @returns a descriptor, which `closeMappingFile` closes */
+  openMappingFile(directory: SharedDirectoryId, nodeid: number, writable: boolean): number
+  closeMappingFile(fd: number): void
+  /** @returns the handle's descriptor, open until this thread's `unpin` whatever becomes of the handle */
+  pin(directory: SharedDirectoryId, nodeid: number, fh: number, killSuidgid: boolean): number
+  unpin(): void
+  release(directory: SharedDirectoryId, nodeid: number, fh: number): number
+  releasedir(directory: SharedDirectoryId, nodeid: number, fh: number): number
+  flush(directory: SharedDirectoryId, nodeid: number, fh: number): number
+  fsync(directory: SharedDirectoryId, nodeid: number, fh: number, datasync: boolean): number
+  fsyncdir(directory: SharedDirectoryId, nodeid: number, fh: number, datasync: boolean): number
+  fallocate(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    fh: number,
+    mode: number,
+    offset: number,
+    length: number,
+    killSuidgid: boolean,
+  ): number
+  /** @returns the new offset */
+  lseek(directory: SharedDirectoryId, nodeid: number, fh: number, offset: number, whence: number): number
+  /** @returns bytes copied, perhaps not all */
+  copyFileRange(
+    directory: SharedDirectoryId,
+    nodeidIn: number,
+    fhIn: number,
+    offsetIn: number,
+    nodeidOut: number,
+    fhOut: number,
+    offsetOut: number,
+    length: number,
+    killSuidgid: boolean,
+  ): number
+
+  /** @returns the new handle's fh */
+  opendir(directory: SharedDirectoryId, nodeid: number): number
+  /** @returns bytes of entries */
+  readdir(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    fh: number,
+    offsetLow: number,
+    offsetHigh: number,
+    plus: boolean,
+    reply: Uint8Array,
+    replyOffset: number,
+    size: number,
+  ): number
+  /** Replies struct fuse_lk_out. `length` 0: up to the end of any file; `type`: F_RDLCK 0, F_WRLCK 1, F_UNLCK 2. */
+  getlk(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    fh: number,
+    ownerLow: number,
+    ownerHigh: number,
+    start: number,
+    length: number,
+    type: number,
+    reply: Uint8Array,
+    replyOffset: number,
+  ): number
+  /** Never waits: `-EAGAIN`. */
+  setlk(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    fh: number,
+    ownerLow: number,
+    ownerHigh: number,
+    start: number,
+    length: number,
+    type: number,
+    flock: boolean,
+  ): number
+  dropLocks(directory: SharedDirectoryId, nodeid: number, ownerLow: number, ownerHigh: number): void
+  /** One of the four commands of struct fileattr. @returns bytes given, in `reply` */
+  ioctl(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    fh: number,
+    isDirectory: boolean,
+    command: number,
+    argument: Uint8Array,
+    argumentOffset: number,
+    argumentLength: number,
+    reply: Uint8Array,
+    replyOffset: number,
+    replySize: number,
+  ): number
+  /** Replies struct fuse_kstatfs. */
+  statfs(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
+  syncfs(directory: SharedDirectoryId, nodeid: number): number
+
+  setxattr(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    values: Uint8Array,
+    valueOffset: number,
+    valueLength: number,
+    flags: number,
+    killSgid: boolean,
+  ): number
+  /** @returns the value's length; a `size` of 0 asks for it alone */
+  getxattr(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+    reply: Uint8Array,
+    replyOffset: number,
+    size: number,
+  ): number
+  /** @returns the list's length; a `size` of 0 asks for it alone */
+  listxattr(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    hideAcls: boolean,
+    reply: Uint8Array,
+    replyOffset: number,
+    size: number,
+  ): number
+  removexattr(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    names: Uint8Array,
+    nameOffset: number,
+    nameLength: number,
+  ): number
+}

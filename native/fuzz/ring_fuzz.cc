@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: Apache-2.0
+// A hostile driver against the device's side of a ring: SplitVirtqueue, the guest's memory, and the
+// copying of RequestServer. The input is a script of what driver, frontend and queue thread do, in
+// turns. After each step: what the device has read is what an independent reading of the rings says
+// (guest.h), nothing was written but to the used ring and the chain's own writable buffers, no byte
+// from outside of the guest's memory is in it, and a queue beside this one still serves.
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <map>
+#include <memory>
+
+#include "../src/device.h"
+#include "../src/guarded_access.h"
+#include "../src/request_server.h"
+#include "check.h"
+#include "guest.h"
+#include "script.h"
+
+namespace viewfsd::fuzz {
+namespace {
+
+constexpr uint32_t kHostileQueue = 1;
+constexpr uint32_t kHonestQueue = 2;
+constexpr size_t kFileSize = 10000;
+constexpr uint32_t kFuseWrite = 16;
+
+uint8_t FileByte(uint64_t offset) { return static_cast<uint8_t>(0x20 + offset % 90); }
+
+// What requests read from and write to.
+int NewFile(bool filled) {
+  const int fd = memfd_create("file", MFD_CLOEXEC);
+  FUZZ_CHECK(fd >= 0);
+  for (uint64_t offset = 0; filled && offset < kFileSize; offset++) {
+    const uint8_t byte = FileByte(offset);
+    FUZZ_CHECK(pwrite(fd, &byte, 1, static_cast<off_t>(offset)) == 1);
+  }
+  return fd;
+}
+
+// A queue thread's own memory: secret but for what a request brings or a reply takes.
+struct Buffers {
+  Buffers() {
+    FillSecret(request.get(), RequestServer::kRequestBytes);
+    FillSecret(reply.get(), RequestServer::kReplyBytes);
+  }
+  std::unique_ptr<uint8_t[]> request{new uint8_t[RequestServer::kRequestBytes]};
+  std::unique_ptr<uint8_t[]> reply{new uint8_t[RequestServer::kReplyBytes]};
+};
+
+class Scene {
+ public:
+  explicit Scene(Script& script) : script_(script), device_(Device::Create(3)) {
+    static Buffers hostile_buffers, honest_buffers;
+    static const int source = NewFile(true), sink = NewFile(false);
+    request_ = hostile_buffers.request.get();
+    reply_ = hostile_buffers.reply.get();
+    source_ = source;
+    sink_ = sink;
+    hostile_ = std::make_unique<RequestServer>(device_, 0, request_, reply_);
+    honest_reply_ = honest_buffers.reply.get();
+    honest_ =
+        std::make_unique<RequestServer>(device_, 1, honest_buffers.request.get(), honest_reply_);
+    Negotiate();
+    SetTable();
+    Start();
+    const uint64_t base = Guest::regions()[kHonestRegion].guest_address;
+    honest_ring_ = {base, base + 0x400, base + 0x800, 16};
+    StartQueue(kHonestQueue, honest_ring_, 0);
+  }
+
+  ~Scene() {
+    hostile_.reset();
+    honest_.reset();
+    Device::Drop(device_->id());
+  }
+
+  void Play() {
+    // A script of more steps finds nothing that two shorter ones would not.
+    for (int step = 0; step < 200 && !script_.done(); step++) Step();
+    Restore();
+    ServeHonest();
+    guest_.CheckSecrets();
+  }
+
+ private:
+  void Step() {
+    switch (script_.Pick(16)) {
+      case 0:
+      case 1:
+        return WriteChain();
+      case 2:
+        return WriteHeader();
+      case 3:
+      case 4:
+      case 5:
+      case 6:
+        return Serve();
+      case 7:
+        return Poke();
+      case 8:
+        return guest_.Put<uint16_t>(ring_.available + 2,
+                                    static_cast<uint16_t>(available_ += script_.Byte() - 128));
+      case 9:
+        return guest_.Put<uint16_t>(ring_.available + 4 + 2 * ring_.size, script_.Take<uint16_t>());
+      case 10:
+        return CompleteDeferred();
+      case 11:
+        Stop();
+        return Start();
+      case 12:
+        return device_->SetEnabled(kHostileQueue, (script_.Byte() & 1) != 0);
+      case 13:
+        return ChangeMemory();
+      case 14:
+        return Negotiate();
+      default:
+        Restore();
+        return ServeHonest();
+    }
+  }
+
+  // --- the frontend ---
+
+  void Negotiate() {
+    const uint8_t features = script_.Byte();
+    negotiated_ = (features & 2) == 0;
+    device_->SetFeatures((features & 1) != 0, negotiated_, true);
+  }
+
+  void SetTable() {
+    std::vector<RegionDescription> present;
+    for (size_t i = 0; i < kRegionCount; i++)
+      if (guest_.present(i)) present.push_back(Guest::regions()[i]);
+    const std::vector<int> fds(present.size(), guest_.fd());
+    FUZZ_CHECK(device_->memory().SetTable(present, fds) == 0);
+  }
+
+  void ChangeMemory() {
+    const uint32_t region = script_.Pick(kHonestRegion);
+    switch (script_.Pick(4)) {
+      case 0:
+        guest_.Truncate(script_.Pick(40) * size_t{4096});
+        return;
+      case 1:
+        guest_.Truncate(SIZE_MAX);
+        return;
+      case 2:
+        if (!guest_.present(region)) return;
+        FUZZ_CHECK(device_->memory().RemoveRegion(Guest::regions()[region]) == 0);
+        return guest_.SetPresent(region, false);
+      default:
+        guest_.SetPresent(region, true);
+        Restore();
+    }
+  }
+
+  // Memory as an honest frontend leaves it.
+  void Restore() {
+    guest_.Truncate(SIZE_MAX);
+    for (size_t i = 0; i < kRegionCount; i++) guest_.SetPresent(i, true);
+    SetTable();
+  }
+
+  void StartQueue(uint32_t index, const RingPlace& ring, uint16_t base) {
+    Queue& queue = *device_->queues()[index];
+    queue.size = ring.size;
+    queue.addresses = {kUserBase + ring.descriptors, kUserBase + ring.available,
+                       kUserBase + ring.used};
+    queue.addresses_set = true;
+    queue.base = base;
+    queue.call.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    FUZZ_CHECK(device_->SetKick(index, UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) == 0);
+  }
+
+  void Start() {
+    ring_ = {0x10000, 0x10800, 0x11000, 1u << script_.Pick(7)};
+    // Sometimes anywhere, the end of a region being likelier.
+    const uint8_t where = script_.Byte();
+    if ((where & 0xe0) == 0xe0) {
+      uint64_t* const places[] = {&ring_.descriptors, &ring_.available, &ring_.used};
+      *places[where % 3] = Address();
+    }
+    const auto base = script_.Take<uint16_t>();
+    available_ = base;
+    guest_.Put<uint16_t>(ring_.available + 2, base);
+    guest_.Put<uint16_t>(ring_.used + 2, base);
+    fresh_ = true;
+    StartQueue(kHostileQueue, ring_, base);
+  }
+
+  void Stop() {
+    // However the ring is filled, the queue thread lets go as soon as it looks for more.
+    if (!device_->RequestStop(kHostileQueue)) {
+      FUZZ_CHECK(Next() < 0);
+      FUZZ_CHECK(device_->RequestStop(kHostileQueue));
+    }
+    device_->FinishStop(kHostileQueue);
+    chain_.reset();
+  }
+
+  // --- the driver ---
+
+  uint64_t Address() {
+    static constexpr uint64_t kEnds[] = {0x10000, 0x20000, 0x27f00, 0x40000, 0x43080, 0};
+    uint64_t address;
+    switch (script_.Pick(5)) {
+      case 0:
+        address = kEnds[script_.Pick(6)] + static_cast<uint64_t>(int64_t{script_.Byte()} - 128);
+        break;
+      case 1:
+        address = 0x10000 + script_.Take<uint16_t>();
+        break;
+      case 2:
+        address = ring_.used + script_.Byte();
+        break;
+      case 3:
+        address = script_.Take<uint64_t>();
+        break;
+      default:
+        address = 0x12000 + 0x100 * uint64_t{script_.Byte()};
+    }
+    // The honest queue's memory is not this driver's.
+    const RegionDescription& honest = Guest::regions()[kHonestRegion];
+    const bool reaches =
+        address + 0x10000 > honest.guest_address && address < honest.guest_address + honest.size;
+    return reaches ? 0 : address;
+  }
+
+  uint32_t Length() {
+    static constexpr uint32_t kLengths[] = {0, 1, 16, 24, 39, 40, 56, 80, 4096, 0xffffffff};
+    const uint32_t pick = script_.Pick(12);
+    if (pick < 10) return kLengths[pick];
+    return pick == 10 ? script_.Byte() : script_.Take<uint16_t>();
+  }
+
+  void WriteDescriptor(uint64_t table, uint32_t index, uint64_t address, uint32_t length,
+                       uint16_t flags, uint16_t next) {
+    const uint64_t at = table + 16 * uint64_t{index};
+    guest_.Put(at, address);
+    guest_.Put(at + 8, length);
+    guest_.Put(at + 12, flags);
+    guest_.Put(at + 14, next);
+  }
+
+  // A chain that is well-formed but for what the script makes of it, and made available.
+  void WriteChain() {
+    const uint32_t count = 1 + script_.Pick(8);
+    const uint8_t shape = script_.Byte();
+    const bool indirect = (shape & 1) != 0;
+    // Sometimes head and following descriptors are beyond the table.
+    const uint32_t slots = (shape & 0xc0) == 0xc0 ? 64 : ring_.size;
+    const uint16_t head = static_cast<uint16_t>(script_.Byte() % slots);
+    const uint64_t table = indirect ? 0x13000 + 0x80 * (shape >> 4) : ring_.descriptors;
+    const uint32_t first = indirect ? 0 : head;
+    const uint32_t readable = script_.Pick(count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+      const uint32_t slot = indirect ? i : (first + i) % slots;
+      const uint32_t next = indirect ? i + 1 : (slot + 1) % slots;
+      const uint16_t flags = (i >= readable ? 2 : 0) | (i + 1 < count ? 1 : 0);
+      const uint64_t address = Address();
+      WriteDescriptor(table, slot, address, Length(), flags, static_cast<uint16_t>(next));
+    }
+    if (indirect) {
+      const uint32_t length = (shape & 0x0e) == 0x0e ? Length() : 16 * count;
+      WriteDescriptor(ring_.descriptors, head, table, length, 4, 0);
+    }
+    Publish(head);
+  }
+
+  void Publish(uint16_t head) {
+    guest_.Put<uint16_t>(ring_.available + 4 + 2 * (available_ % ring_.size), head);
+    guest_.Put<uint16_t>(ring_.available + 2, ++available_);
+  }
+
+  // A request's header where a chain may look for it.
+  void WriteHeader() {
+    const uint64_t address = Address();
+    uint8_t header[80] = {};
+    const uint32_t opcode = (script_.Byte() & 1) != 0 ? kFuseWrite : script_.Byte();
+    memcpy(header + 4, &opcode, 4);
+    const auto unique = script_.Take<uint64_t>();
+    memcpy(header + 8, &unique, 8);
+    guest_.Write(address, header, sizeof(header));
+  }
+
+  // Bytes anywhere: descriptors, rings, requests, indirect tables.
+  void Poke() {
+    const uint64_t address =
+        (script_.Byte() & 1) != 0 ? ring_.descriptors + script_.Take<uint16_t>() % 1024 : Address();
+    const auto bytes = script_.Take<uint64_t>();
+    guest_.Write(address, &bytes, 1 + script_.Pick(8));
+  }
+
+  // --- the queue thread ---
+
+  SplitVirtqueue& ring() { return device_->queues()[kHostileQueue]->ring; }
+
+  int Next() {
+    guest_.Remember();
+    if (fresh_ && device_->queues()[kHostileQueue]->runnable) {
+      indirect_ = negotiated_;
+      fresh_ = false;
+    }
+    const int queue = hostile_->Next(0);
+    std::vector<Segment> anywhere;
+    for (size_t i = 0; i < kHonestRegion; i++)
+      anywhere.push_back(
+          {Guest::regions()[i].guest_address, static_cast<uint32_t>(Guest::regions()[i].size)});
+    guest_.CheckChanges(anywhere);
+    chain_.reset();
+    if (queue < 0) return queue;
+    FUZZ_CHECK(queue == static_cast<int>(kHostileQueue));
+    // A request is only handed out for a chain that keeps all rules, with the bytes that are in it.
+    chain_ = guest_.Parse(ring_, ring().next_available() - 1, indirect_);
+    FUZZ_CHECK(chain_.has_value());
+    uint64_t readable = 0, writable = 0;
+    for (const Segment& segment : chain_->readable) readable += segment.length;
+    for (const Segment& segment : chain_->writable) writable += segment.length;
+    FUZZ_CHECK(hostile_->request_size() + uint64_t{hostile_->payload_size()} == readable);
+    FUZZ_CHECK(hostile_->reply_capacity() == writable);
+    const auto bytes = guest_.Gather(chain_->readable, 0, hostile_->request_size());
+    FUZZ_CHECK(bytes.has_value());
+    FUZZ_CHECK(memcmp(bytes->data(), request_, bytes->size()) == 0);
+    uint32_t opcode;
+    memcpy(&opcode, request_ + 4, 4);
+    FUZZ_CHECK(opcode == kFuseWrite || hostile_->payload_size() == 0);
+    return queue;
+  }
+
+  void Serve() {
+    if (Next() < 0) return;
+    guest_.Remember();
+    const uint16_t used = guest_.Get<uint16_t>(ring_.used + 2);
+    const Chain chain = *chain_;
+    int64_t result;
+    switch (script_.Pick(8)) {
+      case 0:
+      case 1:
+        result = Reply();
+        break;
+      case 2:
+        result = hostile_->ReplyError(script_.Byte());
+        break;
+      case 3:
+        result = hostile_->NoReply();
+        break;
+      case 4:
+        result = Read();
+        break;
+      case 5:
+        result = Write();
+        break;
+      case 6:
+        result = hostile_->Defer();
+        if (result >= 0) deferred_[static_cast<uint32_t>(result)] = chain;
+        break;
+      default:
+        result = hostile_->GiveBack();
+    }
+    FUZZ_CHECK(result != -EINVAL || chain.writable.empty() || hostile_->reply_capacity() < 16);
+    CheckReply(chain, used);
+  }
+
+  void CheckReply(const Chain& chain, uint16_t used_before) {
+    std::vector<Segment> allowed = chain.writable;
+    allowed.push_back({ring_.used, 6 + 8 * ring_.size});
+    guest_.CheckChanges(allowed);
+    // Where the guest's buffers leave the used ring alone, it says what was served, and no more
+    // bytes than there was room for.
+    uint64_t room = 0;
+    for (const Segment& segment : chain.writable) {
+      const bool apart = segment.address >= ring_.UsedEnd() ||
+                         segment.address + segment.length <= ring_.used ||
+                         segment.address + segment.length < segment.address;
+      if (!apart) return;
+      room += segment.length;
+    }
+    // The index is the device's own, whatever the driver has written there since.
+    const uint16_t used = guest_.Get<uint16_t>(ring_.used + 2);
+    if (used == used_before) return;
+    const uint64_t element = ring_.used + 4 + 8 * (static_cast<uint16_t>(used - 1) % ring_.size);
+    FUZZ_CHECK(guest_.Get<uint32_t>(element) == chain.head);
+    FUZZ_CHECK(guest_.Get<uint32_t>(element + 4) <= room);
+  }
+
+  int64_t Reply() {
+    const uint64_t body = (script_.Byte() & 1) != 0 ? script_.Byte() : Length();
+    const size_t size = std::min<size_t>(16 + body, RequestServer::kReplyBytes);
+    memset(reply_ + 16, 'r', size - 16);
+    const int64_t result = hostile_->Reply(body);
+    FillSecret(reply_, size);
+    return result;
+  }
+
+  // READ: what the guest gets are the file's bytes, from the offset on.
+  int64_t Read() {
+    const Chain chain = *chain_;
+    const auto offset = script_.Take<uint16_t>();
+    const uint64_t size = (script_.Byte() & 1) != 0 ? Length() : uint64_t{1} << 52;
+    const uint64_t capacity = hostile_->reply_capacity();
+    const int64_t got = hostile_->ReplyFromFile(source_, offset, size);
+    if (got < 0) return got;
+    const uint64_t there = offset < kFileSize ? kFileSize - offset : 0;
+    FUZZ_CHECK(static_cast<uint64_t>(got) <= std::min({size, capacity - 16, there}));
+    const auto data = guest_.Gather(chain.writable, 16, static_cast<uint64_t>(got));
+    if (!data.has_value() || Overlap(chain)) return got;
+    for (size_t i = 0; i < data->size(); i++) FUZZ_CHECK((*data)[i] == FileByte(offset + i));
+    return got;
+  }
+
+  // Buffers that overlap each other or the used ring don't keep what was written first.
+  bool Overlap(const Chain& chain) const {
+    std::vector<Segment> segments = chain.writable;
+    segments.push_back({ring_.used, 6 + 8 * ring_.size});
+    for (size_t i = 0; i < segments.size(); i++)
+      for (size_t j = 0; j < i; j++)
+        if (segments[i].address < segments[j].address + segments[j].length &&
+            segments[j].address < segments[i].address + segments[i].length)
+          return true;
+    return false;
+  }
+
+  // WRITE: what the file gets are the guest's bytes behind the headers.
+  int64_t Write() {
+    const uint64_t size = (script_.Byte() & 1) != 0 ? Length() : uint64_t{1} << 52;
+    const uint64_t payload = hostile_->payload_size();
+    FUZZ_CHECK(ftruncate(sink_, 0) == 0);
+    const int64_t put = hostile_->WriteToFile(sink_, 0, std::min<uint64_t>(size, 1 << 20), 0);
+    if (put > 0) {
+      FUZZ_CHECK(static_cast<uint64_t>(put) <= std::min(size, payload));
+      const auto data =
+          guest_.Gather(chain_->readable, hostile_->request_size(), static_cast<uint64_t>(put));
+      FUZZ_CHECK(data.has_value());
+      std::vector<uint8_t> written(data->size());
+      FUZZ_CHECK(pread(sink_, written.data(), written.size(), 0) == put);
+      FUZZ_CHECK(*data == written);
+    }
+    return hostile_->ReplyError(put < 0 ? static_cast<int>(-put) : 0);
+  }
+
+  void CompleteDeferred() {
+    const uint32_t number = script_.Pick(8);
+    const auto found = deferred_.find(number);
+    guest_.Remember();
+    const int64_t result = hostile_->CompleteDeferred(number, script_.Byte());
+    if (result < 0) return guest_.CheckChanges({});
+    FUZZ_CHECK(found != deferred_.end());
+    // Its ring and regions may have been replaced since; what was never a region stays untouched.
+    if (found->second.writable.empty()) abort();
+    deferred_.erase(found);
+  }
+
+  // --- the honest queue ---
+
+  void ServeHonest() {
+    const uint64_t base = Guest::regions()[kHonestRegion].guest_address;
+    const uint64_t request = base + 0x1000, reply = base + 0x2000;
+    const uint64_t unique = ++honest_count_;
+    uint8_t message[56] = {};
+    memcpy(message + 8, &unique, 8);
+    message[4] = 3;
+    guest_.Write(request, message, sizeof(message));
+    WriteDescriptor(honest_ring_.descriptors, 0, request, 56, 1, 1);
+    WriteDescriptor(honest_ring_.descriptors, 1, reply, 120, 2, 0);
+    const uint16_t index = honest_available_++;
+    guest_.Put<uint16_t>(honest_ring_.available + 4 + 2 * (index % 16), 0);
+    guest_.Put<uint16_t>(honest_ring_.available + 2, honest_available_);
+    FUZZ_CHECK(honest_->Next(0) == static_cast<int>(kHonestQueue));
+    FUZZ_CHECK(honest_->request_size() == 56 && honest_->reply_capacity() == 120);
+    memset(honest_reply_ + 16, 'h', 40);
+    FUZZ_CHECK(honest_->Reply(40) == 0);
+    FUZZ_CHECK(guest_.Get<uint32_t>(reply) == 56 && guest_.Get<uint64_t>(reply + 8) == unique);
+    FUZZ_CHECK(guest_.Get<uint16_t>(honest_ring_.used + 2) == honest_available_);
+  }
+
+  Script& script_;
+  Guest guest_;
+  std::shared_ptr<Device> device_;
+  std::unique_ptr<RequestServer> hostile_, honest_;
+  uint8_t* request_;
+  uint8_t* reply_;
+  uint8_t* honest_reply_;
+  int source_, sink_;
+  RingPlace ring_ = {}, honest_ring_ = {};
+  // As the ring in use has it, and as one that starts will. `fresh_`: started, and not used since.
+  bool indirect_ = true, negotiated_;
+  bool fresh_ = false;
+  uint16_t available_ = 0, honest_available_ = 0;
+  uint64_t honest_count_ = 0;
+  // The current request's, read independently.
+  std::optional<Chain> chain_;
+  std::map<uint32_t, Chain> deferred_;
+};
+
+}  // namespace
+}  // namespace viewfsd::fuzz
+
+// On one CPU: with more, a queue thread looks at its rings for a while before it sleeps.
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  cpu_set_t cpus, one;
+  CPU_ZERO(&one);
+  if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) return 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+    if (CPU_ISSET(cpu, &cpus)) CPU_SET(cpu, &one);
+  sched_setaffinity(0, sizeof(one), &one);
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  viewfsd::fuzz::Script script(data, size);
+  viewfsd::fuzz::Scene scene(script);
+  scene.Play();
+  return 0;
+}

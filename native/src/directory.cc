@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+namespace viewfsd {
+
+namespace {
+
+// struct linux_dirent64, which getdents64 fills in.
+struct KernelEntry {
+  uint64_t ino;
+  int64_t off;
+  uint16_t reclen;
+  uint8_t type;
+  char name[];
+};
+constexpr size_t kNameOffset = 19;
+
+size_t AlignToEight(size_t size) { return (size + 7) & ~size_t{7}; }
+
+bool IsDots(const char* name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
+
+// Gets more entries into the buffer. Returns their bytes, 0 at the end, or -errno.
+int64_t Refill(const Handle& handle, DirectoryStream& stream) {
+  if (stream.buffer == nullptr) stream.buffer = std::make_unique<StreamBuffer>();
+  stream.position = stream.length = 0;
+  const long length =
+      syscall(SYS_getdents64, handle.fd.get(), stream.buffer->bytes.get(), StreamBuffer::kSize);
+  const int64_t result = length < 0 ? -errno : length;
+  if (length > 0)
+    stream.length = static_cast<size_t>(length);
+  else
+    stream.buffer.reset();
+  return result;
+}
+
+// Gives the buffer back where too many are kept, and forgets what is left in it.
+void DropExcess(DirectoryStream& stream) {
+  if (stream.buffer == nullptr || StreamBuffer::count() <= StreamBuffer::kMaxKept) return;
+  stream.buffer.reset();
+  stream.position = stream.length = 0;
+  stream.offset = DirectoryStream::kNowhere;
+}
+
+}  // namespace
+
+int64_t OpenDirectory(SharedDirectory& directory, uint64_t nodeid) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  if (!S_ISDIR(inode->type())) return -ENOTDIR;
+  UniqueFd fd(openat(inode.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return -errno;
+  return directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), true));
+}
+
+int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int64_t offset,
+                      bool plus, uint8_t* out, size_t size) {
+  const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kDirectory);
+  if (handle == nullptr) return -EBADF;
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  DirectoryStream& stream = *handle->stream;
+  const std::lock_guard lock(stream.mutex);
+  if (offset != stream.offset) {
+    if (lseek64(handle->fd.get(), offset, SEEK_SET) < 0) return -errno;
+    stream.position = stream.length = 0;
+    stream.offset = offset;
+  }
+
+  const size_t head = plus ? sizeof(fuse_entry_out) + sizeof(fuse_dirent) : sizeof(fuse_dirent);
+  size_t written = 0;
+  for (;;) {
+    if (stream.position == stream.length) {
+      const int64_t length = Refill(*handle, stream);
+      // An error after some entries comes again with the next request.
+      if (length <= 0) return written > 0 ? static_cast<int64_t>(written) : length;
+    }
+    const char* raw = stream.buffer->bytes.get() + stream.position;
+    KernelEntry next;
+    memcpy(&next, raw, kNameOffset);
+    const char* name = raw + kNameOffset;
+    const size_t name_length = strlen(name);
+    const size_t needed = AlignToEight(head + name_length);
+    if (needed > size - written) break;
+
+    uint8_t* place = out + written;
+    memset(place + needed - 8, 0, 8);
+    if (plus) {
+      fuse_entry_out entry;
+      // Nodeid 0: the guest takes the name and makes no inode. So it is for names that have gone
+      // since, and for what can't be looked up.
+      if (IsDots(name) || directory.LookupListed(inode, name, next.ino, &entry) < 0) entry = {};
+      memcpy(place, &entry, sizeof(entry));
+      place += sizeof(entry);
+    }
+    fuse_dirent dirent;
+    // What lies above the shared directory is none of the guest's business.
+    const bool above = nodeid == InodeTable::kRootNodeid && strcmp(name, "..") == 0;
+    dirent.ino = above ? inode->key().number : next.ino;
+    dirent.off = static_cast<uint64_t>(next.off);
+    dirent.namelen = static_cast<uint32_t>(name_length);
+    dirent.type = next.type;
+    memcpy(place, &dirent, sizeof(dirent));
+    memcpy(place + sizeof(dirent), name, name_length);
+
+    written += needed;
+    stream.position += next.reclen;
+    stream.offset = next.off;
+  }
+  DropExcess(stream);
+  return written > 0 ? static_cast<int64_t>(written) : -EINVAL;
+}
+
+}  // namespace viewfsd

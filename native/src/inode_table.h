@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inodes that the guest knows: nodeid -> file handle or O_PATH descriptor, and lookup count;
+// and back from (device, inode number, mount) to the nodeid. Shared by the threads of all request
+// queues.
+//
+// An inode with a handle costs no descriptor; those that were used last keep one in a cache. Where
+// the file system has no handles, the inode holds its O_PATH descriptor as long as it is known.
+//
+// An inode is in the table while its lookup count is not zero. Whoever works on one holds a
+// reference besides, so a FORGET on another queue can't close the descriptor under a system call
+// (and let its number be reused): the descriptor closes with the last reference.
+#ifndef VIEWFSD_INODE_TABLE_H_
+#define VIEWFSD_INODE_TABLE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "file_handle.h"
+#include "util/pointer_index.h"
+#include "util/unique_fd.h"
+
+namespace viewfsd {
+
+// What makes two names the same inode, as long as it lives. The mount belongs to it: through a bind
+// mount the same directory has other children mounted on it.
+struct InodeKey {
+  uint64_t device;
+  uint64_t number;
+  uint64_t mount;
+
+  bool operator==(const InodeKey&) const = default;
+};
+
+// What a lookup has found out about an inode.
+struct InodeFacts {
+  InodeKey key;
+  // S_IFMT bits; an inode never changes them.
+  uint32_t type;
+  // Another file system begins here, seen from the directory that it is looked up in.
+  bool mount_root;
+  // Nanoseconds since the epoch; INT64_MIN where the file system has none.
+  int64_t birth;
+};
+
+class Inode {
+ public:
+  Inode(uint64_t nodeid, const InodeFacts& facts, std::shared_ptr<const Mount> mount,
+        FileHandle handle, UniqueFd fd)
+      : nodeid_(nodeid),
+        number_(facts.key.number),
+        device_(facts.key.device),
+        birth_(facts.birth),
+        mount_(std::move(mount)),
+        handle_(std::move(handle)),
+        held_(fd.release()),
+        type_(static_cast<uint16_t>(facts.type)),
+        mount_root_(facts.mount_root) {}
+  Inode(const Inode&) = delete;
+  Inode& operator=(const Inode&) = delete;
+  ~Inode() {
+    if (held_ >= 0) close(held_);
+  }
+
+  uint64_t nodeid() const { return nodeid_; }
+  InodeKey key() const { return {device_, number_, mount_->id()}; }
+  uint32_t type() const { return type_; }
+  bool mount_root() const { return mount_root_; }
+  const std::shared_ptr<const Mount>& mount() const { return mount_; }
+  // Empty for an inode that holds a descriptor instead.
+  const FileHandle& handle() const { return handle_; }
+
+ private:
+  friend class InodeTable;
+  friend class InodeRef;
+
+  static constexpr uint32_t kNotCached = UINT32_MAX;
+
+  const uint64_t nodeid_;
+  const uint64_t number_;
+  const uint64_t device_;
+  const int64_t birth_;
+  const std::shared_ptr<const Mount> mount_;
+  const FileHandle handle_;
+  std::atomic<uint32_t> references_{0};
+  // The rest is guarded by the table's mutex.
+  int held_;
+  uint32_t cache_place_ = kNotCached;
+  const uint16_t type_;
+  const bool mount_root_;
+  // An inode with the same number and birth time is this one, without asking for its handle.
+  bool known_by_birth_ = false;
+  // A later inode has got the number.
+  bool replaced_ = false;
+  uint64_t lookups_ = 1;
+};
+
+class InodeRef {
+ public:
+  InodeRef() = default;
+  explicit InodeRef(Inode* inode) : inode_(inode) {
+    if (inode_ != nullptr) inode_->references_.fetch_add(1, std::memory_order_relaxed);
+  }
+  InodeRef(InodeRef&& other) noexcept : inode_(std::exchange(other.inode_, nullptr)) {}
+  InodeRef(const InodeRef& other) : InodeRef(other.inode_) {}
+  InodeRef& operator=(InodeRef other) noexcept {
+    std::swap(inode_, other.inode_);
+    return *this;
+  }
+  ~InodeRef() {
+    if (inode_ != nullptr && inode_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete inode_;
+  }
+  Inode* get() const { return inode_; }
+  Inode& operator*() const { return *inode_; }
+  Inode* operator->() const { return inode_; }
+  bool operator==(std::nullptr_t) const { return inode_ == nullptr; }
+
+ private:
+  Inode* inode_ = nullptr;
+};
+
+// An inode and a descriptor of it, O_PATH, which stays open as long as this object. Or -errno.
+class InodeUse {
+ public:
+  explicit InodeUse(int error) : fd_(error) {}
+  // With the descriptor that the inode holds itself, or that the cache shares.
+  InodeUse(InodeRef inode, int fd) : inode_(std::move(inode)), fd_(fd) {}
+  InodeUse(InodeRef inode, std::shared_ptr<const UniqueFd> shared)
+      : inode_(std::move(inode)), shared_(std::move(shared)), fd_(shared_->get()) {}
+
+  explicit operator bool() const { return fd_ >= 0; }
+  int error() const { return fd_; }
+  int fd() const { return fd_; }
+  const Inode& operator*() const { return *inode_; }
+  const Inode* operator->() const { return inode_.get(); }
+  const InodeRef& ref() const { return inode_; }
+
+ private:
+  InodeRef inode_;
+  std::shared_ptr<const UniqueFd> shared_;
+  int fd_;
+};
+
+// The descriptors that a guest can make the process hold, over all tables.
+class DescriptorBudget {
+ public:
+  explicit DescriptorBudget(size_t limit) : left_(static_cast<int64_t>(limit)) {}
+  bool Take() {
+    if (left_.fetch_sub(1, std::memory_order_relaxed) > 0) return true;
+    left_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+  void Give(size_t count) {
+    left_.fetch_add(static_cast<int64_t>(count), std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<int64_t> left_;
+};
+
+class InodeTable {
+ public:
+  static constexpr uint64_t kRootNodeid = 1;
+
+  struct Limits {
+    size_t inodes;
+    // Descriptors of inodes with handles that are kept for the next use.
+    size_t cached;
+  };
+  InodeTable(const Limits& limits, DescriptorBudget& budget);
+  ~InodeTable();
+
+  // The root stays until the table dies, whatever is forgotten, and holds its descriptor.
+  void SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd);
+
+  // Null where the guest does not know that nodeid (any more).
+  InodeRef Get(uint64_t nodeid);
+
+  // The inode with a descriptor; -ESTALE where the guest does not know it or it is gone.
+  InodeUse Use(uint64_t nodeid);
+  InodeUse Use(const InodeRef& inode);
+
+  // Raises the lookup count of an inode that the guest knows already and that certainly is the one
+  // that has been looked at. Null where there is none, or where only its handle can tell.
+  InodeRef FindAndCount(const InodeFacts& facts);
+
+  bool Knows(const InodeKey& key);
+
+  // Adds an inode with a lookup count of one. Where another thread was faster, raises the count of
+  // its entry. An empty `handle` means that `fd` is held instead.
+  // Returns 0, or -ENFILE where a limit is reached.
+  int InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount, FileHandle handle,
+                     UniqueFd fd, InodeRef* inode);
+
+  // The guest is about to take the last name from an inode that it knows: its descriptor is held
+  // from here on, as the handle might go stale. Does nothing where that can't be had.
+  void Hold(const InodeKey& key);
+
+  // Takes `count` from the lookup count. Too large a count, or an unknown nodeid, is the guest's
+  // mistake and no error. Returns whether the inode has gone.
+  bool Forget(uint64_t nodeid, uint64_t count);
+
+  // Forgets everything but the root. Nodeids are never given out again.
+  void Clear();
+
+  // Known inodes, the root included.
+  size_t size();
+
+ private:
+  struct ByNodeid {
+    using Key = uint64_t;
+    static Key Of(const Inode& inode) { return inode.nodeid(); }
+    static uint64_t Hash(Key key) { return (key * 0x9e3779b97f4a7c15u) >> 32; }
+  };
+  struct ByKey {
+    using Key = InodeKey;
+    static Key Of(const Inode& inode) { return inode.key(); }
+    static uint64_t Hash(const Key& key) {
+      uint64_t hash = key.number * 0x9e3779b97f4a7c15u;
+      hash ^= (key.device + (key.mount << 32)) * 0xc2b2ae3d27d4eb4fu;
+      return hash ^ (hash >> 29);
+    }
+  };
+  // A place in the clock of cached descriptors.
+  struct Cached {
+    Inode* inode = nullptr;
+    std::shared_ptr<const UniqueFd> fd;
+    bool used = false;
+  };
+
+  // All of these need the mutex.
+  std::shared_ptr<const UniqueFd> Cache(Inode& inode, std::shared_ptr<const UniqueFd> fd);
+  std::shared_ptr<const UniqueFd> Uncache(Inode& inode);
+  void Adopt(Inode* inode);
+  void Remove(Inode* inode, std::shared_ptr<const UniqueFd>* closed);
+
+  const Limits limits_;
+  DescriptorBudget& budget_;
+  std::mutex mutex_;
+  // Each known inode is in `by_nodeid_`, which counts as one reference to it.
+  PointerIndex<Inode, ByNodeid> by_nodeid_;
+  PointerIndex<Inode, ByKey> by_key_;
+  std::vector<Cached> cache_;
+  size_t hand_ = 0;
+  // The most inodes since memory was given back.
+  size_t peak_ = 0;
+  uint64_t next_nodeid_ = kRootNodeid + 1;
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_INODE_TABLE_H_

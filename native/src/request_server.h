@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// One queue thread's work, without JavaScript: waits for requests of its queues, hands out one at a
+// time, moves its data and completes it.
+#ifndef VIEWFSD_REQUEST_SERVER_H_
+#define VIEWFSD_REQUEST_SERVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "device.h"
+
+namespace viewfsd {
+
+class RequestServer {
+ public:
+  // Requests are copied whole up to this size; larger ones than any that Linux sends (a 64 KiB
+  // xattr with its name, 4 KiB pages of names) are refused.
+  static constexpr size_t kRequestBytes = 132 * 1024;
+  // READDIR of Linux asks for up to the size of a READ.
+  static constexpr size_t kReplyBytes = 1024 * 1024 + 64;
+
+  static constexpr int kStopped = -1;
+  static constexpr int kTimedOut = -2;
+
+  // `request` and `reply` have the sizes above and belong to the caller.
+  RequestServer(std::shared_ptr<Device> device, uint32_t worker, uint8_t* request, uint8_t* reply);
+  // Lets go of all queues.
+  ~RequestServer();
+  RequestServer(const RequestServer&) = delete;
+  RequestServer& operator=(const RequestServer&) = delete;
+
+  // Blocks until there is a request, and returns its queue; kStopped after Device::Shutdown,
+  // kTimedOut after `timeout_ms` (negative: never), and when many requests have been refused
+  // without one to serve. A request that has not been completed by now is answered with EIO.
+  int Next(int timeout_ms);
+
+  // Of the current request.
+  uint32_t request_size() const { return request_size_; }
+  uint32_t payload_size() const { return payload_size_; }
+  uint32_t reply_capacity() const { return static_cast<uint32_t>(chain_.writable_size); }
+
+  // See server/fuse/channel.ts. Without a current request they do nothing and return -EINVAL.
+  int64_t Reply(uint64_t body_size);
+  int64_t ReplyError(int error);
+  int64_t NoReply();
+  int64_t GiveBack();
+  // Sets the current request aside, so that others are served meanwhile; its queue stays with this
+  // thread. Returns a number for it, -ENOLCK where too many are, -EINVAL.
+  int64_t Defer();
+  // False once the stop of its queue has answered it (EAGAIN).
+  bool IsDeferred(uint32_t deferred) const { return deferred_.contains(deferred); }
+  // Completes it without a body. `error` may be 0.
+  int64_t CompleteDeferred(uint32_t deferred, int error);
+  int64_t ReplyFromFile(int fd, int64_t offset, uint64_t size);
+  int64_t WriteToFile(int fd, int64_t offset, uint64_t size, int flags);
+
+ private:
+  // What this thread knows of a queue.
+  struct QueueUse {
+    Queue* queue;
+    uint32_t index;
+    bool entered = false;
+    uint32_t start_count = 0;
+    // The table that the ring's addresses were looked up in.
+    uint64_t generation = 0;
+    uint32_t unsignalled = 0;
+    uint32_t deferred = 0;
+  };
+
+  struct Deferred {
+    QueueUse* use;
+    uint16_t head;
+    uint64_t unique;
+    // Room for the reply's header, at addresses of that table.
+    std::vector<iovec> reply;
+    Snapshot table;
+  };
+  // More than a ring of Linux has descriptors for.
+  static constexpr size_t kMaxDeferred = 1024;
+
+  bool Enter(QueueUse* use);
+  void Leave(QueueUse* use);
+  void Break(QueueUse* use, const char* reason);
+  void RefreshMemory();
+  // kRefused: there was one, it is completed, and there may be more.
+  enum class Taken { kNothing, kRefused, kRequest };
+  Taken Take(QueueUse* use);
+  bool ReadRequest(QueueUse* use);
+  void Complete(uint32_t written);
+  void Finish(QueueUse* use, uint16_t head, uint32_t written);
+  void EndDeferred(QueueUse* use, bool answer);
+  void Signal(QueueUse* use);
+  void SignalAll();
+  bool SpinForWork();
+  bool PrepareWait();
+
+  std::shared_ptr<Device> device_;
+  WorkerPort* port_;
+  uint8_t* request_;
+  uint8_t* reply_;
+  std::vector<QueueUse> uses_;
+  // Which of them is looked at first.
+  size_t turn_ = 0;
+  Snapshot table_;
+  uint64_t generation_ = 0;
+
+  std::unordered_map<uint32_t, Deferred> deferred_;
+  uint32_t next_deferred_ = 0;
+
+  QueueUse* current_ = nullptr;
+  DescriptorChain chain_;
+  uint32_t request_size_ = 0;
+  uint32_t payload_size_ = 0;
+
+  bool may_spin_;
+  uint32_t spin_misses_ = 0;
+  uint32_t waits_without_spin_ = 0;
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_REQUEST_SERVER_H_

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// A directory of the host that a guest sees: its inodes and handles, and what every operation on it
+// needs. Operations return a result or -errno; they never follow a symbolic link and never leave
+// the directory, because each works on the O_PATH descriptor of a known inode and at most one
+// component below it.
+#ifndef VIEWFSD_SHARED_DIRECTORY_H_
+#define VIEWFSD_SHARED_DIRECTORY_H_
+
+#include <linux/fuse.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "handle_table.h"
+#include "inode_table.h"
+#include "lock_table.h"
+#include "util/unique_fd.h"
+
+namespace viewfsd {
+
+struct CacheTimeouts {
+  // Seconds that the guest may keep a name and attributes without asking again.
+  uint64_t entry;
+  uint64_t attributes;
+};
+
+// When inodes are kept by file handle instead of by descriptor.
+enum class HandleUse { kNever, kPrefer, kMandatory };
+
+struct DirectoryLimits {
+  // Inodes that the guest may know.
+  size_t inodes;
+  // Descriptors that the guest may make the process hold: open files and directories, and inodes
+  // that have no handle.
+  size_t descriptors;
+  // Descriptors besides, of inodes that were used last.
+  size_t cached;
+};
+
+// Which regular files a guest shall reach through its DAX window (FUSE_ATTR_DAX); guests that were
+// not mounted with dax=inode ignore it.
+struct DaxPolicy {
+  bool enabled = false;
+  // Bytes.
+  uint64_t min_size = 0;
+  // Seconds since the last change of the data.
+  int64_t min_age = 0;
+};
+
+class SharedDirectory {
+ public:
+  // `root`: O_PATH; `proc_fds`: /proc/self/fd, O_PATH. Both become the object's.
+  SharedDirectory(UniqueFd root, UniqueFd proc_fds, const CacheTimeouts& timeouts,
+                  HandleUse handle_use, const DirectoryLimits& limits)
+      : budget_(limits.descriptors),
+        inodes_({limits.inodes, limits.cached}, budget_),
+        handles_(budget_),
+        locks_(budget_),
+        root_(std::move(root)),
+        proc_fds_(std::move(proc_fds)),
+        timeouts_(timeouts),
+        handle_use_(handle_use) {}
+
+  // Puts the root into the table. Returns 0 or -errno; -EOPNOTSUPP or -EPERM where handles are
+  // mandatory and can't be had.
+  int Initialize();
+  // 0 where the root's file system has handles and they are used, or why not as -errno.
+  int root_handles() const { return root_handles_; }
+
+  // Forgets all handles, and all inodes but the root.
+  void Reset();
+
+  InodeTable& inodes() { return inodes_; }
+  InodeUse Use(uint64_t nodeid) { return inodes_.Use(nodeid); }
+  HandleTable& handles() { return handles_; }
+  LockTable& locks() { return locks_; }
+  int proc_fds() const { return proc_fds_.get(); }
+  const CacheTimeouts& timeouts() const { return timeouts_; }
+  // Mark directories on which another file system is mounted (FUSE_ATTR_SUBMOUNT).
+  void set_announce_submounts(bool value) { announce_submounts_ = value; }
+  // Before the first request.
+  void set_dax_policy(const DaxPolicy& policy) { dax_policy_ = policy; }
+
+  // Finds a child and raises its lookup count. Fills the whole struct.
+  int64_t Lookup(uint64_t parent, const char* name, fuse_entry_out* entry);
+  int64_t LookupAt(const InodeUse& parent, const char* name, fuse_entry_out* entry);
+  // The same for a name that has just been read from the directory, with its inode number.
+  int64_t LookupListed(const InodeUse& parent, const char* name, uint64_t number,
+                       fuse_entry_out* entry);
+  // The same for a descriptor of an inode that may have no name. Not O_PATH ones are borrowed.
+  int64_t LookupFd(const InodeUse& parent, int fd, fuse_entry_out* entry);
+
+  // What the guest knows of a child that is about to lose its name stays usable.
+  void HoldChild(const InodeUse& parent, const char* name);
+
+  int64_t GetAttributes(uint64_t nodeid, fuse_attr_out* out);
+  void FillAttributes(const struct statx& status, const Inode& inode, fuse_attr* attributes) const;
+
+  // Opens an inode by its nodeid's handle or through /proc/self/fd. The caller has checked its
+  // type: opening a FIFO or a device for the guest is never right. Returns a descriptor or -errno.
+  int Reopen(const InodeRef& inode, int flags);
+
+ private:
+  std::shared_ptr<const Mount> MountOf(uint64_t id, int path_fd, uint32_t type);
+  // The handle of a child, then its status: an inode that the handle is sure to name. Returns 1, or
+  // 0 where that can't be had so, or -errno.
+  int64_t LookupByHandle(const InodeUse& parent, const char* name, fuse_entry_out* entry);
+  int64_t Insert(const struct statx& status, bool mount_root, std::shared_ptr<const Mount> mount,
+                 FileHandle handle, UniqueFd fd, fuse_entry_out* entry);
+  bool WantsDax(const struct statx& status) const;
+  void FillEntry(const struct statx& status, const Inode& inode, fuse_entry_out* entry) const;
+
+  DescriptorBudget budget_;
+  InodeTable inodes_;
+  HandleTable handles_;
+  LockTable locks_;
+  UniqueFd root_;
+  const UniqueFd proc_fds_;
+  const CacheTimeouts timeouts_;
+  const HandleUse handle_use_;
+  int root_handles_ = -EOPNOTSUPP;
+  std::mutex mounts_mutex_;
+  std::unordered_map<uint64_t, std::weak_ptr<const Mount>> mounts_;
+  std::atomic<bool> announce_submounts_{false};
+  DaxPolicy dax_policy_;
+};
+
+// A descriptor's name in /proc/self/fd.
+class FdName {
+ public:
+  explicit FdName(int fd);
+  const char* c_str() const { return text_; }
+
+ private:
+  char text_[16];
+};
+
+// statx(2) of `name` in `directory`, or of `directory` itself where the name is empty; with the
+// mount id. Returns 0 or -errno.
+int Status(int directory, const char* name, uint32_t mask, struct statx* status);
+constexpr uint32_t kAttributeMask = STATX_BASIC_STATS | STATX_MNT_ID | STATX_BTIME;
+
+// A single component that is neither "." nor "..": no slash within `length` bytes, NUL behind them.
+bool IsComponent(const char* name, size_t length);
+
+// A device number as the FUSE protocol has it (the kernel's new_encode_dev).
+uint32_t EncodeDevice(uint32_t major, uint32_t minor);
+
+// Shared directories by number, so that threads with different JavaScript environments can share
+// one. A number stays valid for the life of the process.
+int RegisterSharedDirectory(std::unique_ptr<SharedDirectory> directory);
+// Null for a number that was never given out.
+SharedDirectory* FindSharedDirectory(int id);
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_SHARED_DIRECTORY_H_

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// ShmemRanges for JavaScript, for tests alone; declared in native/testing-ranges.ts.
+#include "testing_ranges.h"
+
+#include <vector>
+
+#include "shmem_ranges.h"
+#include "util/arguments.h"
+
+namespace viewfsd {
+namespace {
+
+class TestingRanges : public Napi::ObjectWrap<TestingRanges> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(
+        env, "TestingRanges",
+        {InstanceMethod<&TestingRanges::Map>("map"), InstanceMethod<&TestingRanges::Unmap>("unmap"),
+         InstanceMethod<&TestingRanges::Shows>("shows")});
+  }
+  explicit TestingRanges(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TestingRanges>(info) {}
+
+ private:
+  // Judges and, where the range is free, inserts. Returns the verdict.
+  Napi::Value Map(const Napi::CallbackInfo& info) {
+    const ShmemRange range = {OffsetArgument(info, 0, "moffset"),
+                              OffsetArgument(info, 1, "length"),
+                              1,
+                              OffsetArgument(info, 2, "inode"),
+                              OffsetArgument(info, 3, "foffset"),
+                              BooleanArgument(info, 4, "writable")};
+    const ShmemRanges::Verdict verdict = ranges_.Judge(range);
+    if (verdict == ShmemRanges::Verdict::kMap) ranges_.Insert(range);
+    const char* name = verdict == ShmemRanges::Verdict::kMap       ? "map"
+                       : verdict == ShmemRanges::Verdict::kPresent ? "present"
+                                                                   : "conflict";
+    return Napi::String::New(info.Env(), name);
+  }
+
+  // Erases the mappings in the range. Returns how many, or -1 (and none) where one lies in it
+  // partly.
+  Napi::Value Unmap(const Napi::CallbackInfo& info) {
+    std::vector<ShmemRange> covered;
+    if (!ranges_.Covered(OffsetArgument(info, 0, "moffset"), OffsetArgument(info, 1, "length"),
+                         &covered))
+      return Napi::Number::New(info.Env(), -1);
+    for (const ShmemRange& range : covered) ranges_.Erase(range.moffset);
+    return Napi::Number::New(info.Env(), static_cast<double>(covered.size()));
+  }
+
+  Napi::Value Shows(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), ranges_.Shows(1, OffsetArgument(info, 0, "inode")));
+  }
+
+  ShmemRanges ranges_;
+};
+
+}  // namespace
+
+void InitTestingRanges(Napi::Env env, Napi::Object exports) {
+  exports.Set("TestingRanges", TestingRanges::Define(env));
+}
+
+}  // namespace viewfsd

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A guest that fills its rings faster than they are emptied: neither a stop nor the other queue waits for it. */
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { expect, test } from 'vitest'
+import { addonPath, signalEventFd } from '../index.ts'
+import { AVAILABLE, BUFFERS, RingDriver } from './ring-driver.ts'
+
+const GETATTR = 3
+const SIZE = 1024
+/** Far more rounds than a stop needs, and longer than a queue thread that does not look at it takes for many rings. */
+const ROUNDS = 200_000
+
+/** A queue thread that answers each request with nothing. */
+const SERVE = `
+  const { workerData, parentPort } = require('node:worker_threads')
+  const addon = { exports: {} }
+  process.dlopen(addon, workerData.addonPath)
+  const worker = new addon.exports.QueueWorker(workerData.device, 0)
+  parentPort.postMessage('ready')
+  while (worker.next() !== -1) worker.noReply()
+  worker.close()`
+
+test.each([
+  ['that are refused', 39],
+  ['that are served', 40],
+])('grants a stop amid requests %s', async (_name, length) => {
+  const ring = new RingDriver({ size: SIZE })
+  const thread = new Worker(SERVE, { eval: true, workerData: { addonPath: addonPath(), device: ring.control.id } })
+  await once(thread, 'message')
+  ring.bytes.set(RingDriver.request(40, GETATTR, 1), BUFFERS)
+  // A long chain, so that a full ring of them lasts until it is filled again.
+  const empty = { address: BUFFERS, length: 0, writable: false }
+  const slots = Array.from({ length: 1000 }, (_, slot) => slot)
+  ring.chain(slots, [{ ...empty, length }, ...slots.slice(1).map(() => empty)])
+  // Head 0 is in all entries of the ring.
+  const fill = (): void => ring.setAvailableIndex((ring.usedIndex + SIZE) & 0xffff)
+  fill()
+  signalEventFd(ring.kick)
+  while (ring.usedIndex < SIZE) fill()
+  let rounds = 0
+  while (!ring.control.requestStop(1) && rounds < ROUNDS) {
+    rounds++
+    fill()
+  }
+  expect(rounds).toBeLessThan(ROUNDS)
+  ring.control.finishStop(1)
+  ring.control.shutdown()
+  await once(thread, 'exit')
+})
+
+test('comes back from a ring that feeds itself', async () => {
+  const ring = new RingDriver({ size: SIZE })
+  ring.bytes.set(RingDriver.request(40, GETATTR, 1), BUFFERS)
+  ring.chain([0], [{ address: BUFFERS, length: 39, writable: false }])
+  // Queue 0 has its used ring where its available ring is. It takes its used index from there when it starts, after this
+  // request: each completion makes the next one available.
+  ring.publish(0)
+  ring.start(0, 0, AVAILABLE)
+  const source = SERVE.replace("parentPort.postMessage('ready')", '').replace(
+    'while (worker.next() !== -1) worker.noReply()',
+    'parentPort.postMessage(worker.next())',
+  )
+  const thread = new Worker(source, { eval: true, workerData: { addonPath: addonPath(), device: ring.control.id } })
+  const returned = once(thread, 'message')
+  try {
+    expect(await returned).toEqual([-2])
+  } finally {
+    ring.control.shutdown()
+    await once(thread, 'exit')
+  }
+}, 10_000)
+
+test('serves two queues of one thread in turns', () => {
+  const ring = new RingDriver({ size: 8 })
+  ring.start(0, 0, 0xc000)
+  for (let i = 0; i < 4; i++) ring.submitSimple(RingDriver.request(40, GETATTR, i), 16)
+  const order = Array.from({ length: 8 }, () => {
+    const queue = ring.worker.next(0)
+    ring.worker.noReply()
+    return queue
+  })
+  expect(order).toEqual([0, 1, 0, 1, 0, 1, 0, 1])
+})

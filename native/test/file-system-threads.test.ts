@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Several threads on one shared directory, as the queues of a hostile guest: while one looks up, opens and reads, others
+ * forget and release the same things. No call may ever see another file than the one it asked for.
+ */
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import os from 'node:os'
+import path from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { fileSystem } from '../index.ts'
+
+const FILES = 20
+/** Operations of each thread: by number, since a slow machine may not even have started its threads after a second. */
+const ROUNDS = 100_000
+const THREADS = 3
+
+/** What each thread runs. `table` is shared: nodeid and fh of each file, as the threads last saw them. */
+const PROGRAM = `
+const fs = require('node:fs')
+const { parentPort, workerData } = require('node:worker_threads')
+const { fileSystem } = require(workerData.addon)
+const { directory, seed, files, rounds } = workerData
+const nodeids = new Float64Array(workerData.nodeids)
+const handles = new BigInt64Array(workerData.handles)
+fileSystem.attachThread()
+let state = seed
+const random = (limit) => (state = (state * 1103515245 + 12345) % 2147483648) % limit
+const names = Buffer.from(Array.from({ length: files }, (_, index) => 'file' + String(index).padStart(4, '0') + '\\0').join(''))
+const reply = Buffer.alloc(8192)
+const data = Buffer.alloc(64)
+const counts = { lookup: 0, read: 0, stale: 0, forget: 0, release: 0, readdir: 0, wrong: [] }
+const ESTALE = -116, EBADF = -9
+for (let round = 0; round < rounds; round++) {
+  const file = random(files)
+  const nodeid = nodeids[file]
+  switch (random(7)) {
+    case 0:
+    case 1: {
+      const result = fileSystem.lookup(directory, 1, names, file * 9, 8, reply, 0)
+      if (result !== 0) counts.wrong.push('lookup ' + result)
+      else if (Number(reply.readBigUInt64LE(40 + 8)) !== 4 + file) counts.wrong.push('lookup found another file')
+      nodeids[file] = Number(reply.readBigUInt64LE(0))
+      counts.lookup++
+      break
+    }
+    case 2: {
+      const fh = fileSystem.open(directory, nodeid, 0, false)
+      // The one before is nobody's then: a thread that opens for ever would run out of descriptors.
+      if (fh >= 0) fileSystem.release(directory, nodeid, Number(Atomics.exchange(handles, file, BigInt(fh))))
+      else if (fh !== ESTALE) counts.wrong.push('open ' + fh)
+      break
+    }
+    case 3: {
+      const result = fileSystem.getattr(directory, nodeid, reply, 0)
+      if (result === ESTALE) counts.stale++
+      else if (result !== 0 || Number(reply.readBigUInt64LE(16 + 8)) !== 4 + file) counts.wrong.push('getattr ' + result)
+      break
+    }
+    case 4: {
+      const fd = fileSystem.pin(directory, nodeid, Number(handles[file]), false)
+      if (fd >= 0) {
+        // Long enough for others to release the handle and open files anew.
+        for (let spin = random(2000); spin > 0; spin--) state ^= 0
+        const length = fs.readSync(fd, data, 0, 64, 0)
+        if (length !== 4 + file || data.toString('latin1', 0, 4) !== String(file).padStart(4, '0')) counts.wrong.push('read another file')
+        counts.read++
+      } else if (fd !== EBADF) counts.wrong.push('pin ' + fd)
+      fileSystem.unpin()
+      break
+    }
+    case 5:
+      fileSystem.release(directory, nodeid, Number(handles[file]))
+      counts.release++
+      break
+    case 6:
+      if (random(4) === 0) {
+        const fh = fileSystem.opendir(directory, 1)
+        const result = fileSystem.readdir(directory, 1, fh, 0, 0, true, reply, 0, 8192)
+        if (result < 1000) counts.wrong.push('readdir ' + result)
+        fileSystem.releasedir(directory, 1, fh)
+        counts.readdir++
+      } else {
+        fileSystem.forget(directory, nodeid, 1 + random(1000))
+        counts.forget++
+      }
+      break
+  }
+}
+parentPort.postMessage(counts)
+`
+
+let scratch: string
+beforeEach(() => {
+  scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'viewfsd-threads-'))
+})
+afterEach(() => {
+  fs.rmSync(scratch, { recursive: true })
+})
+
+test('a nodeid and a handle mean one file, whatever other threads forget and release', async () => {
+  for (let index = 0; index < FILES; index++) {
+    const name = String(index).padStart(4, '0')
+    fs.writeFileSync(path.join(scratch, `file${name}`), name + 'x'.repeat(index))
+  }
+  const descriptors = fs.readdirSync('/proc/self/fd').length
+  const directory = fileSystem.createSharedDirectory(scratch, 1, 1, 1, 1000)
+  const shared = {
+    addon: createRequire(import.meta.url).resolve('#native-addon'),
+    directory,
+    files: FILES,
+    nodeids: new SharedArrayBuffer(FILES * 8),
+    handles: new SharedArrayBuffer(FILES * 8),
+    rounds: ROUNDS,
+  }
+  const results = await Promise.all(
+    Array.from({ length: THREADS }, async (_, index) => {
+      const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, seed: 4711 + index } })
+      const counts = await new Promise<Record<string, number> & { wrong: string[] }>((resolve, reject) => {
+        worker.once('message', resolve)
+        worker.once('error', reject)
+      })
+      await worker.terminate()
+      return counts
+    }),
+  )
+  expect(results.flatMap(({ wrong }) => wrong)).toEqual([])
+  for (const operation of ['lookup', 'read', 'stale', 'forget', 'release', 'readdir']) {
+    expect([operation, results.some((counts) => (counts[operation] ?? 0) > 0)]).toEqual([operation, true])
+  }
+  fileSystem.reset(directory)
+  expect([fileSystem.countInodes(directory), fileSystem.countHandles(directory)]).toEqual([1, 0])
+  // The root's descriptor, that of its mount and that of /proc/self/fd stay.
+  expect(fs.readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(descriptors + 4)
+}, 60_000)

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Types of the addon's sockets and watchers; the values are exported by index.ts. */
+
+/** Calls back on this thread when a descriptor becomes readable, once per `arm`; and once when it hangs up, armed or not. */
+export interface FdWatcher {
+  arm(): void
+  /** Ends the watching; the descriptor stays the caller's and must outlive this call. Until then the process stays up. */
+  close(): void
+}
+
+export type FdWatcherConstructor = new (fd: number, callback: () => void) => FdWatcher
+
+export interface UnixSockets {
+  /**
+   * A listening socket at `path` that only the owner can connect to, and the group with id `group` if given. A
+   * socket left there by a dead process is replaced.
+   * @returns a descriptor owned by the caller
+   * @throws EADDRINUSE, EACCES, ENAMETOOLONG …
+   */
+  readonly listenUnix: (path: string, group?: number) => number
+  /**
+   * Prepares an inherited descriptor for `acceptUnix`; it stays the caller's.
+   * @throws EBADF, ENOTSOCK; EINVAL for a socket that does not listen
+   */
+  readonly adoptListener: (fd: number) => void
+  /** @returns the id of a group of the system's data base, -1 where there is none of that name */
+  readonly groupId: (name: string) => number
+  /** Connects to the system log, once per process; never fails: what can't be delivered is lost. */
+  readonly openSystemLog: (name: string) => void
+  /** @param priority LOG_EMERG (0) to LOG_DEBUG (7) */
+  readonly writeSystemLog: (priority: number, message: string) => void
+  /** @returns a descriptor owned by the caller, or `-errno`: -EAGAIN where nobody waits */
+  readonly acceptUnix: (fd: number) => number
+  /** Two connected stream sockets, owned by the caller. */
+  readonly socketPair: () => [number, number]
+  /**
+   * Receives into `buffer` without waiting and appends descriptors, then owned by the caller, to `fds`.
+   * @returns bytes, 0 at the end of the stream, or `-errno`
+   */
+  readonly receiveWithFds: (fd: number, buffer: Uint8Array, offset: number, length: number, fds: number[]) => number
+  /** @returns bytes sent or `-errno`; `fds` stay the caller's */
+  readonly sendWithFds: (fd: number, buffer: Uint8Array, fds: readonly number[]) => number
+  /**
+   * Writes this process's id to a file and locks it.
+   * @returns a descriptor that holds the lock, owned by the caller
+   * @throws EAGAIN where another process holds the lock
+   */
+  readonly lockPidFile: (path: string) => number
+  /** A second descriptor for the same open file, owned by the caller. */
+  readonly duplicateFd: (fd: number) => number
+  /** Ends the process without waiting for threads; nothing buffered is written. */
+  readonly exitNow: (code: number) => never
+}

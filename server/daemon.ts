@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Wires the parts and owns the life cycle: listen, serve one frontend, and after it the next (--keep-listening) or the
+ * end.
+ *
+ * Threads: this one (the main thread) answers the frontend's messages and never blocks; each QueueWorker thread serves
+ * one or two rings. They share the native device, the file system's tables and a few SharedArrayBuffers.
+ */
+import { readFileSync, unlinkSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+import { acceptUnix, addonPath, exitNow, FdWatcher } from '../native/index.ts'
+import { planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
+import { WindowState } from './dax/window-state.ts'
+import { FuseCounters } from './fuse/counters.ts'
+import { FuseSession } from './fuse/session.ts'
+import { openListener } from './listener.ts'
+import type { Logger } from './log.ts'
+import { collectMetrics } from './metrics.ts'
+import type { Options } from './options.ts'
+import type { QueueWorkerData } from './queue-worker.ts'
+import { closeDoors } from './sandbox/doors.ts'
+import type { Launched } from './sandbox/launch.ts'
+import { openSharedDirectory, type SharedDirectory, shareDirectory } from './shared-directory.ts'
+import type { PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
+import { BackendRequestHandler } from './vhost-user/backend-request-handler.ts'
+import { Connection } from './vhost-user/connection.ts'
+import { missingWindowFeatures, offeredProtocolFeatures } from './vhost-user/features.ts'
+import { VhostUserError } from './vhost-user/message.ts'
+import { VirtioDevice } from './virtio/device.ts'
+
+/** How long the end waits for queue threads; one that is stuck in a system call does not hold up the process. */
+const EXIT_PATIENCE_MS = 1000
+
+export class Daemon {
+  readonly #options: Options
+  readonly #launched: Launched | undefined
+  /** The queue threads' program: behind the sandbox's doors no file of ours can be read. */
+  readonly #workerSource = readFileSync(new URL('queue-worker.cjs', import.meta.url), 'utf8')
+  readonly #addonPath = addonPath()
+  readonly #log: Logger
+  readonly #device: VirtioDevice
+  readonly #plan: WindowPlan
+  readonly #window: WindowSpec
+  readonly #windowState: WindowState
+  readonly #directory: SharedDirectory
+  readonly #fileSystem: PassthroughFileSystem
+  readonly #session = FuseSession.allocate()
+  readonly #fuseCounters: SharedArrayBuffer[] = []
+  /** By index; a queue's thread starts when a frontend first uses it. */
+  readonly #workers = new Map<number, Worker>()
+  #listener: { readonly fd: number; readonly watcher: FdWatcher } | undefined
+  #connection: Connection | undefined
+  /** The connected frontend has all features of a window. */
+  #windowPossible = false
+  #ending = false
+
+  /** @throws WindowUnavailableError, or the shared directory's errors */
+  constructor(options: Options, log: Logger, launched?: Launched) {
+    this.#options = options
+    this.#launched = launched
+    this.#log = log
+    this.#directory = shareDirectory(options, launched?.root)
+    this.#fileSystem = openSharedDirectory(this.#directory, this.#session)
+    this.#plan = planWindow(options.window, options.windowSizeBytes)
+    this.#device = new VirtioDevice(1 + options.requestQueues)
+    this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')
+    const state = WindowState.allocate()
+    this.#windowState = new WindowState(state)
+    this.#window = windowSpec(this.#plan, this.#device.control.id, !options.readonly, state)
+    if (this.#plan.viewFd !== undefined) this.#device.control.addView(this.#plan.viewFd)
+  }
+
+  /** Starts to listen. @throws the socket's and the PID file's errors */
+  start(): void {
+    const fd = this.#launched?.listener ?? openListener(this.#options).fd
+    if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
+    this.#startWorker(0)
+    this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
+    this.#listener.watcher.arm()
+    this.#log.info(
+      { window: this.#plan.kind, windowSize: this.#plan.sizeBytes, reason: this.#plan.reason },
+      `window ${this.#options.window}: ${this.#plan.kind}, because ${this.#plan.reason}`,
+    )
+    this.#log.info({ socket: this.#options.socketPath }, 'waiting for a frontend')
+  }
+
+  /** One log line with all counters. */
+  logCounters(): void {
+    const counters = collectMetrics(this.#device, this.#fuseCounters, this.#plan, this.#windowState.active)
+    this.#log.info({ counters }, 'counters')
+  }
+
+  /** Ends the process with `code` after the threads have ended. */
+  end(code: number): void {
+    if (this.#ending) return
+    this.#ending = true
+    if (this.#listener !== undefined) {
+      this.#listener.watcher.close()
+      // Behind the doors paths mean other files than they did; the launcher removes it then.
+      const behindDoors = this.#launched !== undefined && this.#launched.root >= 0
+      if (this.#options.socketPath !== undefined && !behindDoors) removeIfThere(this.#options.socketPath)
+    }
+    this.#connection?.close()
+    this.#device.close()
+    const workersEnded = Promise.all(
+      [...this.#workers.values()].map((worker) => new Promise<void>((resolve) => worker.once('exit', () => resolve()))),
+    )
+    const patience = new Promise<void>((resolve) => setTimeout(resolve, EXIT_PATIENCE_MS))
+    void Promise.race([workersEnded, patience]).then(() => exitNow(code))
+  }
+
+  #startWorker(workerIndex: number): void {
+    if (this.#workers.has(workerIndex)) return
+    const counters = FuseCounters.allocate()
+    this.#fuseCounters.push(counters)
+    const data: QueueWorkerData = {
+      addonPath: this.#addonPath,
+      deviceId: this.#device.control.id,
+      workerIndex,
+      directory: this.#directory,
+      window: this.#window,
+      session: this.#session,
+      counters,
+      log: { logLevel: this.#options.logLevel, syslog: this.#options.syslog },
+    }
+    const worker = new Worker(this.#workerSource, { eval: true, workerData: data })
+    worker.once('error', (error) => {
+      // A thread that starts while the device is already closed finds none.
+      if (this.#ending) return
+      this.#log.fatal({ err: error, worker: workerIndex }, 'a queue thread failed')
+      this.end(1)
+    })
+    this.#workers.set(workerIndex, worker)
+  }
+
+  #accept(): void {
+    const listener = this.#listener
+    if (listener === undefined || this.#connection !== undefined || this.#ending) return
+    const fd = acceptUnix(listener.fd)
+    if (fd < 0) {
+      listener.watcher.arm()
+      return
+    }
+    this.#log.info('a frontend has connected')
+    this.#windowState.active = false
+    this.#windowPossible = false
+    const offersWindow = this.#plan.kind !== 'none'
+    const memorySlots =
+      this.#options.configureMemSlots === 'auto'
+        ? this.#plan.kind === 'shmem'
+        : this.#options.configureMemSlots === 'on'
+    const handler = new BackendRequestHandler(
+      this.#device,
+      {
+        tag: this.#options.tag ?? '',
+        protocolFeatures: offeredProtocolFeatures({
+          window: offersWindow,
+          memorySlots,
+          config: this.#options.tag !== undefined,
+        }),
+        windowSize: this.#plan.sizeBytes,
+      },
+      {
+        protocolFeaturesSet: (features) => this.#checkWindowFeatures(features),
+        windowAsked: () => this.#giveWindow(),
+        queueUsed: (queue) => this.#startWorker(Math.max(0, queue - 1)),
+        deviceStarting: () => this.#checkStart(),
+        deviceReset: () => this.#resetDevice(),
+      },
+    )
+    this.#connection = new Connection(fd, handler, (error) => void this.#disconnected(error))
+    this.#connection.onMessage = (name) => this.#log.debug({ message: name }, 'message of the frontend')
+    this.#connection.onFault = (error) => this.#log.warn({ code: error.code }, error.message)
+  }
+
+  /** @param features the protocol features that the frontend has chosen */
+  #checkWindowFeatures(features: bigint): void {
+    if (this.#plan.kind === 'none') return
+    const missing = missingWindowFeatures(features).map((name) => `VHOST_USER_PROTOCOL_F_${name}`)
+    this.#windowPossible = missing.length === 0
+    if (missing.length > 0) this.#doWithoutWindow(`the frontend lacks ${missing.join(', ')}`)
+  }
+
+  /** A frontend knows the messages for each of its devices, but asks for the size of a window only for one that can have it. */
+  #giveWindow(): void {
+    if (!this.#windowPossible || this.#windowState.active) return
+    this.#windowState.active = true
+    this.#log.info({ window: this.#plan.kind }, `this frontend gets the ${this.#plan.kind} window`)
+  }
+
+  #checkStart(): void {
+    if (this.#windowPossible && !this.#windowState.active) {
+      this.#windowPossible = false
+      this.#doWithoutWindow('its device has none (no GET_SHMEM_CONFIG)')
+    }
+    this.#checkReset()
+  }
+
+  #doWithoutWindow(reason: string): void {
+    if (this.#options.window === 'auto') {
+      this.#log.info({ window: 'none' }, `window auto: none for this frontend, because ${reason}`)
+      return
+    }
+    // Its guests would work without the window that was asked for, silently: refuse instead.
+    this.#connection?.close(
+      new WindowRefusedError(
+        `--window=${this.#options.window}: ${reason}; QEMU 11.1 has it with vhost-user-test-device-pci, or use --window=auto`,
+      ),
+    )
+  }
+
+  /**
+   * QEMU does not tell a reset of its generic device from a stop, but only a reset takes the window out of the memory
+   * table.
+   */
+  #checkReset(): void {
+    const { viewFd, sizeBytes } = this.#plan
+    if (viewFd === undefined || !this.#device.control.viewLost(viewFd, sizeBytes)) return
+    this.#log.info('the device has been reset')
+    this.#resetDevice()
+  }
+
+  #resetDevice(): void {
+    this.#fileSystem.reset()
+    new FuseSession(this.#session).clear()
+    // The frontend drops its mappings by itself; what a view maps is ours to drop.
+    this.#device.control.forgetWindow()
+    this.#plan.view?.unmap(0, this.#plan.sizeBytes)
+  }
+
+  async #disconnected(error: Error | undefined): Promise<void> {
+    this.#connection = undefined
+    if (error !== undefined && !this.#ending) {
+      this.#log.error({ code: error instanceof VhostUserError ? error.code : undefined }, error.message)
+    }
+    if (this.#ending) return
+    if (error instanceof WindowRefusedError) {
+      this.end(1)
+      return
+    }
+    this.#log.info('the frontend has disconnected')
+    if (!this.#options.keepListening) {
+      this.end(0)
+      return
+    }
+    await this.#device.stopAllQueues()
+    this.#device.control.reset()
+    this.#resetDevice()
+    this.#log.info({ socket: this.#options.socketPath }, 'waiting for a frontend')
+    this.#listener?.watcher.arm()
+  }
+}
+
+/** The frontend can't show the window that the command line insists on. */
+class WindowRefusedError extends Error {
+  override readonly name = 'WindowRefusedError'
+}
+
+function removeIfThere(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // Somebody was faster.
+  }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which window a daemon offers, decided at start-up from `--window` and from what this host has. */
+import { MemoryView, memoryViewAbiVersion } from '../../native/index.ts'
+import { MemoryViewMapper } from './memory-view-mapper.ts'
+import { NullMapper } from './null-mapper.ts'
+import { ShmemMapper } from './shmem-mapper.ts'
+import type { WindowMapper } from './window-mapper.ts'
+import { WindowState } from './window-state.ts'
+
+export const WINDOW_CHOICES = ['auto', 'memory-view', 'shmem', 'none'] as const
+export type WindowChoice = (typeof WINDOW_CHOICES)[number]
+
+/** A decided window; `view` and `viewFd` are there for a memory view and owned by whoever holds the plan. */
+export interface WindowPlan {
+  readonly kind: 'memory-view' | 'shmem' | 'none'
+  readonly sizeBytes: number
+  /** One clause: why this kind. */
+  readonly reason: string
+  readonly view?: MemoryView
+  readonly viewFd?: number
+}
+
+/** The window that was asked for can't be had: which part is missing, and what to do. */
+export class WindowUnavailableError extends Error {
+  override readonly name = 'WindowUnavailableError'
+}
+
+const DEVICE = '/dev/memory-view'
+
+/** @throws WindowUnavailableError where `choice` names a memory view that this host can't make */
+export function planWindow(choice: WindowChoice, sizeBytes: number, device = DEVICE): WindowPlan {
+  if (choice === 'none') return { kind: 'none', sizeBytes: 0, reason: '--window=none' }
+  if (choice === 'shmem') return { kind: 'shmem', sizeBytes, reason: '--window=shmem' }
+  try {
+    const view = MemoryView.create(sizeBytes, device)
+    return { kind: 'memory-view', sizeBytes, reason: `${device} works`, view, viewFd: view.viewFd() }
+  } catch (error) {
+    const reason = explain(error, device)
+    if (choice === 'memory-view') throw new WindowUnavailableError(`--window=memory-view: ${reason}`, { cause: error })
+    return { kind: 'none', sizeBytes: 0, reason }
+  }
+}
+
+/** What is missing on this host, as a clause for a message. */
+function explain(error: unknown, device: string): string {
+  const message = error instanceof Error ? error.message : String(error)
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  switch (code) {
+    case 'ENOENT':
+    case 'ENXIO':
+    case 'ENODEV':
+      return `${device} is missing: load the memory_view module (modprobe memory_view)`
+    case 'EACCES':
+    case 'EPERM':
+      return `no permission to open ${device}: run as root or give this user read and write access to it`
+    case 'EPROTO':
+    case 'ENOTTY':
+      return `the memory_view driver has another ABI than this program's (${memoryViewAbiVersion}): install the module that came with viewfsd`
+    default:
+      return `${device}: ${message}`
+  }
+}
+
+/** A plan as workers need it: plain data for workerData. */
+export interface WindowSpec {
+  readonly kind: WindowPlan['kind']
+  readonly deviceId: number
+  readonly sizeBytes: number
+  readonly writable: boolean
+  readonly state: SharedArrayBuffer
+  /** -1 unless a memory view. Owned by the main thread's plan. */
+  readonly controlFd: number
+  readonly viewFd: number
+}
+
+export function windowSpec(
+  plan: WindowPlan,
+  deviceId: number,
+  writable: boolean,
+  state: SharedArrayBuffer,
+): WindowSpec {
+  return {
+    kind: plan.kind,
+    deviceId,
+    sizeBytes: plan.sizeBytes,
+    writable,
+    state,
+    controlFd: plan.view?.fd ?? -1,
+    viewFd: plan.viewFd ?? -1,
+  }
+}
+
+/** A mapper for the calling thread; `report` is told why a window could not be made visible. */
+export function createMapper(spec: WindowSpec, report: (message: string) => void): WindowMapper {
+  const state = new WindowState(spec.state)
+  if (spec.kind === 'memory-view') {
+    return new MemoryViewMapper(
+      spec.deviceId,
+      spec.controlFd,
+      spec.viewFd,
+      spec.sizeBytes,
+      state,
+      spec.writable,
+      report,
+    )
+  }
+  if (spec.kind === 'shmem') return new ShmemMapper(spec.deviceId, spec.sizeBytes, state, spec.writable)
+  return new NullMapper()
+}

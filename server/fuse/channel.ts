@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The seam between transport and FUSE: one request at a time, on the thread of the queue that it came from.
+ *
+ * The transport copies the request out of the guest once, into a buffer that it owns and reuses, so whatever the
+ * FUSE server checks there stays checked. Bulk data never passes through that buffer: the payload of a WRITE stays
+ * in the guest's memory until `writeToFile`, and the data of a READ goes there by `replyFromFile`.
+ */
+export interface FuseChannel {
+  /**
+   * The request's bytes, from struct fuse_in_header on; `requestLength` of them are valid until the reply.
+   * For WRITE these are the two headers only (80 bytes), for any other opcode the whole request.
+   */
+  readonly request: DataView
+  readonly requestBytes: Uint8Array
+  readonly requestLength: number
+  /** Readable bytes of the chain that were not copied: the data of a WRITE, 0 otherwise. */
+  readonly payloadLength: number
+  /** Scratch for the reply, from struct fuse_out_header on; the header is filled in by `reply`/`replyError`. */
+  readonly replyView: DataView
+  readonly replyBytes: Uint8Array
+  /** Writable bytes of the chain (fuse_out_header included); 0 where no reply is wanted (FORGET). */
+  readonly replyCapacity: number
+
+  /** Completes with error 0 and `bodyLength` bytes that stand at offset 16 of the reply buffer. */
+  reply(bodyLength: number): void
+  /** Completes with `-errno`, or with 0 and no body. `errno` is positive. */
+  replyError(errno: number): void
+  /** Completes without a reply (FORGET, BATCH_FORGET). */
+  noReply(): void
+  /**
+   * Leaves the request in the queue, as if it had not been taken: for one that the stop of its queue interrupted. It comes
+   * again when the queue is started again.
+   */
+  giveBack(): void
+  /**
+   * Sets the request aside: others are served before it is completed, on the same thread, by `completeDeferred`.
+   * @returns a number for it, or `-errno`; then it is still the current request
+   */
+  defer(): number
+  /** False once the stop of its queue has completed it. */
+  isDeferred(deferred: number): boolean
+  /** Completes it without a body; `errno` may be 0. */
+  completeDeferred(deferred: number, errno: number): void
+  /**
+   * READ: reads up to `size` bytes of `fd` at `offset` straight into the guest and completes, with what was read
+   * or with the error. A guest buffer that can't be written gives EFAULT to this request alone.
+   * @returns bytes read or `-errno`, for the counters
+   */
+  replyFromFile(fd: number, offset: number, size: number): number
+  /**
+   * WRITE: writes the first `size` bytes of the payload to `fd`, at `offset` (or at the end of file where the fd is
+   * O_APPEND). Does not complete the request. `flags` are RWF_* of pwritev2(2).
+   * @returns bytes written or `-errno`; EFAULT where the guest's buffer can't be read
+   */
+  writeToFile(fd: number, offset: number, size: number, flags: number): number
+}

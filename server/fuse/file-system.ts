@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The seam between the FUSE server and a file system: a method an operation, on decoded numbers and on names that
+ * stand in the request buffer.
+ *
+ * Conventions of every method that returns a number: `-errno` on failure; where the method takes a `reply`, it writes
+ * the reply's struct at `reply.offset` and returns its length in bytes (the server has checked that a struct of fixed
+ * size fits); otherwise 0, or what the method says. Nothing throws. Names are single components, checked, never "." or
+ * "..", and NUL-terminated in the buffer. The server refuses modifications of a read-only file system by itself.
+ *
+ * Methods that give the guest a struct fuse_entry_out with a nodeid raise that inode's lookup count by one.
+ */
+import type { ReplyBody, WireBytes } from './wire.ts'
+
+/** On whose behalf a request runs. One object per server, rewritten for each request. */
+export interface Caller {
+  uid: number
+  gid: number
+  pid: number
+  /** The supplementary group that a create request needs, -1 where none came with it. */
+  supplementaryGroup: number
+  /** The extended attribute that what is created must be born with, and its value; a name of length 0 for none. */
+  readonly labelName: WireBytes
+  readonly label: WireBytes
+}
+
+/** SETATTR's arguments; `valid` (FuseSetattrValid) says which count. One object per server. */
+export interface SetattrArguments {
+  valid: number
+  fh: number
+  size: number
+  atimeSeconds: number
+  atimeNanoseconds: number
+  mtimeSeconds: number
+  mtimeNanoseconds: number
+  mode: number
+  uid: number
+  gid: number
+}
+
+/** A lock as GETLK, SETLK and SETLKW name it. One object per server. */
+export interface LockRequest {
+  nodeid: number
+  fh: number
+  /** Who locks, 64 bits: a process (POSIX) or an open file (flock). */
+  ownerLow: number
+  ownerHigh: number
+  start: number
+  /** Bytes; 0 for all up to the end of any file. */
+  length: number
+  /** F_RDLCK, F_WRLCK or F_UNLCK of fcntl(2), as on all architectures that asm-generic/fcntl.h serves. */
+  type: number
+  /** flock(2): the whole file, by the open file. */
+  flock: boolean
+}
+
+export interface FileSystem {
+  /** Refuse every modification with EROFS. */
+  readonly readOnly: boolean
+  /** FuseInitFlag bits that are wanted where the guest offers them. */
+  readonly initFlags: number
+  readonly initFlags2: number
+
+  lookup(parent: number, name: WireBytes, reply: ReplyBody): number
+  /** Lowers a lookup count; unknown nodeids and counts that are too large are no error. */
+  forget(nodeid: number, nlookup: number): void
+  getattr(nodeid: number, reply: ReplyBody): number
+  setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number
+  /** `mask`: STATX_*; the reply is struct fuse_statx_out. */
+  statx(nodeid: number, mask: number, reply: ReplyBody): number
+  readlink(nodeid: number, reply: ReplyBody): number
+  symlink(parent: number, name: WireBytes, target: WireBytes, caller: Caller, reply: ReplyBody): number
+  mknod(
+    parent: number,
+    name: WireBytes,
+    mode: number,
+    rdev: number,
+    umask: number,
+    caller: Caller,
+    reply: ReplyBody,
+  ): number
+  mkdir(parent: number, name: WireBytes, mode: number, umask: number, caller: Caller, reply: ReplyBody): number
+  unlink(parent: number, name: WireBytes): number
+  rmdir(parent: number, name: WireBytes): number
+  /** `flags`: RENAME_* of renameat2(2); a whiteout is the caller's. */
+  rename(parent: number, name: WireBytes, newParent: number, newName: WireBytes, flags: number, caller: Caller): number
+  link(nodeid: number, newParent: number, newName: WireBytes, reply: ReplyBody): number
+
+  /** `flags`: O_* of the guest; `openFlags`: FUSE_OPEN_*. The reply is struct fuse_open_out. */
+  open(nodeid: number, flags: number, openFlags: number, reply: ReplyBody): number
+  /** The reply is struct fuse_entry_out, then struct fuse_open_out. */
+  create(
+    parent: number,
+    name: WireBytes,
+    flags: number,
+    mode: number,
+    umask: number,
+    openFlags: number,
+    caller: Caller,
+    reply: ReplyBody,
+  ): number
+  /** As `create`, for a file without a name. */
+  tmpfile(
+    parent: number,
+    flags: number,
+    mode: number,
+    umask: number,
+    openFlags: number,
+    caller: Caller,
+    reply: ReplyBody,
+  ): number
+  /**
+   * The descriptor behind `fh`, for the channel to read from or write to. It stays open, whatever other threads
+   * release meanwhile, until `unpin`; one at a time per thread.
+   * @param killSuidgid the write must clear setuid and setgid as one by an ordinary user would
+   */
+  pinForRead(nodeid: number, fh: number): number
+  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean): number
+  unpin(): void
+  release(nodeid: number, fh: number): number
+  /** The lock that is in the way. The reply is struct fuse_lk_out. */
+  getlk(request: LockRequest, reply: ReplyBody): number
+  /** Never waits: `-EAGAIN` where another lock is in the way. */
+  setlk(request: LockRequest): number
+  /** A process has closed a file: its POSIX locks are gone. */
+  dropLocks(nodeid: number, ownerLow: number, ownerHigh: number): void
+  flush(nodeid: number, fh: number): number
+  fsync(nodeid: number, fh: number, datasync: boolean): number
+  /** `killSuidgid`: as `pinForWrite`. */
+  fallocate(nodeid: number, fh: number, mode: number, offset: number, length: number, killSuidgid: boolean): number
+  /** @returns the new offset */
+  lseek(nodeid: number, fh: number, offset: number, whence: number): number
+  /**
+   * `killSuidgid`: as `pinForWrite`.
+   * @returns bytes copied, perhaps not all; 0 at the end of the source
+   */
+  copyFileRange(
+    nodeidIn: number,
+    fhIn: number,
+    offsetIn: number,
+    nodeidOut: number,
+    fhOut: number,
+    offsetOut: number,
+    length: number,
+    killSuidgid: boolean,
+  ): number
+
+  /** The reply is struct fuse_open_out. */
+  opendir(nodeid: number, flags: number, reply: ReplyBody): number
+  /**
+   * Directory entries from an opaque 64-bit position on, as struct fuse_dirent, or fuse_direntplus where `plus`.
+   * @returns bytes, at most `size`; 0 at the end
+   */
+  readdir(
+    nodeid: number,
+    fh: number,
+    offsetLow: number,
+    offsetHigh: number,
+    size: number,
+    plus: boolean,
+    reply: ReplyBody,
+  ): number
+  releasedir(nodeid: number, fh: number): number
+  /**
+   * FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR or FS_IOC_FSSETXATTR. `argument` is what the command takes, at
+   * most 32 bytes; what it gives is written at `reply.offset`.
+   * @returns bytes written
+   */
+  ioctl(nodeid: number, fh: number, directory: boolean, command: number, argument: WireBytes, reply: ReplyBody): number
+  fsyncdir(nodeid: number, fh: number, datasync: boolean): number
+
+  statfs(nodeid: number, reply: ReplyBody): number
+  syncfs(nodeid: number): number
+
+  /** `flags`: XATTR_CREATE, XATTR_REPLACE; `killSgid`: clear SGID as a caller outside of the file's group would. */
+  setxattr(nodeid: number, name: WireBytes, value: WireBytes, flags: number, killSgid: boolean): number
+  /** @returns the value's length; it stands in the reply if `size` (at most the reply's capacity) is not 0 */
+  getxattr(nodeid: number, name: WireBytes, size: number, reply: ReplyBody): number
+  /** @returns the list's length, as `getxattr` */
+  listxattr(nodeid: number, size: number, reply: ReplyBody): number
+  removexattr(nodeid: number, name: WireBytes): number
+
+  /**
+   * Opens a regular file for the DAX window, by nodeid alone: the guest may have closed or unlinked it.
+   * @returns a descriptor, which `closeMappingFile` takes back
+   */
+  openMappingFile(nodeid: number, writable: boolean): number
+  closeMappingFile(fd: number): void
+
+  /** Forgets every handle and every inode except the root: INIT, DESTROY, device reset, disconnect. */
+  reset(): void
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/** FUSE_INIT: what both sides agree on, and DESTROY, which ends it. */
+import { Errno } from '../errno.ts'
+import {
+  FUSE_COMPAT_INIT_IN_SIZE,
+  FUSE_KERNEL_MINOR_VERSION,
+  FUSE_KERNEL_VERSION,
+  FUSE_MIN_KERNEL_MINOR_VERSION,
+  FuseInitFlag,
+  FuseInitFlag2,
+  FuseInitIn,
+  FuseInitOut,
+} from './abi.ts'
+import { BODY, INTERRUPTED, type RequestContext } from './request-context.ts'
+
+/** The most bytes of one WRITE and, in pages, of any request's data. Guests limit it further by their queue size. */
+export const MAX_WRITE_BYTES = 1024 * 1024
+const MAX_PAGES = MAX_WRITE_BYTES / 4096
+/** Requests that the guest may have under way in the background (readahead, writeback, direct I/O). */
+const MAX_BACKGROUND = 65535
+const CONGESTION_THRESHOLD = 49151
+/** The window is mapped in pages of 4 KiB. */
+export const MAP_ALIGNMENT_LOG2 = 12
+
+/** What every guest gets if it knows it; the file system adds its own wishes. */
+const ALWAYS_WANTED =
+  FuseInitFlag.ASYNC_READ |
+  FuseInitFlag.ATOMIC_O_TRUNC |
+  FuseInitFlag.BIG_WRITES |
+  FuseInitFlag.ASYNC_DIO |
+  FuseInitFlag.PARALLEL_DIROPS |
+  FuseInitFlag.MAX_PAGES |
+  FuseInitFlag.INIT_EXT
+
+export interface InitRequest {
+  major: number
+  minor: number
+  maxReadahead: number
+  flags: number
+  flags2: number
+}
+
+export interface Negotiated {
+  minor: number
+  flags: number
+  flags2: number
+}
+
+/**
+ * @param wanted the file system's initFlags and initFlags2
+ * @param offerWindow the device has a DAX window, and the guest will use it
+ */
+export function negotiate(
+  request: InitRequest,
+  wanted: { flags: number; flags2: number },
+  offerWindow: boolean,
+): Negotiated {
+  const window = offerWindow ? FuseInitFlag.MAP_ALIGNMENT : 0
+  let flags = request.flags & (ALWAYS_WANTED | wanted.flags | window)
+  // What a guest writes through a window it tells nobody, and with HANDLE_KILLPRIV_V2 it would clear no set-id bits itself.
+  if (offerWindow) flags &= ~FuseInitFlag.HANDLE_KILLPRIV_V2
+  // Without it, only a truncation that the guest asks for as such clears them.
+  if ((flags & FuseInitFlag.HANDLE_KILLPRIV_V2) === 0) flags &= ~FuseInitFlag.ATOMIC_O_TRUNC
+  const extended = (flags & FuseInitFlag.INIT_EXT) !== 0
+  return {
+    minor: Math.min(request.minor, FUSE_KERNEL_MINOR_VERSION),
+    flags,
+    flags2: extended ? request.flags2 & wanted.flags2 : 0,
+  }
+}
+
+/** Forgets everything that the guest, or the one before it, had: inodes, handles, mappings. */
+function dropState(context: RequestContext): void {
+  context.session.clear()
+  context.mapper.reset()
+  context.fileSystem.reset()
+}
+
+/**
+ * Answers only when the window is where the guest will look for it.
+ * @returns EPROTO for a guest that is too old or of another major version, or what `mapper.start` answered
+ */
+export function handleInit(context: RequestContext): number {
+  const { view, end, mapper, fileSystem, session, reply } = context
+  const request: InitRequest = {
+    major: view.getUint32(BODY + FuseInitIn.major, true),
+    minor: view.getUint32(BODY + FuseInitIn.minor, true),
+    maxReadahead: view.getUint32(BODY + FuseInitIn.max_readahead, true),
+    flags: view.getInt32(BODY + FuseInitIn.flags, true),
+    flags2: end - BODY >= FUSE_COMPAT_INIT_IN_SIZE + 4 ? view.getInt32(BODY + FuseInitIn.flags2, true) : 0,
+  }
+  const out = reply.offset
+  if (request.major > FUSE_KERNEL_VERSION) {
+    // The guest shall come again with our version.
+    reply.bytes.fill(0, out, out + FuseInitOut.SIZE)
+    reply.view.setUint32(out + FuseInitOut.major, FUSE_KERNEL_VERSION, true)
+    reply.view.setUint32(out + FuseInitOut.minor, FUSE_KERNEL_MINOR_VERSION, true)
+    return FuseInitOut.SIZE
+  }
+  if (request.major < FUSE_KERNEL_VERSION || request.minor < FUSE_MIN_KERNEL_MINOR_VERSION) return -Errno.EPROTO
+
+  dropState(context)
+  // A guest mounted with dax=inode maps only files that have FUSE_ATTR_DAX. Where the file system marks none it needs no
+  // window, and it must not fail for want of one. A guest that asks for the window without that maps all files.
+  const perInode = (request.flags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
+  const marksFiles = (fileSystem.initFlags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
+  const withWindow = { flags: fileSystem.initFlags, flags2: fileSystem.initFlags2 }
+  const without = { flags: fileSystem.initFlags, flags2: fileSystem.initFlags2 & ~FuseInitFlag2.HAS_INODE_DAX }
+  let window = mapper.size > 0 && (!perInode || marksFiles)
+  let agreed = negotiate(request, window ? withWindow : without, window)
+  window = (agreed.flags & FuseInitFlag.MAP_ALIGNMENT) !== 0
+  if (window) {
+    const started = mapper.start()
+    if (started === -Errno.EINTR) return INTERRUPTED
+    if (started < 0) {
+      if (!perInode) return started
+      window = false
+    }
+  }
+  if (!window) agreed = negotiate(request, without, false)
+  session.start(agreed.minor, agreed.flags, agreed.flags2, window, window && !perInode)
+
+  reply.bytes.fill(0, out, out + FuseInitOut.SIZE)
+  reply.view.setUint32(out + FuseInitOut.major, FUSE_KERNEL_VERSION, true)
+  reply.view.setUint32(out + FuseInitOut.minor, agreed.minor, true)
+  reply.view.setUint32(out + FuseInitOut.max_readahead, request.maxReadahead, true)
+  reply.view.setUint32(out + FuseInitOut.flags, agreed.flags, true)
+  reply.view.setUint16(out + FuseInitOut.max_background, MAX_BACKGROUND, true)
+  reply.view.setUint16(out + FuseInitOut.congestion_threshold, CONGESTION_THRESHOLD, true)
+  reply.view.setUint32(out + FuseInitOut.max_write, MAX_WRITE_BYTES, true)
+  reply.view.setUint32(out + FuseInitOut.time_gran, 1, true)
+  reply.view.setUint16(out + FuseInitOut.max_pages, MAX_PAGES, true)
+  reply.view.setUint16(out + FuseInitOut.map_alignment, window ? MAP_ALIGNMENT_LOG2 : 0, true)
+  reply.view.setUint32(out + FuseInitOut.flags2, agreed.flags2, true)
+  return FuseInitOut.SIZE
+}
+
+export function handleDestroy(context: RequestContext): number {
+  dropState(context)
+  return 0
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/** GETLK, SETLK, SETLKW and INTERRUPT. A file system without remote locks answers ENOSYS, and the guest keeps its own. */
+import { Errno } from '../errno.ts'
+import { FUSE_LK_FLOCK, FuseInterruptIn, FuseInHeader, FuseLkIn } from './abi.ts'
+import { BODY, COMPLETED, type RequestContext } from './request-context.ts'
+import { getU64, isSafeOffset } from './wire.ts'
+
+/** @returns 0, or `-EINVAL` for a range or type that is none */
+function decodeLock(context: RequestContext): number {
+  const { view, lock } = context
+  const start = getU64(view, BODY + FuseLkIn['lk.start'])
+  const end = getU64(view, BODY + FuseLkIn['lk.end'])
+  lock.nodeid = context.nodeid
+  lock.fh = getU64(view, BODY + FuseLkIn.fh)
+  lock.ownerLow = view.getUint32(BODY + FuseLkIn.owner, true)
+  lock.ownerHigh = view.getUint32(BODY + FuseLkIn.owner + 4, true)
+  lock.start = start
+  lock.length = isSafeOffset(end) ? end - start + 1 : 0
+  lock.type = view.getUint32(BODY + FuseLkIn['lk.type'], true)
+  lock.flock = (view.getUint32(BODY + FuseLkIn.lk_flags, true) & FUSE_LK_FLOCK) !== 0
+  return !isSafeOffset(start) || end < start || lock.type > 2 ? -Errno.EINVAL : 0
+}
+
+export function handleGetlk(context: RequestContext): number {
+  const fault = decodeLock(context)
+  return fault < 0 ? fault : context.fileSystem.getlk(context.lock, context.reply)
+}
+
+export function handleSetlk(context: RequestContext): number {
+  const fault = decodeLock(context)
+  return fault < 0 ? fault : context.fileSystem.setlk(context.lock)
+}
+
+/** Waits without holding up the thread: see lock-waits.ts. */
+export function handleSetlkw(context: RequestContext): number {
+  const fault = decodeLock(context)
+  if (fault < 0) return fault
+  const result = context.fileSystem.setlk(context.lock)
+  if (result !== -Errno.EAGAIN) return result
+  const unique = getU64(context.view, FuseInHeader.unique)
+  const added = context.lockWaits.add(context.channel, unique, context.lock)
+  return added < 0 ? added : COMPLETED
+}
+
+/** Ends a SETLKW that waits; any other request is over before its INTERRUPT could be read. No reply. */
+export function handleInterrupt(context: RequestContext): number {
+  context.session.interrupt(getU64(context.view, BODY + FuseInterruptIn.unique))
+  context.channel.noReply()
+  return COMPLETED
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A file system that has nothing: every operation answers ENOSYS. For tests and fuzzers, and to derive from. */
+import { Errno } from '../errno.ts'
+import type { FileSystem } from './file-system.ts'
+
+const unsupported = (): number => -Errno.ENOSYS
+
+export class NullFileSystem implements FileSystem {
+  readonly readOnly: boolean = false
+  readonly initFlags: number = 0
+  readonly initFlags2: number = 0
+  lookup: FileSystem['lookup'] = unsupported
+  forget: FileSystem['forget'] = () => {}
+  getattr: FileSystem['getattr'] = unsupported
+  setattr: FileSystem['setattr'] = unsupported
+  statx: FileSystem['statx'] = unsupported
+  readlink: FileSystem['readlink'] = unsupported
+  symlink: FileSystem['symlink'] = unsupported
+  mknod: FileSystem['mknod'] = unsupported
+  mkdir: FileSystem['mkdir'] = unsupported
+  unlink: FileSystem['unlink'] = unsupported
+  rmdir: FileSystem['rmdir'] = unsupported
+  rename: FileSystem['rename'] = unsupported
+  link: FileSystem['link'] = unsupported
+  open: FileSystem['open'] = unsupported
+  create: FileSystem['create'] = unsupported
+  tmpfile: FileSystem['tmpfile'] = unsupported
+  pinForRead: FileSystem['pinForRead'] = unsupported
+  pinForWrite: FileSystem['pinForWrite'] = unsupported
+  unpin: FileSystem['unpin'] = () => {}
+  release: FileSystem['release'] = unsupported
+  getlk: FileSystem['getlk'] = unsupported
+  setlk: FileSystem['setlk'] = unsupported
+  dropLocks: FileSystem['dropLocks'] = () => {}
+  flush: FileSystem['flush'] = unsupported
+  fsync: FileSystem['fsync'] = unsupported
+  fallocate: FileSystem['fallocate'] = unsupported
+  lseek: FileSystem['lseek'] = unsupported
+  copyFileRange: FileSystem['copyFileRange'] = unsupported
+  opendir: FileSystem['opendir'] = unsupported
+  readdir: FileSystem['readdir'] = unsupported
+  releasedir: FileSystem['releasedir'] = unsupported
+  ioctl: FileSystem['ioctl'] = unsupported
+  fsyncdir: FileSystem['fsyncdir'] = unsupported
+  statfs: FileSystem['statfs'] = unsupported
+  syncfs: FileSystem['syncfs'] = unsupported
+  setxattr: FileSystem['setxattr'] = unsupported
+  getxattr: FileSystem['getxattr'] = unsupported
+  listxattr: FileSystem['listxattr'] = unsupported
+  removexattr: FileSystem['removexattr'] = unsupported
+  openMappingFile: FileSystem['openMappingFile'] = unsupported
+  closeMappingFile: FileSystem['closeMappingFile'] = () => {}
+  reset: FileSystem['reset'] = () => {}
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One request while a handler works on it. There is one object per FUSE server, rewritten for each request, so that a
+ * hot request allocates nothing.
+ */
+import { Errno } from '../errno.ts'
+import type { WindowMapper } from '../dax/window-mapper.ts'
+import {
+  FUSE_EXT_GROUPS,
+  FUSE_MAX_NR_SECCTX,
+  FuseExtHeader,
+  FuseInHeader,
+  FuseInitFlag,
+  FuseInitFlag2,
+  FuseOutHeader,
+  FuseSecctx,
+  FuseSuppGroups,
+} from './abi.ts'
+import type { FuseChannel } from './channel.ts'
+import type { FuseCounters } from './counters.ts'
+import type { Caller, FileSystem, LockRequest, SetattrArguments } from './file-system.ts'
+import { LockWaits } from './lock-waits.ts'
+import type { FuseSession } from './session.ts'
+import { decodeString, getU64, NAME_MAX, ReplyBody, WireBytes } from './wire.ts'
+
+/** A handler's result for a request that it has completed through the channel itself. */
+export const COMPLETED = -0x10000
+/** A handler's result: the stop of the queue interrupted it, and it can be done again from the start. */
+export const INTERRUPTED = -0x10001
+
+/** Requests have extensions since 7.38. */
+const EXTENSIONS_MINOR = 38
+
+/** Where the operation's own struct begins in the request. */
+export const BODY = FuseInHeader.SIZE
+
+export class RequestContext {
+  readonly fileSystem: FileSystem
+  readonly mapper: WindowMapper
+  readonly session: FuseSession
+  readonly counters: FuseCounters
+
+  channel!: FuseChannel
+  view: DataView = new DataView(new ArrayBuffer(0))
+  bytes: Uint8Array = new Uint8Array(0)
+  opcode = 0
+  nodeid = 0
+  /** End of the operation's own bytes: the request's length less its extensions. */
+  end = 0
+  readonly caller: Caller = {
+    uid: 0,
+    gid: 0,
+    pid: 0,
+    supplementaryGroup: -1,
+    labelName: new WireBytes(),
+    label: new WireBytes(),
+  }
+  readonly reply = new ReplyBody()
+  readonly lockWaits = new LockWaits()
+  readonly lock: LockRequest = {
+    nodeid: 0,
+    fh: 0,
+    ownerLow: 0,
+    ownerHigh: 0,
+    start: 0,
+    length: 0,
+    type: 0,
+    flock: false,
+  }
+
+  // Scratch for handlers.
+  readonly name = new WireBytes()
+  readonly secondName = new WireBytes()
+  readonly setattr: SetattrArguments = {
+    valid: 0,
+    fh: 0,
+    size: 0,
+    atimeSeconds: 0,
+    atimeNanoseconds: 0,
+    mtimeSeconds: 0,
+    mtimeNanoseconds: 0,
+    mode: 0,
+    uid: 0,
+    gid: 0,
+  }
+
+  constructor(fileSystem: FileSystem, mapper: WindowMapper, session: FuseSession, counters: FuseCounters) {
+    this.fileSystem = fileSystem
+    this.mapper = mapper
+    this.session = session
+    this.counters = counters
+  }
+
+  /**
+   * Whether FALLOCATE and COPY_FILE_RANGE must take setuid and setgid away. A guest with HANDLE_KILLPRIV_V2 leaves it to the
+   * server and does not say for whom: since 7.42 (FUSE_ALLOW_IDMAP) their uid is -1. Root's bits go then, too.
+   */
+  get clearsSetid(): boolean {
+    return this.caller.uid !== 0 && this.session.has(FuseInitFlag.HANDLE_KILLPRIV_V2)
+  }
+
+  /**
+   * Takes over a request and decodes its header.
+   * @returns 0, or `-EINVAL` for a header that can't be right
+   */
+  begin(channel: FuseChannel): number {
+    this.channel = channel
+    const view = channel.request
+    this.view = view
+    this.bytes = channel.requestBytes
+    const { reply } = this
+    reply.view = channel.replyView
+    reply.bytes = channel.replyBytes
+    reply.offset = FuseOutHeader.SIZE
+    const wanted = channel.replyCapacity
+    const room = channel.replyBytes.length
+    reply.capacity = Math.max(0, (wanted < room ? wanted : room) - FuseOutHeader.SIZE)
+
+    const copied = channel.requestLength
+    if (copied < FuseInHeader.SIZE) {
+      this.opcode = 0
+      return -Errno.EINVAL
+    }
+    this.opcode = view.getUint32(FuseInHeader.opcode, true)
+    // A chain may be longer than the message in it, never shorter.
+    const length = view.getUint32(FuseInHeader.len, true)
+    if (length < FuseInHeader.SIZE || length > copied + channel.payloadLength) return -Errno.EINVAL
+    this.nodeid = getU64(view, FuseInHeader.nodeid)
+    const { caller } = this
+    caller.uid = view.getUint32(FuseInHeader.uid, true)
+    caller.gid = view.getUint32(FuseInHeader.gid, true)
+    caller.pid = view.getUint32(FuseInHeader.pid, true)
+    caller.supplementaryGroup = -1
+    caller.labelName.length = 0
+    this.end = length < copied ? length : copied
+    const extensions = view.getUint16(FuseInHeader.total_extlen, true) * 8
+    return extensions === 0 ? 0 : this.#decodeExtensions(extensions)
+  }
+
+  /**
+   * Extensions stand at the end of the request, one after the other, each a struct fuse_ext_header and its contents
+   * padded to 8 bytes.
+   */
+  #decodeExtensions(total: number): number {
+    const stop = this.end
+    let position = stop - total
+    if (position < FuseInHeader.SIZE) return -Errno.EINVAL
+    this.end = position
+    while (position < stop) {
+      if (stop - position < FuseExtHeader.SIZE) return -Errno.EINVAL
+      const size = this.view.getUint32(position + FuseExtHeader.size, true)
+      const type = this.view.getUint32(position + FuseExtHeader.type, true)
+      if (size < FuseExtHeader.SIZE || size > stop - position) return -Errno.EINVAL
+      if (type === FUSE_EXT_GROUPS) {
+        const body = position + FuseExtHeader.SIZE
+        const room = size - FuseExtHeader.SIZE - FuseSuppGroups.SIZE
+        if (room < 0) return -Errno.EINVAL
+        const groups = this.view.getUint32(body + FuseSuppGroups.nr_groups, true)
+        // Linux sends the one group that owns the parent directory, or none.
+        if (groups > 1 || room < groups * 4) return -Errno.EINVAL
+        if (groups === 1) this.caller.supplementaryGroup = this.view.getUint32(body + FuseSuppGroups.groups, true)
+      }
+      if (type <= FUSE_MAX_NR_SECCTX) {
+        const result = this.#decodeSecurityContexts(position + FuseExtHeader.SIZE, position + size, type)
+        if (result < 0) return result
+      }
+      position += (size + 7) & ~7
+    }
+    return 0
+  }
+
+  /**
+   * Guests between 7.36 and 7.38 have no extensions: there, what is an extension now stands behind the operation's own
+   * bytes.
+   * @param start where those end
+   */
+  decodeTrailingContext(start: number): number {
+    const { session, view, end } = this
+    if (!session.has2(FuseInitFlag2.SECURITY_CTX) || session.minor >= EXTENSIONS_MINOR || start === end) return 0
+    if (end - start < FuseExtHeader.SIZE) return -Errno.EINVAL
+    const size = view.getUint32(start + FuseExtHeader.size, true)
+    if (size < FuseExtHeader.SIZE || size > end - start) return -Errno.EINVAL
+    return this.#decodeSecurityContexts(
+      start + FuseExtHeader.SIZE,
+      start + size,
+      view.getUint32(start + FuseExtHeader.type, true),
+    )
+  }
+
+  /** `count` times struct fuse_secctx, name and value. Linux sends one, or none. */
+  #decodeSecurityContexts(start: number, stop: number, count: number): number {
+    if (count === 0) return 0
+    if (count > 1 || stop - start < FuseSecctx.SIZE) return -Errno.EINVAL
+    const { labelName, label } = this.caller
+    const size = this.view.getUint32(start + FuseSecctx.size, true)
+    const value = decodeString(this.bytes, start + FuseSecctx.SIZE, stop, NAME_MAX, Errno.ERANGE, labelName)
+    if (value < 0 || size > stop - value) {
+      labelName.length = 0
+      return value < 0 ? value : -Errno.EINVAL
+    }
+    label.set(this.bytes, value, size)
+    return 0
+  }
+}

@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: Apache-2.0
+import { openSync } from 'node:fs'
+import * as fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { Errno } from '../errno.ts'
+import { FuseInitFlag, FuseInitFlag2, FuseOpcode } from './abi.ts'
+import { FuseCounters } from './counters.ts'
+import { NullFileSystem } from './null-file-system.ts'
+import { FuseServer } from './server.ts'
+import { FuseSession } from './session.ts'
+import { FakeChannel, type FakeReply } from './testing/fake-channel.ts'
+import { FakeMapper } from './testing/fake-mapper.ts'
+import { concat, decodeInitOut, encodeRequest, requests } from './testing/messages.ts'
+import { type ReplyBody, WireBytes } from './wire.ts'
+
+const WINDOW = 64 * 1024 * 1024
+const MiB2 = 2 * 1024 * 1024
+const CAPACITY = 4096
+
+const devNull = openSync('/dev/null', 'r+')
+
+function describeArgument(argument: unknown): string {
+  if (argument instanceof WireBytes) return Buffer.from(argument.copy()).toString('latin1')
+  if (typeof argument !== 'object' || argument === null) return String(argument)
+  if (!('supplementaryGroup' in argument && 'uid' in argument && 'gid' in argument)) return ''
+  return `by ${String(argument.uid)}:${String(argument.gid)}:${String(argument.supplementaryGroup)}`
+}
+
+/** Every operation succeeds with an empty reply, and is written down with its names. */
+class RecordingFileSystem extends NullFileSystem {
+  override readonly readOnly: boolean
+  override readonly initFlags = FuseInitFlag.SETXATTR_EXT
+  override readonly initFlags2 = FuseInitFlag2.CREATE_SUPP_GROUP
+  readonly calls: string[] = []
+  /** Mapping files that have not been closed. */
+  opened = 0
+
+  constructor(readOnly = false) {
+    super()
+    this.readOnly = readOnly
+    for (const [operation, original] of Object.entries(this)) {
+      if (typeof original !== 'function') continue
+      Object.defineProperty(this, operation, {
+        value: (...parameters: unknown[]) => {
+          this.calls.push([operation, ...parameters.map(describeArgument).filter((text) => text !== '')].join(' '))
+          if (operation === 'openMappingFile') this.opened++
+          if (operation === 'closeMappingFile') this.opened--
+          return operation.startsWith('pin') ? devNull : 0
+        },
+      })
+    }
+  }
+}
+
+class MarkingFileSystem extends NullFileSystem {
+  override readonly initFlags2 = FuseInitFlag2.HAS_INODE_DAX
+}
+
+interface Bench {
+  channel: FakeChannel
+  server: FuseServer
+  mapper: FakeMapper
+  session: FuseSession
+  counters: SharedArrayBuffer
+  send: (message: Uint8Array, replyCapacity?: number) => FakeReply | null
+}
+
+function makeBench(fileSystem: NullFileSystem, windowSize = WINDOW): Bench {
+  const channel = new FakeChannel()
+  const mapper = new FakeMapper(windowSize)
+  const session = new FuseSession(FuseSession.allocate())
+  const counters = FuseCounters.allocate()
+  const server = new FuseServer(fileSystem, mapper, session, new FuseCounters(counters))
+  const send = (message: Uint8Array, replyCapacity = CAPACITY): FakeReply | null => {
+    channel.load(message, replyCapacity)
+    server.handle(channel)
+    if (channel.completion === undefined) throw new Error('the request was not completed')
+    return channel.completion
+  }
+  return { channel, server, mapper, session, counters, send }
+}
+
+const INIT_FLAGS =
+  FuseInitFlag.MAP_ALIGNMENT | FuseInitFlag.INIT_EXT | FuseInitFlag.MAX_PAGES | FuseInitFlag.POSIX_LOCKS
+
+/** One correct request of every operation that the server knows. */
+const samples: Record<string, Uint8Array> = {
+  LOOKUP: requests.lookup(1, 'file'),
+  FORGET: requests.forget(2, 1),
+  GETATTR: requests.getattr(1),
+  SETATTR: requests.setattr(2, { valid: 1, mode: 0o644 }),
+  READLINK: requests.readlink(2),
+  SYMLINK: requests.symlink(1, 'link', '../target'),
+  MKNOD: requests.mknod(1, 'fifo', 0o10644),
+  MKDIR: requests.mkdir(1, 'dir', 0o755),
+  UNLINK: requests.unlink(1, 'file'),
+  RMDIR: requests.rmdir(1, 'dir'),
+  RENAME: requests.rename(1, 'old', 2, 'new'),
+  RENAME2: requests.rename2(1, 'old', 2, 'new', 1),
+  LINK: requests.link(1, 'new', 2),
+  OPEN: requests.open(2, 2),
+  READ: requests.read(2, 3, 0, 100),
+  WRITE: requests.write(2, 3, 0, new Uint8Array(10)),
+  STATFS: requests.statfs(1),
+  RELEASE: requests.release(2, 3),
+  FSYNC: requests.fsync(2, 3, 1),
+  SETXATTR: requests.setxattr(2, 'user.a', new Uint8Array(5)),
+  GETXATTR: requests.getxattr(2, 'user.a', 10),
+  LISTXATTR: requests.listxattr(2, 10),
+  REMOVEXATTR: requests.removexattr(2, 'user.a'),
+  FLUSH: requests.flush(2, 3),
+  INIT: requests.init(),
+  OPENDIR: requests.opendir(1),
+  READDIR: requests.readdir(1, 3, 0, 1000),
+  READDIRPLUS: requests.readdirplus(1, 3, 0, 1000),
+  RELEASEDIR: requests.releasedir(1, 3),
+  FSYNCDIR: requests.fsyncdir(1, 3),
+  CREATE: requests.create(1, 'new', 2, 0o644),
+  DESTROY: requests.destroy(),
+  BATCH_FORGET: requests.batchForget([
+    [2, 1],
+    [3, 2],
+  ]),
+  FALLOCATE: requests.fallocate(2, 3, 0, 0, 10),
+  LSEEK: requests.lseek(2, 3, 0, 3),
+  COPY_FILE_RANGE: requests.copyFileRange(2, { fh_in: 3, nodeid_out: 4, fh_out: 5, len: 10 }),
+  COPY_FILE_RANGE_64: requests.copyFileRange(2, { len: 10 }, FuseOpcode.COPY_FILE_RANGE_64),
+  SETUPMAPPING: requests.setupmapping(2, 0, MiB2, 0, 2),
+  REMOVEMAPPING: requests.removemapping([[0, MiB2]]),
+  SYNCFS: requests.syncfs(1),
+  TMPFILE: requests.tmpfile(1, 2, 0o600),
+  STATX: requests.statx(1, 0x7ff),
+}
+const silent = new Set(['FORGET', 'BATCH_FORGET'])
+/** Requests that are complete with their header. */
+const bodyless = new Set(['READLINK', 'STATFS', 'DESTROY'])
+const minimalLength: Record<string, number> = { INIT: 56, TMPFILE: 56 }
+
+describe('dispatch', () => {
+  let fileSystem: RecordingFileSystem
+  let bench: Bench
+  beforeEach(() => {
+    fileSystem = new RecordingFileSystem()
+    bench = makeBench(fileSystem)
+    bench.send(requests.init({ flags: INIT_FLAGS }))
+    fileSystem.calls.length = 0
+    bench.mapper.calls.length = 0
+  })
+
+  test.each(Object.entries(samples))('%s is served', (name, message) => {
+    const reply = bench.send(message)
+    expect(reply?.error).toBe(silent.has(name) ? undefined : 0)
+    expect(fileSystem.calls.length + bench.mapper.calls.length).toBeGreaterThan(0)
+  })
+
+  test.each(Object.entries(samples))('%s cut off anywhere is refused, and reaches nothing', (name, message) => {
+    const enough = bodyless.has(name) ? 40 : (minimalLength[name] ?? message.length)
+    for (let length = 0; length < enough; length++) {
+      // Both kinds of shortness: a header that says more than has come, and one that admits it.
+      for (const honest of [false, true]) {
+        const cut = message.slice(0, length)
+        if (honest && length >= 4) new DataView(cut.buffer).setUint32(0, length, true)
+        const reply = bench.send(cut)
+        const expected = silent.has(name) && length >= 40 ? undefined : -Errno.EINVAL
+        expect([length, honest, reply?.error]).toEqual([length, honest, expected])
+      }
+    }
+    expect(fileSystem.calls).toEqual([])
+    expect(bench.mapper.calls).toEqual([])
+  })
+
+  test.each(Object.entries(samples))('%s with a reply buffer that is too small does nothing', (name, message) => {
+    const needsBody = new Set([
+      'LOOKUP',
+      'GETATTR',
+      'SETATTR',
+      'STATX',
+      'CREATE',
+      'MKDIR',
+      'OPEN',
+      'INIT',
+      'STATFS',
+      'READ',
+    ])
+    if (!needsBody.has(name)) return
+    expect(bench.send(message, 16 + 15)?.error).toBe(-Errno.EINVAL)
+    expect(fileSystem.calls).toEqual([])
+  })
+
+  test('unknown and unserved opcodes', () => {
+    for (const opcode of [0, 7, 19, 54, 63, 64, 4096, 0xffff_ffff]) {
+      expect(bench.send(encodeRequest(opcode, {}))?.error).toBe(-Errno.ENOSYS)
+    }
+    for (const opcode of [FuseOpcode.BMAP, FuseOpcode.ACCESS, FuseOpcode.POLL]) {
+      expect(bench.send(encodeRequest(opcode, {}, new Uint8Array(64)))?.error).toBe(-Errno.ENOSYS)
+    }
+    expect(bench.send(encodeRequest(FuseOpcode.IOCTL, {}, new Uint8Array(32)))?.error).toBe(-Errno.ENOTTY)
+    expect(bench.send(encodeRequest(FuseOpcode.INTERRUPT, {}, new Uint8Array(8)))).toBe(null)
+  })
+
+  test('names', () => {
+    for (const name of ['', '.', '..', 'a/b', '/']) {
+      expect(bench.send(requests.lookup(1, name))?.error).toBe(-Errno.EINVAL)
+      expect(bench.send(requests.unlink(1, name))?.error).toBe(-Errno.EINVAL)
+      expect(bench.send(requests.rename(1, 'ok', 1, name))?.error).toBe(-Errno.EINVAL)
+      expect(bench.send(requests.rename(1, name, 1, 'ok'))?.error).toBe(-Errno.EINVAL)
+    }
+    expect(bench.send(requests.lookup(1, 'x'.repeat(256)))?.error).toBe(-Errno.ENAMETOOLONG)
+    expect(fileSystem.calls).toEqual([])
+    // Any bytes but NUL and the slash make a name.
+    const bytes = Uint8Array.from({ length: 255 }, (_, index) => (index + 1 === 0x2f ? 0xff : index + 1))
+    expect(bench.send(requests.lookup(1, bytes))?.error).toBe(0)
+    expect(fileSystem.calls).toEqual([`lookup 1 ${Buffer.from(bytes).toString('latin1')}`])
+  })
+
+  test('arguments reach the file system', () => {
+    bench.send(requests.rename2(5, 'old', 6, 'new', 2))
+    bench.send(requests.symlink(5, 'link', '/a/../b', { uid: 7, gid: 8 }))
+    bench.send(requests.create(5, 'f', 0o102, 0o640, 0o22, { uid: 7, gid: 8, group: 9 }))
+    bench.send(requests.mknod(5, 'n', 0o20600, 0x501))
+    bench.send(requests.setxattr(5, 'user.x', new TextEncoder().encode('value'), 1, false))
+    bench.send(requests.readdir(5, 6, 0x1234_5678_9abc_def0n, 100))
+    bench.send(requests.lseek(5, 6, 5_000_000_000, 3))
+    bench.send(requests.fallocate(5, 6, 3, 4096, 8192))
+    bench.send(requests.forget(5, 77))
+    bench.send(requests.fsync(5, 6, 1))
+    expect(fileSystem.calls).toEqual([
+      'rename 5 old 6 new 2 by 0:0:-1',
+      'symlink 5 link /a/../b by 7:8:-1',
+      'create 5 f 66 416 18 0 by 7:8:9',
+      'mknod 5 n 8576 1281 0 by 0:0:-1',
+      'setxattr 5 user.x value 1 false',
+      'readdir 5 6 2596069104 305419896 100 false',
+      'lseek 5 6 5000000000 3',
+      'fallocate 5 6 3 4096 8192 false',
+      'forget 5 77',
+      'fsync 5 6 true',
+    ])
+  })
+
+  test('offsets and sizes beyond 2^53', () => {
+    expect(bench.send(requests.read(2, 3, 1n << 62n, 100))).toEqual({ error: 0, body: new Uint8Array(0) })
+    expect(bench.send(requests.write(2, 3, 1n << 62n, new Uint8Array(1)))?.error).toBe(-Errno.EFBIG)
+    expect(bench.send(requests.setattr(2, { valid: 8, size: 1n << 62n }))?.error).toBe(-Errno.EFBIG)
+    expect(bench.send(requests.fallocate(2, 3, 0, 1n << 62n, 1))?.error).toBe(-Errno.EFBIG)
+    expect(bench.send(requests.lseek(2, 3, 1n << 62n, 3))?.error).toBe(-Errno.ENXIO)
+  })
+
+  test('a READ into too small a reply and a WRITE of more than was sent are refused', () => {
+    expect(bench.send(requests.read(2, 3, 0, 100), 115)?.error).toBe(-Errno.EINVAL)
+    const write = requests.write(2, 3, 0, new Uint8Array(10))
+    new DataView(write.buffer).setUint32(40 + 16, 11, true)
+    expect(bench.send(write)?.error).toBe(-Errno.EINVAL)
+    expect(fileSystem.calls).toEqual([])
+  })
+
+  test('unknown rename flags are refused', () => {
+    expect(bench.send(requests.rename2(1, 'a', 1, 'b', 8))?.error).toBe(-Errno.EINVAL)
+  })
+
+  test('extensions', () => {
+    const mkdir = requests.mkdir(1, 'dir', 0o755, 0, { group: 9 })
+    expect(bench.send(mkdir)?.error).toBe(0)
+    expect(fileSystem.calls).toEqual(['mkdir 1 dir 493 0 by 0:0:9'])
+    const groups = mkdir.length - 8
+    const alter = (change: (view: DataView) => void): number | undefined => {
+      const message = mkdir.slice()
+      change(new DataView(message.buffer))
+      return bench.send(message)?.error
+    }
+    expect(alter((view) => view.setUint32(groups, 2, true))).toBe(-Errno.EINVAL)
+    expect(alter((view) => view.setUint32(groups, 0xffff_ffff, true))).toBe(-Errno.EINVAL)
+    expect(alter((view) => view.setUint32(groups - 8, 7, true))).toBe(-Errno.EINVAL)
+    expect(alter((view) => view.setUint32(groups - 8, 24, true))).toBe(-Errno.EINVAL)
+    expect(alter((view) => view.setUint16(36, 0xffff, true))).toBe(-Errno.EINVAL)
+  })
+
+  test('requests and errors are counted', () => {
+    bench.send(requests.getattr(1))
+    bench.send(requests.getattr(1))
+    bench.send(encodeRequest(4096, {}))
+    bench.send(requests.setupmapping(2, 0, MiB2, 0, 3))
+    bench.send(
+      requests.removemapping([
+        [0, MiB2],
+        [MiB2, MiB2],
+      ]),
+    )
+    expect(FuseCounters.sum([bench.counters, FuseCounters.allocate()])).toMatchObject({
+      requests: { INIT: 1, GETATTR: 2, SETUPMAPPING: 1, REMOVEMAPPING: 1, 'opcode 63': 1 },
+      requestsTotal: 6,
+      errors: 1,
+      mappingsSetUp: 1,
+      mappingsSetUpWritable: 1,
+      mappingsRemoved: 2,
+    })
+  })
+})
+
+describe('INIT', () => {
+  test('drops what was there, starts the window, then answers', () => {
+    const fileSystem = new RecordingFileSystem()
+    const bench = makeBench(fileSystem)
+    const reply = bench.send(requests.init({ minor: 40, flags: INIT_FLAGS, flags2: 0xfd }))
+    expect(fileSystem.calls).toEqual(['reset'])
+    expect(bench.mapper.calls).toEqual(['reset', 'start'])
+    expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toEqual({
+      major: 7,
+      minor: 40,
+      maxReadahead: 131072,
+      flags: INIT_FLAGS & ~FuseInitFlag.POSIX_LOCKS,
+      flags2: FuseInitFlag2.CREATE_SUPP_GROUP,
+      maxWrite: 1048576,
+      maxPages: 256,
+      mapAlignment: 12,
+    })
+    expect(bench.session).toMatchObject({ initialized: true, minor: 40, hasWindow: true, daxForEveryFile: true })
+  })
+
+  test('a guest that maps only marked files needs no window, whatever is wrong with it', () => {
+    const bench = makeBench(new RecordingFileSystem())
+    bench.mapper.startResult = -Errno.ETIMEDOUT
+    const reply = bench.send(requests.init({ flags: INIT_FLAGS, flags2: FuseInitFlag2.HAS_INODE_DAX }))
+    expect(reply?.error).toBe(0)
+    expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toMatchObject({ mapAlignment: 0, flags2: 0 })
+    expect(bench.mapper.calls).toEqual(['reset'])
+    expect(bench.session).toMatchObject({ hasWindow: false, daxForEveryFile: false })
+  })
+
+  test('stays in the queue where the queue is stopped meanwhile', () => {
+    const { channel, server, mapper, session } = makeBench(new RecordingFileSystem())
+    mapper.startResult = -Errno.EINTR
+    channel.load(requests.init({ flags: INIT_FLAGS }), CAPACITY)
+    server.handle(channel)
+    expect([channel.givenBack, channel.completion, session.initialized]).toEqual([true, undefined, false])
+  })
+
+  test.each([
+    ['marked files', FuseInitFlag2.HAS_INODE_DAX, false],
+    ['every file', 0, true],
+  ])('where files are marked, a guest that maps %s gets the window', (_, flags2, daxForEveryFile) => {
+    const bench = makeBench(new MarkingFileSystem())
+    const reply = bench.send(requests.init({ flags: INIT_FLAGS, flags2 }))
+    expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toMatchObject({ mapAlignment: 12, flags2 })
+    expect(bench.mapper.calls).toEqual(['reset', 'start'])
+    expect(bench.session).toMatchObject({ hasWindow: true, daxForEveryFile })
+  })
+
+  test.each([
+    ['there is no window', 0, 0],
+    ['the window fails', WINDOW, -Errno.ETIMEDOUT],
+  ])('files are not marked if %s', (_, windowSize, startResult) => {
+    const bench = makeBench(new MarkingFileSystem(), windowSize)
+    bench.mapper.startResult = startResult
+    const reply = bench.send(requests.init({ flags: INIT_FLAGS, flags2: FuseInitFlag2.HAS_INODE_DAX }))
+    expect(reply?.error).toBe(0)
+    expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toMatchObject({ mapAlignment: 0, flags2: 0 })
+    expect(bench.session).toMatchObject({ hasWindow: false, daxForEveryFile: false })
+  })
+
+  test('the reply’s bytes', () => {
+    const bench = makeBench(new NullFileSystem(), 0)
+    const reply = bench.send(requests.init({ minor: 31, maxReadahead: 0x20000, flags: FuseInitFlag.BIG_WRITES }))
+    const golden = `070000001f0000000000020020000000ffffffbf0000100001000000000100${'00'.repeat(33)}`
+    expect(Buffer.from(reply?.body ?? []).toString('hex')).toBe(golden)
+  })
+
+  test('fails if the window can’t be started', () => {
+    const bench = makeBench(new NullFileSystem())
+    bench.mapper.startResult = -Errno.ETIMEDOUT
+    expect(bench.send(requests.init({ flags: FuseInitFlag.MAP_ALIGNMENT }))?.error).toBe(-Errno.ETIMEDOUT)
+    expect(bench.session.initialized).toBe(false)
+    expect(bench.send(requests.getattr(1))?.error).toBe(-Errno.ENOTCONN)
+  })
+
+  test('starts no window for a guest that does not ask for it, and maps nothing then', () => {
+    const bench = makeBench(new RecordingFileSystem())
+    bench.send(requests.init({ flags: FuseInitFlag.MAX_PAGES }))
+    expect(bench.mapper.calls).toEqual(['reset'])
+    expect(bench.send(requests.setupmapping(2, 0, MiB2, 0, 2))?.error).toBe(-Errno.ENODEV)
+    expect(bench.mapper.calls).toEqual(['reset'])
+  })
+
+  test('refuses old and foreign versions without touching the session', () => {
+    const bench = makeBench(new NullFileSystem())
+    bench.send(requests.init())
+    expect(bench.send(requests.init({ minor: 26 }))?.error).toBe(-Errno.EPROTO)
+    expect(bench.send(requests.init({ major: 6 }))?.error).toBe(-Errno.EPROTO)
+    const newer = bench.send(requests.init({ major: 8 }))
+    expect(decodeInitOut(newer?.body ?? new Uint8Array(0))).toMatchObject({ major: 7, minor: 45, flags: 0 })
+    expect(bench.session.initialized).toBe(true)
+  })
+
+  test('a short request of an older guest has no flags2', () => {
+    const bench = makeBench(new RecordingFileSystem())
+    const message = requests.init({ minor: 31, flags: INIT_FLAGS, flags2: 0xff }).slice(0, 56)
+    new DataView(message.buffer).setUint32(0, 56, true)
+    expect(decodeInitOut(bench.send(message)?.body ?? new Uint8Array(0)).flags2).toBe(0)
+  })
+
+  test('DESTROY ends the session', () => {
+    const fileSystem = new RecordingFileSystem()
+    const bench = makeBench(fileSystem)
+    bench.send(requests.init({ flags: INIT_FLAGS }))
+    expect(bench.send(requests.destroy())?.error).toBe(0)
+    expect(fileSystem.calls).toEqual(['reset', 'reset'])
+    expect(bench.mapper.calls).toEqual(['reset', 'start', 'reset'])
+    expect(bench.send(requests.lookup(1, 'a'))?.error).toBe(-Errno.ENOTCONN)
+  })
+})
+
+function setUp(readOnly = false): Bench & { fileSystem: RecordingFileSystem } {
+  const fileSystem = new RecordingFileSystem(readOnly)
+  const bench = makeBench(fileSystem)
+  bench.send(requests.init({ flags: INIT_FLAGS }))
+  bench.mapper.calls.length = 0
+  fileSystem.calls.length = 0
+  return { ...bench, fileSystem }
+}
+
+describe('mappings', () => {
+  test('a range, its upgrade and its removal', () => {
+    const { send, mapper, fileSystem } = setUp()
+    expect(send(requests.setupmapping(9, 4 * MiB2, MiB2, 2 * MiB2, 2))?.error).toBe(0)
+    expect(send(requests.setupmapping(9, 4 * MiB2, MiB2, 2 * MiB2, 3))?.error).toBe(0)
+    expect(
+      send(
+        requests.removemapping([
+          [2 * MiB2, MiB2],
+          [0, 4096],
+        ]),
+      )?.error,
+    ).toBe(0)
+    expect(mapper.calls).toEqual([
+      `map ${2 * MiB2} ${MiB2} from ${4 * MiB2} r`,
+      `map ${2 * MiB2} ${MiB2} from ${4 * MiB2} rw`,
+      `unmap ${2 * MiB2}+${MiB2} 0+4096`,
+    ])
+    expect(fileSystem.calls.filter((call) => call.startsWith('open'))).toEqual([
+      'openMappingFile 9 false',
+      'openMappingFile 9 true',
+    ])
+    expect(fileSystem.opened).toBe(0)
+  })
+
+  test.each<[string, number | bigint, number | bigint, number | bigint, number | bigint]>([
+    ['an empty range', 0, 0, 0, 2],
+    ['a length that is no page', 0, 4097, 0, 2],
+    ['a moffset that is no page', 0, 4096, 512, 2],
+    ['a foffset that is no page', 1, 4096, 0, 2],
+    ['a range beyond the window', 0, MiB2, WINDOW, 2],
+    ['a range across the window’s end', 0, 2 * MiB2, WINDOW - MiB2, 2],
+    ['a moffset that wraps', 0, MiB2, (1n << 64n) - BigInt(MiB2), 2],
+    ['a length that wraps', 0, (1n << 64n) - 4096n, 8192, 2],
+    ['a foffset that wraps', (1n << 64n) - 4096n, MiB2, 0, 2],
+    ['no flags', 0, MiB2, 0, 0],
+    ['unknown flags', 0, MiB2, 0, 6],
+    ['unknown high flags', 0, MiB2, 0, (1n << 63n) | 2n],
+  ])('%s is refused', (_, foffset, length, moffset, flags) => {
+    const { send, mapper, counters } = setUp()
+    expect(send(requests.setupmapping(9, foffset, length, moffset, flags))?.error).toBe(-Errno.EINVAL)
+    expect(mapper.calls).toEqual([])
+    expect(FuseCounters.sum([counters])).toMatchObject({ mappingsSetUp: 0, mappingsRefused: 1 })
+  })
+
+  test('a writable range of a read-only export is refused, a readable one not', () => {
+    const { send } = setUp(true)
+    expect(send(requests.setupmapping(9, 0, MiB2, 0, 3))?.error).toBe(-Errno.EROFS)
+    expect(send(requests.setupmapping(9, 0, MiB2, 0, 2))?.error).toBe(0)
+  })
+
+  test('a mapping that a stop interrupts stays in the queue, and the file is closed', () => {
+    const { channel, server, mapper, fileSystem, counters } = setUp()
+    mapper.mapResult = -Errno.EINTR
+    channel.load(requests.setupmapping(9, 0, MiB2, 0, 2), CAPACITY)
+    server.handle(channel)
+    expect([channel.givenBack, channel.completion, fileSystem.opened]).toEqual([true, undefined, 0])
+    expect(FuseCounters.sum([counters])).toMatchObject({ mappingsSetUp: 0, mappingsRefused: 0 })
+  })
+
+  test('the mapper’s error reaches the guest, and the file is closed', () => {
+    const { send, mapper, fileSystem } = setUp()
+    mapper.mapResult = -Errno.ENOSPC
+    expect(send(requests.setupmapping(9, 0, MiB2, 0, 2))?.error).toBe(-Errno.ENOSPC)
+    expect(fileSystem.opened).toBe(0)
+  })
+
+  test('a batch is checked whole before anything is unmapped', () => {
+    const { send, mapper } = setUp()
+    const good: [number, number][] = Array.from({ length: 256 }, (_, index) => [index * 4096, 4096])
+    expect(send(requests.removemapping(good))?.error).toBe(0)
+    expect(mapper.calls.length).toBe(1)
+    expect(send(requests.removemapping([...good, [0, 4096]]))?.error).toBe(-Errno.EINVAL)
+    expect(send(requests.removemapping([...good.slice(1), [WINDOW, 4096]]))?.error).toBe(-Errno.EINVAL)
+    expect(send(requests.removemapping([...good.slice(1), [0, 0]]))?.error).toBe(-Errno.EINVAL)
+    expect(send(requests.removemapping([]))?.error).toBe(-Errno.EINVAL)
+    const lying = requests.removemapping([[0, 4096]])
+    new DataView(lying.buffer).setUint32(40, 2, true)
+    expect(send(lying)?.error).toBe(-Errno.EINVAL)
+    expect(mapper.calls.length).toBe(1)
+  })
+
+  test('without a window there are no mappings', () => {
+    const bench = makeBench(new RecordingFileSystem(), 0)
+    bench.send(requests.init({ flags: INIT_FLAGS }))
+    expect(bench.mapper.calls).toEqual(['reset'])
+    expect(bench.send(requests.setupmapping(9, 0, MiB2, 0, 2))?.error).toBe(-Errno.ENOSYS)
+    expect(bench.send(requests.removemapping([[0, 4096]]))?.error).toBe(-Errno.ENOSYS)
+  })
+})
+
+test('a read-only file system refuses every modification', () => {
+  const fileSystem = new RecordingFileSystem(true)
+  const bench = makeBench(fileSystem)
+  bench.send(requests.init({ flags: INIT_FLAGS }))
+  fileSystem.calls.length = 0
+  const modifications = ['SETATTR', 'SYMLINK', 'MKNOD', 'MKDIR', 'UNLINK', 'RMDIR', 'RENAME', 'RENAME2', 'LINK', 'OPEN']
+  modifications.push('WRITE', 'SETXATTR', 'REMOVEXATTR', 'CREATE', 'TMPFILE', 'FALLOCATE')
+  modifications.push('COPY_FILE_RANGE', 'COPY_FILE_RANGE_64')
+  for (const name of modifications) {
+    expect([name, bench.send(samples[name] ?? new Uint8Array(0))?.error]).toEqual([name, -Errno.EROFS])
+  }
+  expect(bench.send(requests.open(2, 0o1000))?.error).toBe(-Errno.EROFS)
+  expect(fileSystem.calls).toEqual([])
+  for (const name of ['LOOKUP', 'GETATTR', 'STATFS', 'FSYNC', 'READDIR', 'GETXATTR']) {
+    expect([name, bench.send(samples[name] ?? new Uint8Array(0))?.error]).toEqual([name, 0])
+  }
+  expect(bench.send(requests.open(2, 0))?.error).toBe(0)
+})
+
+describe('fuzz', () => {
+  /** Answers anything within its contract, at the whim of the bytes it is given. */
+  class WhimsicalFileSystem extends NullFileSystem {
+    whim = 0
+    constructor() {
+      super()
+      const fill = (reply: ReplyBody | undefined): number =>
+        reply === undefined ? 0 : this.whim % (reply.capacity + 1)
+      this.readlink = (_, reply) => fill(reply)
+      this.readdir = (_nodeid, _fh, _low, _high, size) => this.whim % (size + 1)
+      this.getxattr = (_nodeid, _name, size) => (size === 0 ? this.whim : this.whim % (size + 1))
+      this.listxattr = (_nodeid, size) => (size === 0 ? this.whim : this.whim % (size + 1))
+      this.lookup = () => (this.whim % 2 === 0 ? 128 : -Errno.ENOENT)
+      this.openMappingFile = () => (this.whim % 2 === 0 ? 5 : -Errno.ESTALE)
+      this.copyFileRange = () => this.whim
+      this.lseek = () => this.whim
+      this.fallocate = () => 0
+    }
+  }
+
+  const opcodes = fc.oneof(fc.constantFrom(...Object.values(FuseOpcode)), fc.integer({ min: 0, max: 70 }))
+
+  test('no message makes the server throw, complete twice or not at all', () => {
+    const fileSystem = new WhimsicalFileSystem()
+    const bench = makeBench(fileSystem)
+    fc.assert(
+      fc.property(
+        opcodes,
+        fc.uint8Array({ maxLength: 200 }),
+        fc.uint8Array({ minLength: 32, maxLength: 32 }),
+        fc.integer({ min: 0, max: 400 }),
+        fc.nat(10_000),
+        fc.boolean(),
+        (opcode, body, head, capacity, whim, honest) => {
+          fileSystem.whim = whim
+          bench.session.start(45, -1, -1, true, true)
+          const message = concat(new Uint8Array(8), head, body)
+          const view = new DataView(message.buffer)
+          view.setUint32(0, honest ? message.length : view.getUint32(16, true), true)
+          view.setUint32(4, opcode, true)
+          if (honest && whim % 4 !== 0) view.setUint16(36, 0, true)
+          expect(bench.send(message, capacity)).not.toBe(undefined)
+        },
+      ),
+      { numRuns: 5000 },
+    )
+  })
+
+  test('well-formed requests with a few bytes changed', () => {
+    const fileSystem = new WhimsicalFileSystem()
+    const bench = makeBench(fileSystem)
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...Object.values(samples)),
+        fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 8 }),
+        fc.integer({ min: 0, max: 400 }),
+        fc.nat(10_000),
+        (sample, changes, capacity, whim) => {
+          fileSystem.whim = whim
+          bench.session.start(45, -1, -1, true, true)
+          const message = sample.slice()
+          for (const [position, byte] of changes) message[position % message.length] = byte
+          expect(bench.send(message, capacity)).not.toBe(undefined)
+        },
+      ),
+      { numRuns: 5000 },
+    )
+  })
+})

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Serves a directory through this machine's own /dev/fuse instead of a virtqueue, so that the kernel's FUSE client and
+ * ordinary programs can try the FUSE server and the file system without a guest.
+ *
+ * `node dev-fuse-server.js DIRECTORY MOUNTPOINT [OPTIONS-JSON [THREADS]]` mounts, writes "ready" and the number of threads, and serves until the
+ * file system is unmounted.
+ */
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import { isMainThread, Worker, workerData } from 'node:worker_threads'
+import type { PassthroughOptions } from '../../passthrough/options.ts'
+import { createSharedDirectory, PassthroughFileSystem } from '../../passthrough/passthrough-file-system.ts'
+import { FuseInHeader, FuseOpcode, FuseOutHeader } from '../abi.ts'
+import { FuseCounters } from '../counters.ts'
+import { FuseServer } from '../server.ts'
+import { FuseSession } from '../session.ts'
+import { FakeChannel } from './fake-channel.ts'
+import { FakeMapper } from './fake-mapper.ts'
+
+interface ThreadData {
+  device: number
+  directory: number
+  session: SharedArrayBuffer
+  options: Partial<PassthroughOptions>
+}
+
+/** The largest WRITE and its headers. */
+const BUFFER_BYTES = 1024 * 1024 + 4096
+
+function isErrno(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}
+
+/** Serves requests on the calling thread until the file system is unmounted. */
+function serve(data: ThreadData): void {
+  const session = new FuseSession(data.session)
+  const fileSystem = new PassthroughFileSystem(data.directory, session, data.options)
+  fileSystem.attachThread()
+  const server = new FuseServer(fileSystem, new FakeMapper(0), session, new FuseCounters(FuseCounters.allocate()))
+  const channel = new FakeChannel(BUFFER_BYTES)
+  const buffer = Buffer.alloc(BUFFER_BYTES)
+  for (;;) {
+    let length: number
+    try {
+      length = fs.readSync(data.device, buffer)
+    } catch (error) {
+      // An interrupted request is simply gone.
+      if (isErrno(error, 'ENOENT', 'EINTR', 'EAGAIN')) continue
+      if (isErrno(error, 'ENODEV')) return
+      throw error
+    }
+    const message = buffer.subarray(0, length)
+    const opcode = message.readUInt32LE(FuseInHeader.opcode)
+    const silent = opcode === FuseOpcode.FORGET || opcode === FuseOpcode.BATCH_FORGET
+    channel.load(message, silent ? 0 : BUFFER_BYTES)
+    server.handle(channel)
+    const { completion } = channel
+    if (completion === null || completion === undefined) continue
+    const header = Buffer.alloc(FuseOutHeader.SIZE)
+    header.writeUInt32LE(FuseOutHeader.SIZE + completion.body.length, FuseOutHeader.len)
+    header.writeInt32LE(completion.error, FuseOutHeader.error)
+    message.copy(header, FuseOutHeader.unique, FuseInHeader.unique, FuseInHeader.unique + 8)
+    try {
+      fs.writevSync(data.device, completion.body.length > 0 ? [header, completion.body] : [header])
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ENODEV')) throw error
+    }
+  }
+}
+
+function main(): void {
+  const [directory, mountPoint, json = '{}', threads = '1'] = process.argv.slice(2)
+  if (directory === undefined || mountPoint === undefined) throw new Error('which directory, and where to?')
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a test's own argument
+  const options = JSON.parse(json) as Partial<PassthroughOptions>
+  const device = fs.openSync('/dev/fuse', 'r+')
+  const shared = createSharedDirectory(directory, options)
+  const mount = ['fd=3,rootmode=40000,user_id=0,group_id=0', 'default_permissions,allow_other'].join()
+  execFileSync('mount', ['-i', '-t', 'fuse', '-o', mount, 'viewfsd', mountPoint], {
+    stdio: ['ignore', 'inherit', 'inherit', device],
+  })
+  const data: ThreadData = { device, directory: shared, session: FuseSession.allocate(), options }
+  const count = Number(threads)
+  const workers = Array.from({ length: count }, () => new Worker(new URL(import.meta.url), { workerData: data }))
+  process.stdout.write(`ready ${workers.length}\n`)
+}
+
+if (isMainThread) main()
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- from main
+else serve(workerData as ThreadData)

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A FuseChannel without a transport: one request from bytes, the reply as bytes. Data moves with node:fs. */
+import fs from 'node:fs'
+import { FuseInHeader, FuseOpcode, FuseOutHeader, FuseWriteIn } from '../abi.ts'
+import type { FuseChannel } from '../channel.ts'
+
+const RWF_APPEND = 16
+
+function errnoOf(error: unknown): number {
+  if (error instanceof Error && 'errno' in error && typeof error.errno === 'number') return error.errno
+  throw error
+}
+
+export interface FakeReply {
+  /** 0 or a negative errno, as on the wire. */
+  error: number
+  /** The bytes after struct fuse_out_header. */
+  body: Uint8Array
+}
+
+export class FakeChannel implements FuseChannel {
+  /** Exactly as long as the request, so that whoever reads beyond it is found out. */
+  request = new DataView(new ArrayBuffer(0))
+  requestBytes = new Uint8Array(0)
+  requestLength = 0
+  payloadLength = 0
+  readonly replyView: DataView
+  readonly replyBytes: Uint8Array
+  replyCapacity = 0
+  /** Set by whatever completed the request; `null` for no reply. */
+  completion: FakeReply | null | undefined
+  /** The request is to come again. */
+  givenBack = false
+  #payload: Uint8Array = new Uint8Array(0)
+
+  constructor(bufferBytes = 1024 * 1024 + 4096) {
+    const replyBuffer = new ArrayBuffer(bufferBytes)
+    this.replyView = new DataView(replyBuffer)
+    this.replyBytes = new Uint8Array(replyBuffer)
+  }
+
+  /**
+   * Loads a whole message, as the transport would: of a WRITE only the two headers are copied.
+   * @param replyCapacity writable bytes of the chain, fuse_out_header included
+   */
+  load(message: Uint8Array, replyCapacity: number): void {
+    const opcode = message.length >= 8 ? new DataView(message.buffer, message.byteOffset).getUint32(4, true) : 0
+    const head = opcode === FuseOpcode.WRITE ? FuseInHeader.SIZE + FuseWriteIn.SIZE : message.length
+    this.requestLength = Math.min(head, message.length)
+    this.requestBytes = new Uint8Array(message.subarray(0, this.requestLength))
+    this.request = new DataView(this.requestBytes.buffer)
+    this.#payload = message.subarray(this.requestLength)
+    this.payloadLength = this.#payload.length
+    this.replyCapacity = replyCapacity
+    this.replyBytes.fill(0xdd, 0, 512)
+    this.completion = undefined
+    this.givenBack = false
+  }
+
+  reply(bodyLength: number): void {
+    if (bodyLength < 0 || bodyLength + FuseOutHeader.SIZE > this.replyCapacity) {
+      throw new Error(`a reply of ${bodyLength} bytes does not fit into ${this.replyCapacity}`)
+    }
+    this.#complete({ error: 0, body: this.replyBytes.slice(FuseOutHeader.SIZE, FuseOutHeader.SIZE + bodyLength) })
+  }
+
+  replyError(errno: number): void {
+    if (!Number.isInteger(errno) || errno < 0 || errno > 4095) throw new Error(`${errno} is no error number`)
+    this.#complete({ error: errno === 0 ? 0 : -errno, body: new Uint8Array(0) })
+  }
+
+  noReply(): void {
+    this.#complete(null)
+  }
+
+  /** Requests that were set aside, and what they were completed with. */
+  readonly deferred = new Map<number, number | undefined>()
+
+  defer(): number {
+    const number = this.deferred.size
+    this.deferred.set(number, undefined)
+    this.#complete(null)
+    return number
+  }
+
+  isDeferred(deferred: number): boolean {
+    return this.deferred.has(deferred) && this.deferred.get(deferred) === undefined
+  }
+
+  completeDeferred(deferred: number, errno: number): void {
+    if (!this.isDeferred(deferred)) throw new Error('there is no such request')
+    this.deferred.set(deferred, errno)
+  }
+
+  giveBack(): void {
+    if (this.completion !== undefined) throw new Error('given back after its completion')
+    this.givenBack = true
+  }
+
+  replyFromFile(fd: number, offset: number, size: number): number {
+    if (size + FuseOutHeader.SIZE > this.replyCapacity) throw new Error('the data do not fit')
+    try {
+      const length = fs.readSync(fd, this.replyBytes, FuseOutHeader.SIZE, size, offset)
+      this.reply(length)
+      return length
+    } catch (error) {
+      const errno = errnoOf(error)
+      this.replyError(-errno)
+      return errno
+    }
+  }
+
+  writeToFile(fd: number, offset: number, size: number, flags: number): number {
+    if (size > this.payloadLength) throw new Error('more than the payload')
+    try {
+      const position = (flags & RWF_APPEND) === 0 ? offset : fs.fstatSync(fd).size
+      return fs.writeSync(fd, this.#payload, 0, size, position)
+    } catch (error) {
+      return errnoOf(error)
+    }
+  }
+
+  #complete(completion: FakeReply | null): void {
+    if (this.completion !== undefined) throw new Error('completed twice')
+    this.completion = completion
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Before the sandbox: what the user may ask for, and handing the command line to the launcher. */
+import { rmSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { setDescriptorLimit } from './descriptor-limit.ts'
+import { type Listener, openListener } from './listener.ts'
+import { EXIT_FAILURE, UsageError } from './options/usage-error.ts'
+import type { Options } from './options.ts'
+import { launch } from './sandbox/launch.ts'
+
+/**
+ * virtiofsd's own conditions, with its exit status. Of the process that was started: in a user namespace the daemon may
+ * well be root.
+ * @throws UsageError
+ */
+export function checkUser(options: Options): void {
+  const root = process.geteuid?.() === 0
+  if (options.sandbox === 'chroot' && !root) fail('--sandbox=chroot: only root can; use --sandbox=namespace')
+  for (const [name, map] of [
+    ['uid-map', options.uidMap],
+    ['gid-map', options.gidMap],
+  ] as const) {
+    if (map.length > 0 && (root || options.sandbox !== 'namespace')) {
+      fail(`--${name}: only with --sandbox=namespace, and not for root, whose namespace has all ids`)
+    }
+  }
+}
+
+function fail(message: string): never {
+  throw new UsageError(message, EXIT_FAILURE)
+}
+
+/** Does not return; where the launcher can't be started, the process ends with status 1. */
+// oxlint-disable-next-line typescript/consistent-return -- neither branch returns
+export function launchDaemon(options: Options): never {
+  let listener: Listener | undefined
+  try {
+    // While CAP_SYS_RESOURCE is there. The daemon says what there is to say about it.
+    setDescriptorLimit(options.descriptorLimit)
+    const [, script = '', ...args] = process.argv
+    // resolve() would make the working directory of it.
+    if (options.sharedDir === '') throw new Error('--shared-dir: an empty path')
+    // Here, where all paths and groups are those that were meant.
+    listener = openListener(options)
+    launch({
+      options,
+      sharedDir: resolve(options.sharedDir),
+      cleanup: options.socketPath === undefined ? [] : [resolve(options.socketPath)],
+      listener: listener.fd,
+      descriptors: listener.lock < 0 ? [] : [listener.lock],
+      argv: [script, ...args],
+    })
+  } catch (error) {
+    if (listener !== undefined && options.socketPath !== undefined) rmSync(options.socketPath, { force: true })
+    process.stderr.write(`viewfsd: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exit(1)
+  }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Where the daemon listens: its own socket with a PID file, or one that it has inherited. */
+import { adoptListener, groupId, listenUnix, lockPidFile } from '../native/index.ts'
+import type { Options } from './options.ts'
+
+export interface Listener {
+  /** A socket that listens. */
+  readonly fd: number
+  /** Holds the PID file's lock, as long as any process has it; -1 where there is no such file. */
+  readonly lock: number
+}
+
+/** In the process that whoever started it knows, as whose it is. @throws the socket's and the PID file's errors */
+export function openListener({ socketPath, socketGroup, listenFd }: Options): Listener {
+  if (socketPath === undefined) {
+    if (listenFd === undefined) throw new Error('neither a socket nor a descriptor to listen on')
+    try {
+      adoptListener(listenFd)
+    } catch (error) {
+      throw new Error(`--fd=${listenFd}: not a socket that listens`, { cause: error })
+    }
+    return { fd: listenFd, lock: -1 }
+  }
+  const group = socketGroup === undefined ? undefined : groupId(socketGroup)
+  if (group === -1) throw new Error(`--socket-group=${socketGroup}: there is no such group`)
+  // Stays locked until the process ends, and is left then: removing it would let two processes lock two files.
+  const lock = lockPid(`${socketPath}.pid`)
+  return { fd: listenUnix(socketPath, group), lock }
+}
+
+function lockPid(path: string): number {
+  try {
+    return lockPidFile(path)
+  } catch (error) {
+    const locked = error instanceof Error && 'code' in error && error.code === 'EAGAIN'
+    throw locked ? new Error(`${path}: another daemon serves this socket`, { cause: error }) : error
+  }
+}

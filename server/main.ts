@@ -1,0 +1,87 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+/** viewfsd's entry. Exit codes: 0 asked to end or the frontend has gone, 1 something failed, 2 wrong usage. */
+import { rmSync } from 'node:fs'
+import { setDescriptorLimit } from './descriptor-limit.ts'
+import { checkUser, launchDaemon } from './launch-daemon.ts'
+import { helpText } from './options/help.ts'
+import { EXIT_USAGE } from './options/usage-error.ts'
+import { type Options, parseCommandLine, UsageError } from './options.ts'
+import { capabilitiesText, versionText } from './program-info.ts'
+import { type Launched, needsLaunch, takeLaunched } from './sandbox/launch.ts'
+
+async function run(options: Options, launched: Launched | undefined): Promise<void> {
+  // Only now: the process that makes way for the launcher needs neither.
+  const [{ Daemon }, { createLogger, openLog }] = await Promise.all([import('./daemon.ts'), import('./log.ts')])
+  openLog(options)
+  const log = createLogger(options)
+  for (const warning of options.warnings) log.warn(warning)
+  const failed = (error: unknown): never => {
+    log.fatal({ err: error }, error instanceof Error ? error.message : String(error))
+    // The process before this one has made it; where there is a sandbox the launcher removes it.
+    if (launched?.root === -1 && options.socketPath !== undefined) rmSync(options.socketPath, { force: true })
+    process.exit(1)
+  }
+  const daemon = attempt(() => {
+    const warning = setDescriptorLimit(options.descriptorLimit)
+    if (warning !== undefined) log.warn(warning)
+    return new Daemon(options, log, launched)
+  }, failed)
+  const end = (signal: NodeJS.Signals): void => {
+    log.info({ signal }, 'ending')
+    daemon.end(0)
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  process.on('SIGHUP', end)
+  process.on('SIGUSR1', () => daemon.logCounters())
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'a bug in viewfsd')
+    daemon.end(1)
+  })
+  // With all signals handled: whoever sees the socket may send one.
+  attempt(() => daemon.start(), failed)
+}
+
+function attempt<T>(action: () => T, failed: (error: unknown) => never): T {
+  try {
+    return action()
+  } catch (error) {
+    return failed(error)
+  }
+}
+
+function runOrLaunch(options: Options): Promise<void> {
+  const launched = takeLaunched()
+  if (launched === undefined) {
+    checkUser(options)
+    if (needsLaunch(options)) launchDaemon(options)
+  }
+  return run(options, launched)
+}
+
+try {
+  const commandLine = parseCommandLine(process.argv.slice(2))
+  switch (commandLine.action) {
+    case 'run':
+      await runOrLaunch(commandLine.options)
+      break
+    case 'help':
+    case 'short-help':
+      process.stdout.write(helpText(commandLine.action === 'help'))
+      break
+    case 'version':
+      process.stdout.write(versionText())
+      break
+    case 'print-capabilities':
+      process.stdout.write(capabilitiesText())
+      break
+    case 'no-arguments':
+      process.stderr.write(helpText(false))
+      process.exitCode = EXIT_USAGE
+  }
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  process.stderr.write(`viewfsd: ${error.message}\n`)
+  process.exitCode = error.exitCode
+}

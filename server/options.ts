@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The command line as the daemon wants it: checked, typed, with defaults. The options themselves are in options/table.ts. */
+import type { WindowChoice } from './dax/window.ts'
+import { type Arguments, type EarlyAction, splitArguments } from './options/arguments.ts'
+import { type CapabilityChange, parseModcaps } from './options/capabilities.ts'
+import { checkTranslations, type IdMap } from './options/id-maps.ts'
+import { parseLegacy } from './options/legacy.ts'
+import {
+  type CacheChoice,
+  type FileHandleChoice,
+  type LogLevel,
+  OPTION_TABLE,
+  type SandboxKind,
+  type SeccompAction,
+  VALUE,
+} from './options/table.ts'
+import type { IdTranslation } from './passthrough/id-translation.ts'
+import { refuseUnsupported } from './options/unsupported.ts'
+import { EXIT_FAILURE, UsageError } from './options/usage-error.ts'
+import type { DaxPolicy, ValueParser } from './options/values.ts'
+
+export type { CacheChoice, DaxPolicy, FileHandleChoice, LogLevel, SandboxKind, SeccompAction }
+export type { CapabilityChange, IdMap }
+export { UsageError }
+
+export interface Options {
+  /** Where to listen; undefined with `listenFd`. */
+  readonly socketPath: string | undefined
+  readonly socketGroup: string | undefined
+  /** An inherited descriptor that listens; undefined with `socketPath`. */
+  readonly listenFd: number | undefined
+  readonly sharedDir: string
+  /** undefined: the configuration space is not offered. */
+  readonly tag: string | undefined
+  readonly requestQueues: number
+  readonly window: WindowChoice
+  readonly windowSizeBytes: number
+  readonly daxPolicy: DaxPolicy
+  readonly keepListening: boolean
+  readonly configureMemSlots: 'auto' | 'on' | 'off'
+
+  readonly readonly: boolean
+  readonly cache: CacheChoice
+  readonly writeback: boolean
+  readonly allowDirectIo: boolean
+  readonly allowMmap: boolean
+  readonly readdirplus: boolean
+  readonly xattr: boolean
+  readonly posixAcl: boolean
+  /** Rules as they were typed. */
+  readonly xattrMap: string | undefined
+  readonly securityLabel: boolean
+  readonly killprivV2: boolean
+  readonly announceSubmounts: boolean
+  readonly preserveNoatime: boolean
+  readonly posixLocks: boolean
+  readonly flocks: boolean
+  readonly inodeFileHandles: FileHandleChoice
+  readonly translateUid: readonly IdTranslation[]
+  readonly translateGid: readonly IdTranslation[]
+
+  readonly sandbox: SandboxKind
+  readonly seccomp: SeccompAction
+  readonly modcaps: readonly CapabilityChange[]
+  readonly uidMap: readonly IdMap[]
+  readonly gidMap: readonly IdMap[]
+  /** undefined: as high as 1000000, silently less; 0: leave it. */
+  readonly descriptorLimit: number | undefined
+
+  readonly logLevel: LogLevel
+  readonly syslog: boolean
+  /** Lines to log first: what is deprecated. */
+  readonly warnings: readonly string[]
+}
+
+export type ParsedCommandLine =
+  | { readonly action: EarlyAction | 'no-arguments' | 'print-capabilities' }
+  | { readonly action: 'run'; readonly options: Options }
+
+/** @throws UsageError */
+export function parseCommandLine(args: readonly string[]): ParsedCommandLine {
+  if (args.length === 0) return { action: 'no-arguments' }
+  const given = splitArguments(args)
+  if (typeof given === 'string') return { action: given }
+  checkConflicts(given)
+  if (given.has('print-capabilities')) return { action: 'print-capabilities' }
+  return { action: 'run', options: build(given) }
+}
+
+function checkConflicts(given: Arguments): void {
+  for (const socket of ['socket-path', 'socket']) {
+    if (given.has(socket) && given.has('fd')) throw new UsageError(`--${socket} can't be used with --fd`)
+  }
+  for (const translate of ['translate-uid', 'translate-gid']) {
+    if (given.has('posix-acl') && given.has(translate)) {
+      throw new UsageError(`--posix-acl can't be used with --${translate}`)
+    }
+  }
+}
+
+/** Of two switches that undo each other the last counts. */
+function lastOf(given: Arguments, positive: string, negative: string, fallback: boolean): boolean {
+  const last = given.order.filter((name) => name === positive || name === negative).at(-1)
+  return last === undefined ? fallback : last === positive
+}
+
+function build(given: Arguments): Options {
+  const legacy = parseLegacy(given.values('o'))
+  const sharedDir = legacy.source ?? given.value('shared-dir')
+  if (sharedDir === undefined) throw new UsageError('--shared-dir is required')
+  const socketPath = given.value('socket-path') ?? given.value('socket')
+  const listenFd = optional(given, 'fd', VALUE.fd)
+  if (socketPath === undefined && listenFd === undefined) throw new UsageError('--socket-path or --fd is required')
+
+  const xattrMap = legacy.xattrMap ?? given.value('xattrmap')
+  const posixAcl = legacy.posixAcl ?? given.has('posix-acl')
+  const securityLabel = legacy.securityLabel ?? given.has('security-label')
+  const xattr = legacy.xattr ?? given.has('xattr')
+  const options: Options = {
+    socketPath,
+    socketGroup: given.value('socket-group'),
+    listenFd,
+    sharedDir,
+    tag: optional(given, 'tag', VALUE.tag),
+    requestQueues: value(given, 'num-request-queues', VALUE.requestQueues),
+    window: value(given, 'window', VALUE.window),
+    windowSizeBytes: value(given, 'window-size', VALUE.windowSize),
+    daxPolicy: value(given, 'dax-policy', VALUE.daxPolicy),
+    keepListening: given.has('keep-listening'),
+    configureMemSlots: value(given, 'configure-mem-slots', VALUE.when),
+    readonly: given.has('readonly'),
+    cache: legacy.cache ?? value(given, 'cache', VALUE.cache),
+    writeback: legacy.writeback ?? given.has('writeback'),
+    allowDirectIo: legacy.allowDirectIo ?? given.has('allow-direct-io'),
+    allowMmap: given.has('allow-mmap'),
+    readdirplus: legacy.readdirplus ?? !given.has('no-readdirplus'),
+    xattr: xattr || posixAcl || securityLabel || xattrMap !== undefined,
+    posixAcl,
+    xattrMap,
+    securityLabel,
+    killprivV2: legacy.killprivV2 ?? lastOf(given, 'killpriv-v2', 'no-killpriv-v2', false),
+    announceSubmounts: lastOf(given, 'announce-submounts', 'no-announce-submounts', true),
+    preserveNoatime: given.has('preserve-noatime'),
+    posixLocks: given.has('posix-locks'),
+    flocks: given.has('flocks'),
+    inodeFileHandles: value(given, 'inode-file-handles', VALUE.fileHandles),
+    translateUid: translations(given, 'translate-uid'),
+    translateGid: translations(given, 'translate-gid'),
+    sandbox: legacy.sandbox ?? value(given, 'sandbox', VALUE.sandbox),
+    seccomp: value(given, 'seccomp', VALUE.seccomp),
+    modcaps: modcaps(legacy.modcaps ?? given.value('modcaps')),
+    uidMap: given.values('uid-map').map(VALUE.idMap),
+    gidMap: given.values('gid-map').map(VALUE.idMap),
+    descriptorLimit: optional(given, 'rlimit-nofile', VALUE.count),
+    logLevel: given.has('d') ? 'debug' : (legacy.logLevel ?? value(given, 'log-level', VALUE.logLevel)),
+    syslog: given.has('syslog'),
+    warnings: deprecations(given),
+  }
+  refuseUnsupported(given)
+  return options
+}
+
+function optional<T>(given: Arguments, name: string, parse: ValueParser<T>): T | undefined {
+  const text = given.value(name)
+  return text === undefined ? undefined : parse(text)
+}
+
+/** What was given, or the default of the table. */
+function value<T>(given: Arguments, name: string, parse: ValueParser<T>): T {
+  const text = given.value(name) ?? OPTION_TABLE.find((row) => row.name === name)?.default
+  if (text === undefined) throw new Error(`--${name} has no default`)
+  return parse(text)
+}
+
+/** As in virtiofsd, rules that are well formed but make no sense together are no wrong usage. */
+function translations(given: Arguments, name: string): IdTranslation[] {
+  const rules = given.values(name).map(VALUE.translation)
+  failing(name, () => checkTranslations(rules))
+  return rules
+}
+
+function modcaps(text: string | undefined): CapabilityChange[] {
+  return text === undefined ? [] : failing('modcaps', () => parseModcaps(text))
+}
+
+function failing<T>(name: string, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    throw new UsageError(`--${name}: ${error instanceof Error ? error.message : String(error)}`, EXIT_FAILURE)
+  }
+}
+
+function deprecations(given: Arguments): string[] {
+  const warnings: string[] = []
+  if (given.has('f')) warnings.push('-f is deprecated: it changes nothing')
+  if (given.has('d')) warnings.push('-d is deprecated: use --log-level=debug')
+  if (given.has('o')) warnings.push('-o is deprecated: use the long options')
+  if (given.has('socket')) warnings.push('--socket is deprecated: use --socket-path')
+  if (given.value('inode-file-handles') === 'fallback') {
+    warnings.push('--inode-file-handles=fallback is deprecated: use prefer')
+  }
+  return warnings
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `-o`: the comma list of the C virtiofsd, as far as virtiofsd still takes it. It wins over the long options. */
+import { choice } from './values.ts'
+import { CACHE_CHOICES, type CacheChoice, type LogLevel, type SandboxKind, VALUE } from './table.ts'
+import { UsageError } from './usage-error.ts'
+
+/** What the list sets; undefined where it says nothing. */
+export interface LegacyOptions {
+  source?: string
+  cache?: CacheChoice
+  logLevel?: LogLevel
+  sandbox?: SandboxKind
+  modcaps?: string
+  xattrMap?: string
+  xattr?: boolean
+  readdirplus?: boolean
+  writeback?: boolean
+  allowDirectIo?: boolean
+  killprivV2?: boolean
+  posixAcl?: boolean
+  securityLabel?: boolean
+}
+
+const LEVELS: Readonly<Record<string, LogLevel>> = { debug: 'debug', info: 'info', warn: 'warn', err: 'error' }
+
+type Setter = (options: LegacyOptions, value: string) => void
+
+const WITH_VALUE: Readonly<Record<string, Setter>> = {
+  source: (options, value) => {
+    options.source = value
+  },
+  cache: (options, value) => {
+    if (value === 'never') throw new Error('must be none, not never')
+    options.cache = value === 'none' ? 'never' : choice(CACHE_CHOICES)(value)
+  },
+  loglevel: (options, value) => {
+    const level = Object.hasOwn(LEVELS, value) ? LEVELS[value] : undefined
+    if (level === undefined) throw new Error(`must be one of ${Object.keys(LEVELS).join(', ')}`)
+    options.logLevel = level
+  },
+  sandbox: (options, value) => {
+    options.sandbox = choice(['namespace', 'chroot'])(value)
+  },
+  modcaps: (options, value) => {
+    options.modcaps = value
+  },
+  xattrmap: (options, value) => {
+    options.xattrMap = VALUE.xattrMap(value)
+  },
+}
+
+/** Each also with no_. */
+const SWITCHES = {
+  xattr: 'xattr',
+  readdirplus: 'readdirplus',
+  writeback: 'writeback',
+  allow_direct_io: 'allowDirectIo',
+  killpriv_v2: 'killprivV2',
+  posix_acl: 'posixAcl',
+  security_label: 'securityLabel',
+} as const
+
+/** The first is the default, and does not undo --no-announce-submounts. */
+const WITHOUT_EFFECT = new Set(['announce_submounts', 'no_posix_lock', 'no_flock'])
+
+/** @throws UsageError */
+export function parseLegacy(lists: readonly string[]): LegacyOptions {
+  const options: LegacyOptions = {}
+  for (const item of lists.flatMap((list) => list.split(','))) parseItem(item, options)
+  return options
+}
+
+function parseItem(item: string, options: LegacyOptions): void {
+  const equals = item.indexOf('=')
+  if (equals >= 0) {
+    const name = item.slice(0, equals)
+    const value = item.slice(equals + 1)
+    const set = Object.hasOwn(WITH_VALUE, name) ? WITH_VALUE[name] : undefined
+    if (set === undefined) throw new UsageError(`unknown option "-o ${item}"`)
+    try {
+      set(options, value)
+    } catch (error) {
+      throw new UsageError(`invalid value "${value}" for -o ${name}: ${error instanceof Error ? error.message : ''}`)
+    }
+    return
+  }
+  if (WITHOUT_EFFECT.has(item)) return
+  const positive = item.replace(/^no_/, '')
+  for (const [name, key] of Object.entries(SWITCHES)) {
+    if (name !== positive) continue
+    options[key] = item === positive
+    return
+  }
+  throw new UsageError(`unknown option "-o ${item}"`)
+}

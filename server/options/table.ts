@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Every option, once. The parser, --help, -h and the manual page are made from this table. Names, values and defaults of
+ * the rows that are not marked `ours` are virtiofsd's.
+ */
+import { WINDOW_CHOICES } from '../dax/window.ts'
+import { parseIdMap, parseTranslation } from './id-maps.ts'
+import { XattrMap } from '../passthrough/xattr-map.ts'
+import { choice, daxPolicy, mountTag, type ValueParser, wholeNumber, windowSize } from './values.ts'
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace', 'off'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+export const CACHE_CHOICES = ['auto', 'always', 'never', 'metadata'] as const
+export type CacheChoice = (typeof CACHE_CHOICES)[number]
+export const SANDBOX_KINDS = ['namespace', 'chroot', 'none'] as const
+export type SandboxKind = (typeof SANDBOX_KINDS)[number]
+export const SECCOMP_ACTIONS = ['none', 'kill', 'log', 'trap'] as const
+export type SeccompAction = (typeof SECCOMP_ACTIONS)[number]
+export const FILE_HANDLE_CHOICES = ['never', 'prefer', 'mandatory'] as const
+export type FileHandleChoice = (typeof FILE_HANDLE_CHOICES)[number]
+export const MIGRATION_MODES = ['find-paths', 'file-handles'] as const
+export const MIGRATION_REACTIONS = ['abort', 'guest-error'] as const
+export const WHEN_CHOICES = ['auto', 'on', 'off'] as const
+
+/** Typed values; the option's name is put before what they throw. */
+export const VALUE = {
+  tag: mountTag,
+  fd: wholeNumber(0, 2 ** 31 - 1),
+  count: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  sandbox: choice(SANDBOX_KINDS),
+  seccomp: choice(SECCOMP_ACTIONS),
+  // "fallback" is the old name of "prefer".
+  fileHandles: (text: string): FileHandleChoice => (text === 'fallback' ? 'prefer' : choice(FILE_HANDLE_CHOICES)(text)),
+  cache: choice(CACHE_CHOICES, true),
+  logLevel: choice(LOG_LEVELS, true),
+  migrationMode: choice(MIGRATION_MODES),
+  migrationReaction: choice(MIGRATION_REACTIONS),
+  requestQueues: wholeNumber(1, 64),
+  window: choice(WINDOW_CHOICES),
+  windowSize,
+  daxPolicy,
+  when: choice(WHEN_CHOICES),
+  // Stays text: each queue thread makes its own.
+  xattrMap: (text: string): string => {
+    void new XattrMap(text)
+    return text
+  },
+  idMap: parseIdMap,
+  translation: parseTranslation,
+} as const
+
+export interface OptionRow {
+  /** Long name, without dashes; or, of rows without one, the only letter. */
+  readonly name: string
+  readonly letter?: string
+  /** What stands for the value in --help; none: a switch. */
+  readonly value?: string
+  /** Only `--name=value` is understood, not `--name value`. */
+  readonly needsEquals?: boolean
+  /** Each occurrence counts; of other options the last does. */
+  readonly repeats?: boolean
+  /** Refuses a bad value when it is met, before anything that comes after it. */
+  readonly check?: ValueParser<unknown>
+  readonly default?: string
+  /** virtiofsd has no such option. */
+  readonly ours?: boolean
+  readonly deprecated?: boolean
+  /** One sentence, without a full stop. */
+  readonly summary: string
+  /** Further paragraphs, for --help and the manual. */
+  readonly detail?: readonly string[]
+}
+
+export const OPTION_TABLE: readonly OptionRow[] = [
+  { name: 'shared-dir', value: 'DIR', summary: 'directory to share with the guest' },
+  {
+    name: 'tag',
+    value: 'TAG',
+    check: VALUE.tag,
+    summary: 'name under which the guest mounts the directory, 1 to 36 bytes',
+    detail: [
+      'Offers the configuration space (VHOST_USER_PROTOCOL_F_CONFIG). vhost-user-test-device-pci needs it; vhost-user-fs-pci has a tag= of its own. QEMU 7.1 to 8.0 crash when it is offered.',
+    ],
+  },
+  { name: 'socket', value: 'PATH', deprecated: true, summary: 'the same as --socket-path' },
+  {
+    name: 'socket-path',
+    value: 'PATH',
+    summary: 'vhost-user socket to listen on',
+    detail: [
+      'The process id is written to PATH.pid, which stays locked while the daemon runs: a second one for the same socket does not start. A socket that an earlier daemon has left is replaced.',
+    ],
+  },
+  {
+    name: 'socket-group',
+    value: 'GROUP',
+    summary: 'group that may connect to the socket, by name',
+    detail: ['Without it only the owner may.'],
+  },
+  {
+    name: 'fd',
+    value: 'FD',
+    check: VALUE.fd,
+    summary: 'inherited descriptor of a socket that listens already, in place of --socket-path',
+    detail: ['Nothing is removed at the end, and no PID file is written.'],
+  },
+  {
+    name: 'thread-pool-size',
+    value: 'N',
+    check: VALUE.count,
+    default: '0',
+    summary: 'accepted, and without effect',
+    detail: [
+      'virtiofsd can spread the requests of its one queue over a pool of threads. Here each request queue has a thread: see --num-request-queues.',
+    ],
+  },
+  { name: 'xattr', summary: 'give the guest extended attributes' },
+  {
+    name: 'posix-acl',
+    summary: 'give the guest POSIX access control lists; implies --xattr',
+    detail: ['Not together with --translate-uid or --translate-gid: the ids in the lists would be wrong.'],
+  },
+  {
+    name: 'xattrmap',
+    value: 'RULES',
+    check: VALUE.xattrMap,
+    summary: 'rename, hide or refuse extended attributes by rules, such as :map::user.virtiofs.:; implies --xattr',
+  },
+  {
+    name: 'sandbox',
+    value: 'KIND',
+    check: VALUE.sandbox,
+    default: 'namespace',
+    summary: `how to confine the daemon: ${SANDBOX_KINDS.join(', ')}`,
+    detail: [
+      'namespace: mount, process and network namespaces of its own, in which the shared directory is the root directory; for whoever is not root a user namespace, too, which has the ids of --uid-map and --gid-map, or else the user’s own alone.',
+      'chroot: the shared directory is the root directory; for root only, where namespaces are not to be had.',
+      'none: the daemon sees what it was started with.',
+      'Each time the capabilities that it has no need of are dropped: see --modcaps.',
+    ],
+  },
+  { name: 'readonly', summary: 'refuse every change of the guest' },
+  {
+    name: 'seccomp',
+    value: 'ACTION',
+    check: VALUE.seccomp,
+    default: 'kill',
+    summary: `what happens at a system call that the daemon has no need of: ${SECCOMP_ACTIONS.join(', ')}`,
+  },
+  { name: 'announce-submounts', summary: 'show the guest which directories are mount points (the default)' },
+  { name: 'no-announce-submounts', summary: 'show the guest one file system, whatever is mounted below the directory' },
+  {
+    name: 'posix-locks',
+    summary: 'locks of fcntl(2) exclude other guests and the host, too; otherwise only in one guest',
+  },
+  { name: 'flocks', summary: 'the same for locks of flock(2)' },
+  {
+    name: 'inode-file-handles',
+    value: 'WHEN',
+    needsEquals: true,
+    check: VALUE.fileHandles,
+    default: 'prefer',
+    summary: `whether to know inodes by file handle in place of an open descriptor: ${FILE_HANDLE_CHOICES.join(', ')}`,
+    detail: [
+      'never: a descriptor (O_PATH) is open for each inode that the guest knows.',
+      'prefer: file handles where the file system has them and the daemon may open them. "fallback" is an old name of it.',
+      'mandatory: file handles, and an error where that can not be.',
+    ],
+  },
+  {
+    name: 'cache',
+    value: 'POLICY',
+    check: VALUE.cache,
+    default: 'auto',
+    summary: `how long the guest may believe what it knows: ${CACHE_CHOICES.join(', ')}`,
+    detail: [
+      'never: it asks every time, and keeps no file data.',
+      'metadata: it keeps names and attributes for a day, and no file data.',
+      'auto: it keeps names and attributes for a second, and data while size and modification time stay the same.',
+      'always: it keeps everything; for a directory that nobody else changes.',
+    ],
+  },
+  {
+    name: 'allow-mmap',
+    summary: 'with --cache=never or metadata: allow shared mappings all the same',
+    detail: ['Only for a directory that nobody else changes.'],
+  },
+  { name: 'no-readdirplus', summary: 'do not send attributes together with names' },
+  { name: 'writeback', summary: 'let the guest collect writes in its page cache' },
+  { name: 'allow-direct-io', summary: "open the host's file with O_DIRECT where the guest's program asks for it" },
+  { name: 'print-capabilities', summary: 'print what libvirt wants to know of the program, as JSON, and exit' },
+  {
+    name: 'modcaps',
+    value: 'LIST',
+    summary: 'change which capabilities the daemon keeps, such as +sys_admin:-chown',
+  },
+  {
+    name: 'log-level',
+    value: 'LEVEL',
+    check: VALUE.logLevel,
+    default: 'info',
+    summary: `the least grave messages to log: ${LOG_LEVELS.join(', ')}`,
+  },
+  { name: 'syslog', summary: 'log to the system log, not to standard error' },
+  {
+    name: 'rlimit-nofile',
+    value: 'N',
+    check: VALUE.count,
+    summary: 'most descriptors that the daemon may have open; 0 keeps the limit it was started with',
+    detail: [
+      'The default is 1000000, or /proc/sys/fs/nr_open if that is less, or what the hard limit allows. A number that is given must be had.',
+    ],
+  },
+  {
+    name: 'o',
+    letter: 'o',
+    value: 'LIST',
+    repeats: true,
+    deprecated: true,
+    summary: 'options of the old C virtiofsd, with commas between them',
+    detail: [
+      'source=DIR, cache=auto|always|none|metadata, loglevel=debug|info|warn|err, sandbox=namespace|chroot, modcaps=LIST, xattrmap=RULES, and xattr, readdirplus, writeback, allow_direct_io, killpriv_v2, posix_acl and security_label, each also with no_ before it; announce_submounts, no_posix_lock and no_flock, which change nothing. They win over the long options.',
+    ],
+  },
+  { name: 'd', letter: 'd', deprecated: true, summary: 'the same as --log-level=debug, which it wins over' },
+  { name: 'no-killpriv-v2', summary: 'leave the clearing of setuid and setgid bits to the guest (the default)' },
+  {
+    name: 'killpriv-v2',
+    summary: 'clear setuid and setgid bits on the host when a file is written, truncated or given away',
+  },
+  { name: 'f', letter: 'f', deprecated: true, summary: 'without effect: the daemon always stays in the foreground' },
+  {
+    name: 'security-label',
+    summary: 'store the security label that the guest sends with each new file; implies --xattr',
+  },
+  {
+    name: 'uid-map',
+    value: 'MAP',
+    repeats: true,
+    check: VALUE.idMap,
+    summary: 'user ids of the user namespace of --sandbox=namespace: :NAMESPACE-ID:HOST-ID:COUNT:',
+    detail: [
+      'The kernel translates. Without it there is the id of the user alone, and it stays the same; any others are set up by newuidmap(1). May be given more than once.',
+    ],
+  },
+  {
+    name: 'gid-map',
+    value: 'MAP',
+    repeats: true,
+    check: VALUE.idMap,
+    summary: 'the same for group ids',
+  },
+  {
+    name: 'translate-uid',
+    value: 'RULE',
+    repeats: true,
+    check: VALUE.translation,
+    summary: 'translate user ids between guest and host: KIND:FROM:TO:COUNT',
+    detail: [
+      'The daemon translates. guest: guest ids from FROM on are host ids from TO on. host: host ids are guest ids. map: both ways, FROM being the guest. squash-guest, squash-host: a whole range is the one id TO. forbid-guest:FROM:COUNT: the guest may not give a file such an id.',
+      'May be given more than once; not together with --posix-acl.',
+    ],
+  },
+  {
+    name: 'translate-gid',
+    value: 'RULE',
+    repeats: true,
+    check: VALUE.translation,
+    summary: 'the same for group ids',
+  },
+  {
+    name: 'preserve-noatime',
+    summary: "open the host's file with O_NOATIME where the guest's program asks for it",
+    detail: ['Without the ownership or the capability that O_NOATIME wants, such an open then fails.'],
+  },
+  {
+    name: 'migration-mode',
+    value: 'MODE',
+    check: VALUE.migrationMode,
+    default: 'find-paths',
+    summary: 'how to move inodes in a live migration: only find-paths is accepted, and no device can be migrated',
+  },
+  {
+    name: 'migration-on-error',
+    value: 'REACTION',
+    check: VALUE.migrationReaction,
+    default: 'abort',
+    summary: 'what happens to inodes that can not be migrated: only abort is accepted',
+  },
+  { name: 'migration-verify-handles', summary: 'refused: no device can be migrated' },
+  { name: 'migration-confirm-paths', summary: 'refused: no device can be migrated' },
+  {
+    name: 'num-request-queues',
+    value: 'N',
+    ours: true,
+    check: VALUE.requestQueues,
+    default: '8',
+    summary: 'most request queues that a frontend may use, each with a thread, 1 to 64',
+  },
+  {
+    name: 'window',
+    value: 'KIND',
+    ours: true,
+    check: VALUE.window,
+    default: 'auto',
+    summary: `DAX window: ${WINDOW_CHOICES.join(', ')}`,
+    detail: [
+      'memory-view: an object of the memory_view driver, which shows files; fails where the driver is missing.',
+      'shmem: the frontend is told of each range.',
+      'auto: memory-view where the driver is loaded, else none.',
+    ],
+  },
+  {
+    name: 'window-size',
+    value: 'SIZE',
+    ours: true,
+    check: VALUE.windowSize,
+    default: '1G',
+    summary: 'size of the window, a power of two from 2M to 64T: bytes, or with K, M, G, T',
+  },
+  {
+    name: 'dax-policy',
+    value: 'POLICY',
+    ours: true,
+    check: VALUE.daxPolicy,
+    default: 'never',
+    summary: 'which files are in the window of a guest mounted with dax=inode: always, never, or SIZE[,AGE]',
+    detail: [
+      'SIZE: files of at least so many bytes, or with K, M, G, T. A range of the window costs the guest 32 KiB of memory, so small files are better off in its page cache.',
+      'AGE: whose data has not changed for so many seconds, or with s, m, h, d. The guest asks again when it has forgotten the inode.',
+      'dax=inode is how Linux mounts without a dax option. A guest with dax=always or dax=never does as that says.',
+    ],
+  },
+  {
+    name: 'keep-listening',
+    ours: true,
+    summary: 'serve the next frontend when one disconnects, instead of exiting',
+  },
+  {
+    name: 'configure-mem-slots',
+    value: 'WHEN',
+    ours: true,
+    check: VALUE.when,
+    default: 'auto',
+    summary: 'let the frontend announce memory region by region: auto (with a shmem window), on, off',
+  },
+  { name: 'help', letter: 'h', summary: 'print help: -h in brief' },
+  { name: 'version', letter: 'V', summary: 'print the version, and the memory-view ABI of program and driver' },
+]

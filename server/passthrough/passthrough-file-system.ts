@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A directory of the host as the guest's file system. Policy is here: which flags are negotiated, which open flags reach
+ * the host, what an option forbids. The system calls, and the tables of inodes and handles that all request queues
+ * share, are native (native/src/shared_directory.h).
+ */
+import { fileSystem as native, type SharedDirectoryId } from '../../native/index.ts'
+import { Errno } from '../errno.ts'
+import {
+  FUSE_OPEN_KILL_SUIDGID,
+  FuseAttrOut,
+  FuseEntryOut,
+  FuseInitFlag,
+  FuseInitFlag2,
+  FuseKstatfs,
+  FuseLkOut,
+  FuseOpenFlag,
+  FuseOpenOut,
+  FuseSetattrValid,
+  FuseStatxOut,
+} from '../fuse/abi.ts'
+import type { Caller, FileSystem, LockRequest, SetattrArguments } from '../fuse/file-system.ts'
+import type { FuseSession } from '../fuse/session.ts'
+import { getU64, type ReplyBody, setU64, WireBytes } from '../fuse/wire.ts'
+import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options.ts'
+import { XattrMap } from './xattr-map.ts'
+
+const O_ACCMODE = 3
+const O_WRONLY = 1
+const O_RDWR = 2
+const O_APPEND = 0o2000
+const O_DIRECT = 0o40000
+const O_NOATIME = 0o1000000
+const O_TRUNC = 0o1000
+
+/** FOPEN_NOFLUSH is of 7.36. */
+const NOFLUSH_MINOR = 36
+
+/** XATTR_LIST_MAX of Linux. */
+const XATTR_LIST_MAX = 65536
+/** Bytes of struct fsxattr. */
+const FSXATTR_BYTES = 28
+
+const ACL_PREFIX = new TextEncoder().encode('system.posix_acl_')
+
+/** With its NUL. */
+const CAPABILITY_NAME = new TextEncoder().encode('security.capability\0')
+
+function isAclName(name: WireBytes): boolean {
+  if (name.length < ACL_PREFIX.length) return false
+  for (let index = 0; index < ACL_PREFIX.length; index++) {
+    if (name.bytes[name.offset + index] !== ACL_PREFIX[index]) return false
+  }
+  return true
+}
+
+/**
+ * Opens a directory for sharing, once per process; the threads of the request queues then each make a
+ * PassthroughFileSystem with the number.
+ * @throws a system error (ENOENT, ENOTDIR, EACCES ...) where it can't be opened
+ */
+export function createSharedDirectory(path: string, options: Partial<PassthroughOptions> = {}): SharedDirectoryId {
+  const { cache, inodeFileHandles, descriptorLimit, inodeLimit, daxPolicy } = { ...defaultOptions, ...options }
+  if (descriptorLimit > 0) native.setDescriptorLimit(descriptorLimit)
+  const timeout = cacheTimeout(cache)
+  const handles = { never: 0, prefer: 1, mandatory: 2 }[inodeFileHandles]
+  const directory = native.createSharedDirectory(path, timeout, timeout, handles, inodeLimit)
+  native.setDaxPolicy(directory, daxPolicy.enabled, daxPolicy.minSizeBytes, daxPolicy.minAgeSeconds)
+  return directory
+}
+
+export class PassthroughFileSystem implements FileSystem {
+  readonly readOnly: boolean
+  readonly initFlags: number
+  readonly initFlags2: number
+  readonly #directory: SharedDirectoryId
+  readonly #options: PassthroughOptions
+  readonly #session: FuseSession
+  readonly #xattrMap: XattrMap | undefined
+  /** The host's name for file capabilities, where the map changes it, so that the kernel can't drop them by itself. */
+  readonly #capability: WireBytes | undefined
+  /** A name as the host has it. */
+  readonly #hostName = new WireBytes()
+  /** FOPEN_* for files and for directories. */
+  readonly #openFlags: number
+  readonly #openDirectoryFlags: number
+
+  /**
+   * @param directory from `createSharedDirectory`, with the same options
+   * @param session what the guest has negotiated, shared by all queues
+   */
+  constructor(directory: SharedDirectoryId, session: FuseSession, options: Partial<PassthroughOptions> = {}) {
+    this.#directory = directory
+    this.#session = session
+    this.#options = { ...defaultOptions, ...options }
+    const { cache, readOnly, writeback, killprivV2, announceSubmounts, readdirplus, xattr, posixAcl, allowMmap } =
+      this.#options
+    const { securityLabel, daxPolicy, posixLocks, flocks } = this.#options
+    this.readOnly = readOnly
+    this.#xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
+    this.#capability = this.#mappedCapability()
+    const acl = xattr && posixAcl
+    this.initFlags =
+      FuseInitFlag.AUTO_INVAL_DATA |
+      FuseInitFlag.CACHE_SYMLINKS |
+      // Attributes that are not kept are sent in vain.
+      (readdirplus && cache !== 'never' ? FuseInitFlag.DO_READDIRPLUS | FuseInitFlag.READDIRPLUS_AUTO : 0) |
+      (writeback ? FuseInitFlag.WRITEBACK_CACHE : 0) |
+      (posixLocks ? FuseInitFlag.POSIX_LOCKS : 0) |
+      (flocks ? FuseInitFlag.FLOCK_LOCKS : 0) |
+      (killprivV2 ? FuseInitFlag.HANDLE_KILLPRIV_V2 : 0) |
+      (announceSubmounts ? FuseInitFlag.SUBMOUNTS : 0) |
+      // With ACLs the host applies the umask, because a default ACL takes its place.
+      (acl ? FuseInitFlag.POSIX_ACL | FuseInitFlag.DONT_MASK | FuseInitFlag.SETXATTR_EXT : 0)
+    this.initFlags2 =
+      FuseInitFlag2.CREATE_SUPP_GROUP |
+      FuseInitFlag2.ALLOW_IDMAP |
+      (allowMmap ? FuseInitFlag2.DIRECT_IO_ALLOW_MMAP : 0) |
+      (xattr && securityLabel ? FuseInitFlag2.SECURITY_CTX : 0) |
+      (daxPolicy.enabled ? FuseInitFlag2.HAS_INODE_DAX : 0)
+    const noData = cache === 'never' || cache === 'metadata'
+    this.#openFlags = noData ? FuseOpenFlag.DIRECT_IO : cache === 'always' ? FuseOpenFlag.KEEP_CACHE : 0
+    const keepsNames = cache === 'always' || cache === 'metadata'
+    this.#openDirectoryFlags = keepsNames ? FuseOpenFlag.KEEP_CACHE | FuseOpenFlag.CACHE_DIR : 0
+    native.setAnnounceSubmounts(directory, announceSubmounts)
+  }
+
+  /**
+   * Prepares the calling thread, before its first request: a umask of its own.
+   * @throws a system error
+   */
+  attachThread(): void {
+    native.attachThread()
+  }
+
+  lookup(parent: number, name: WireBytes, reply: ReplyBody): number {
+    const { bytes, offset, length } = name
+    const result = native.lookup(this.#directory, parent, bytes, offset, length, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseEntryOut.SIZE
+  }
+
+  forget(nodeid: number, nlookup: number): void {
+    native.forget(this.#directory, nodeid, nlookup)
+  }
+
+  getattr(nodeid: number, reply: ReplyBody): number {
+    const result = native.getattr(this.#directory, nodeid, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseAttrOut.SIZE
+  }
+
+  setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number {
+    if ((attributes.valid & FuseSetattrValid.KILL_SUIDGID) !== 0) this.#dropCapability(nodeid)
+    const result = native.setattr(
+      this.#directory,
+      nodeid,
+      attributes.valid,
+      attributes.mode,
+      attributes.uid,
+      attributes.gid,
+      attributes.size,
+      attributes.fh,
+      attributes.atimeSeconds,
+      attributes.atimeNanoseconds,
+      attributes.mtimeSeconds,
+      attributes.mtimeNanoseconds,
+      reply.bytes,
+      reply.offset,
+    )
+    return result < 0 ? result : FuseAttrOut.SIZE
+  }
+
+  statx(nodeid: number, mask: number, reply: ReplyBody): number {
+    const result = native.statx(this.#directory, nodeid, mask, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseStatxOut.SIZE
+  }
+
+  readlink(nodeid: number, reply: ReplyBody): number {
+    return native.readlink(this.#directory, nodeid, reply.bytes, reply.offset, reply.capacity)
+  }
+
+  symlink(parent: number, name: WireBytes, target: WireBytes, caller: Caller, reply: ReplyBody): number {
+    const result = native.symlink(
+      this.#directory,
+      parent,
+      name.bytes,
+      name.offset,
+      name.length,
+      target.bytes,
+      target.offset,
+      target.length,
+      0,
+      caller.uid,
+      caller.gid,
+      caller.supplementaryGroup,
+      reply.bytes,
+      reply.offset,
+    )
+    if (result < 0) return result
+    const labelled = this.#label(parent, name, false, caller, reply)
+    return labelled < 0 ? labelled : FuseEntryOut.SIZE
+  }
+
+  mknod(
+    parent: number,
+    name: WireBytes,
+    mode: number,
+    rdev: number,
+    umask: number,
+    caller: Caller,
+    reply: ReplyBody,
+  ): number {
+    const result = native.mknod(
+      this.#directory,
+      parent,
+      name.bytes,
+      name.offset,
+      name.length,
+      mode,
+      rdev,
+      this.#umask(umask),
+      caller.uid,
+      caller.gid,
+      caller.supplementaryGroup,
+      reply.bytes,
+      reply.offset,
+    )
+    if (result < 0) return result
+    const labelled = this.#label(parent, name, false, caller, reply)
+    return labelled < 0 ? labelled : FuseEntryOut.SIZE
+  }
+
+  mkdir(parent: number, name: WireBytes, mode: number, umask: number, caller: Caller, reply: ReplyBody): number {
+    const result = native.mkdir(
+      this.#directory,
+      parent,
+      name.bytes,
+      name.offset,
+      name.length,
+      mode,
+      this.#umask(umask),
+      caller.uid,
+      caller.gid,
+      caller.supplementaryGroup,
+      reply.bytes,
+      reply.offset,
+    )
+    if (result < 0) return result
+    const labelled = this.#label(parent, name, true, caller, reply)
+    return labelled < 0 ? labelled : FuseEntryOut.SIZE
+  }
+
+  unlink(parent: number, name: WireBytes): number {
+    return native.unlink(this.#directory, parent, name.bytes, name.offset, name.length)
+  }
+
+  rmdir(parent: number, name: WireBytes): number {
+    return native.rmdir(this.#directory, parent, name.bytes, name.offset, name.length)
+  }
+
+  rename(
+    parent: number,
+    name: WireBytes,
+    newParent: number,
+    newName: WireBytes,
+    flags: number,
+    caller: Caller,
+  ): number {
+    return native.rename(
+      this.#directory,
+      parent,
+      name.bytes,
+      name.offset,
+      name.length,
+      newParent,
+      newName.bytes,
+      newName.offset,
+      newName.length,
+      flags,
+      0,
+      caller.uid,
+      caller.gid,
+      caller.supplementaryGroup,
+    )
+  }
+
+  link(nodeid: number, newParent: number, newName: WireBytes, reply: ReplyBody): number {
+    const { bytes, offset, length } = newName
+    const result = native.link(this.#directory, nodeid, newParent, bytes, offset, length, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseEntryOut.SIZE
+  }
+
+  open(nodeid: number, flags: number, openFlags: number, reply: ReplyBody): number {
+    const kill = (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0
+    if (kill && (flags & O_TRUNC) !== 0) this.#dropCapability(nodeid)
+    const fh = native.open(this.#directory, nodeid, this.#hostFlags(flags), kill)
+    if (fh < 0) return fh
+    this.#encodeOpenOut(reply, reply.offset, fh, this.#openOutFlags(flags))
+    return FuseOpenOut.SIZE
+  }
+
+  create(
+    parent: number,
+    name: WireBytes,
+    flags: number,
+    mode: number,
+    umask: number,
+    openFlags: number,
+    caller: Caller,
+    reply: ReplyBody,
+  ): number {
+    const fh = native.create(
+      this.#directory,
+      parent,
+      name.bytes,
+      name.offset,
+      name.length,
+      this.#hostFlags(flags),
+      mode,
+      (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0,
+      this.#umask(umask),
+      caller.uid,
+      caller.gid,
+      caller.supplementaryGroup,
+      reply.bytes,
+      reply.offset,
+    )
+    if (fh < 0) return fh
+    const labelled = this.#label(parent, name, false, caller, reply, fh)
+    return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
+  }
+
+  tmpfile(
+    parent: number,
+    flags: number,
+    mode: number,
+    umask: number,
+    _openFlags: number,
+    caller: Caller,
+    reply: ReplyBody,
+  ): number {
+    const fh = native.tmpfile(
+      this.#directory,
+      parent,
+      this.#hostFlags(flags),
+      mode,
+      this.#umask(umask),
+      caller.uid,
+      caller.gid,
+      caller.supplementaryGroup,
+      reply.bytes,
+      reply.offset,
+    )
+    if (fh < 0) return fh
+    const labelled = this.#label(parent, undefined, false, caller, reply, fh)
+    return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
+  }
+
+  pinForRead(nodeid: number, fh: number): number {
+    return native.pin(this.#directory, nodeid, fh, false)
+  }
+
+  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean): number {
+    if (killSuidgid) this.#dropCapability(nodeid)
+    return native.pin(this.#directory, nodeid, fh, killSuidgid)
+  }
+
+  unpin(): void {
+    native.unpin()
+  }
+
+  release(nodeid: number, fh: number): number {
+    return native.release(this.#directory, nodeid, fh)
+  }
+
+  getlk(lock: LockRequest, reply: ReplyBody): number {
+    const { nodeid, fh, ownerLow, ownerHigh, start, length, type } = lock
+    if (!this.#session.has(FuseInitFlag.POSIX_LOCKS)) return -Errno.ENOSYS
+    const result = native.getlk(
+      this.#directory,
+      nodeid,
+      fh,
+      ownerLow,
+      ownerHigh,
+      start,
+      length,
+      type,
+      reply.bytes,
+      reply.offset,
+    )
+    return result < 0 ? result : FuseLkOut.SIZE
+  }
+
+  setlk(lock: LockRequest): number {
+    const { nodeid, fh, ownerLow, ownerHigh, start, length, type, flock } = lock
+    if (!this.#session.has(flock ? FuseInitFlag.FLOCK_LOCKS : FuseInitFlag.POSIX_LOCKS)) return -Errno.ENOSYS
+    return native.setlk(this.#directory, nodeid, fh, ownerLow, ownerHigh, start, length, type, flock)
+  }
+
+  dropLocks(nodeid: number, ownerLow: number, ownerHigh: number): void {
+    if (this.#session.has(FuseInitFlag.POSIX_LOCKS)) native.dropLocks(this.#directory, nodeid, ownerLow, ownerHigh)
+  }
+
+  flush(nodeid: number, fh: number): number {
+    return native.flush(this.#directory, nodeid, fh)
+  }
+
+  fsync(nodeid: number, fh: number, datasync: boolean): number {
+    return native.fsync(this.#directory, nodeid, fh, datasync)
+  }
+
+  fallocate(nodeid: number, fh: number, mode: number, offset: number, length: number, killSuidgid: boolean): number {
+    if (killSuidgid) this.#dropCapability(nodeid)
+    return native.fallocate(this.#directory, nodeid, fh, mode, offset, length, killSuidgid)
+  }
+
+  lseek(nodeid: number, fh: number, offset: number, whence: number): number {
+    return native.lseek(this.#directory, nodeid, fh, offset, whence)
+  }
+
+  copyFileRange(
+    nodeidIn: number,
+    fhIn: number,
+    offsetIn: number,
+    nodeidOut: number,
+    fhOut: number,
+    offsetOut: number,
+    length: number,
+    killSuidgid: boolean,
+  ): number {
+    if (killSuidgid) this.#dropCapability(nodeidOut)
+    return native.copyFileRange(
+      this.#directory,
+      nodeidIn,
+      fhIn,
+      offsetIn,
+      nodeidOut,
+      fhOut,
+      offsetOut,
+      length,
+      killSuidgid,
+    )
+  }
+
+  opendir(nodeid: number, _flags: number, reply: ReplyBody): number {
+    const fh = native.opendir(this.#directory, nodeid)
+    if (fh < 0) return fh
+    this.#encodeOpenOut(reply, reply.offset, fh, this.#openDirectoryFlags)
+    return FuseOpenOut.SIZE
+  }
+
+  readdir(
+    nodeid: number,
+    fh: number,
+    offsetLow: number,
+    offsetHigh: number,
+    size: number,
+    plus: boolean,
+    reply: ReplyBody,
+  ): number {
+    return native.readdir(this.#directory, nodeid, fh, offsetLow, offsetHigh, plus, reply.bytes, reply.offset, size)
+  }
+
+  releasedir(nodeid: number, fh: number): number {
+    return native.releasedir(this.#directory, nodeid, fh)
+  }
+
+  ioctl(
+    nodeid: number,
+    fh: number,
+    directory: boolean,
+    command: number,
+    argument: WireBytes,
+    reply: ReplyBody,
+  ): number {
+    return native.ioctl(
+      this.#directory,
+      nodeid,
+      fh,
+      directory,
+      command,
+      argument.bytes,
+      argument.offset,
+      argument.length,
+      reply.bytes,
+      reply.offset,
+      FSXATTR_BYTES,
+    )
+  }
+
+  fsyncdir(nodeid: number, fh: number, datasync: boolean): number {
+    return native.fsyncdir(this.#directory, nodeid, fh, datasync)
+  }
+
+  statfs(nodeid: number, reply: ReplyBody): number {
+    const result = native.statfs(this.#directory, nodeid, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseKstatfs.SIZE
+  }
+
+  syncfs(nodeid: number): number {
+    return native.syncfs(this.#directory, nodeid)
+  }
+
+  setxattr(nodeid: number, name: WireBytes, value: WireBytes, flags: number, killSgid: boolean): number {
+    const refused = this.#toHostXattr(name)
+    if (refused < 0) return refused
+    const { bytes, offset, length } = this.#hostName
+    return native.setxattr(
+      this.#directory,
+      nodeid,
+      bytes,
+      offset,
+      length,
+      value.bytes,
+      value.offset,
+      value.length,
+      flags,
+      killSgid,
+    )
+  }
+
+  getxattr(nodeid: number, name: WireBytes, size: number, reply: ReplyBody): number {
+    const refused = this.#toHostXattr(name)
+    if (refused < 0) return refused
+    const { bytes, offset, length } = this.#hostName
+    return native.getxattr(this.#directory, nodeid, bytes, offset, length, reply.bytes, reply.offset, size)
+  }
+
+  listxattr(nodeid: number, size: number, reply: ReplyBody): number {
+    const { xattr, posixAcl } = this.#options
+    if (!xattr) return -Errno.ENOSYS
+    if (this.#xattrMap === undefined) {
+      return native.listxattr(this.#directory, nodeid, !posixAcl, reply.bytes, reply.offset, size)
+    }
+    const list = new Uint8Array(XATTR_LIST_MAX)
+    const listed = native.listxattr(this.#directory, nodeid, !posixAcl, list, 0, list.length)
+    if (listed < 0) return listed
+    const length = this.#xattrMap.listFromHost(list.subarray(0, listed))
+    if (size === 0) return length
+    if (length > size) return -Errno.ERANGE
+    reply.bytes.set(list.subarray(0, length), reply.offset)
+    return length
+  }
+
+  removexattr(nodeid: number, name: WireBytes): number {
+    const refused = this.#toHostXattr(name)
+    if (refused < 0) return refused
+    const { bytes, offset, length } = this.#hostName
+    return native.removexattr(this.#directory, nodeid, bytes, offset, length)
+  }
+
+  openMappingFile(nodeid: number, writable: boolean): number {
+    return native.openMappingFile(this.#directory, nodeid, writable)
+  }
+
+  closeMappingFile(fd: number): void {
+    native.closeMappingFile(fd)
+  }
+
+  reset(): void {
+    native.reset(this.#directory)
+  }
+
+  /**
+   * Finds `#hostName`. ENOSYS turns all extended attributes off in the guest; ACLs that nobody enforces must not seem to
+   * work.
+   */
+  #toHostXattr(name: WireBytes): number {
+    if (!this.#options.xattr) return -Errno.ENOSYS
+    if (!this.#options.posixAcl && isAclName(name)) return -Errno.EOPNOTSUPP
+    if (this.#xattrMap !== undefined) return this.#xattrMap.toHost(name, this.#hostName)
+    this.#hostName.set(name.bytes, name.offset, name.length)
+    return 0
+  }
+
+  #mappedCapability(): WireBytes | undefined {
+    const name = new WireBytes()
+    const host = new WireBytes()
+    name.set(CAPABILITY_NAME, 0, CAPABILITY_NAME.length - 1)
+    const mapped = this.#xattrMap !== undefined && this.#xattrMap.toHost(name, host) === 0
+    return mapped && host.bytes !== CAPABILITY_NAME ? host : undefined
+  }
+
+  /** Where the server clears privileges on a change, file capabilities under another name are up to it alone. */
+  #dropCapability(nodeid: number): void {
+    if (this.#capability === undefined) return
+    const { bytes, offset, length } = this.#capability
+    native.removexattr(this.#directory, nodeid, bytes, offset, length)
+  }
+
+  /**
+   * Gives what has just been created, and is in `reply`, the label that came with the request. Where that fails, it is
+   * as if nothing had been created.
+   */
+  #label(
+    parent: number,
+    name: WireBytes | undefined,
+    isDirectory: boolean,
+    caller: Caller,
+    reply: ReplyBody,
+    fh?: number,
+  ): number {
+    if (caller.labelName.length === 0 || !this.#session.has2(FuseInitFlag2.SECURITY_CTX)) return 0
+    const nodeid = getU64(reply.view, reply.offset + FuseEntryOut.nodeid)
+    const result = this.setxattr(nodeid, caller.labelName, caller.label, 0, false)
+    if (result >= 0) return 0
+    if (fh !== undefined) native.release(this.#directory, nodeid, fh)
+    if (name !== undefined) {
+      if (isDirectory) this.rmdir(parent, name)
+      else this.unlink(parent, name)
+    }
+    native.forget(this.#directory, nodeid, 1)
+    return result
+  }
+
+  /** The guest has applied the umask itself unless DONT_MASK was negotiated. */
+  #umask(umask: number): number {
+    return this.#session.has(FuseInitFlag.DONT_MASK) ? umask : 0
+  }
+
+  /** The guest's open flags as the host shall see them. */
+  #hostFlags(flags: number): number {
+    let host = this.#options.allowDirectIo ? flags : flags & ~O_DIRECT
+    if (!this.#options.preserveNoatime) host &= ~O_NOATIME
+    if (this.#session.has(FuseInitFlag.WRITEBACK_CACHE)) {
+      // A partial page is read before it is written, and the guest finds the end of the file by itself.
+      if ((host & O_ACCMODE) === O_WRONLY) host = (host & ~O_ACCMODE) | O_RDWR
+      host &= ~O_APPEND
+    }
+    return host >>> 0
+  }
+
+  /** FOPEN_* for a file that was opened with these flags. */
+  #openOutFlags(flags: number): number {
+    // There is nothing that could be stale, and a guest that invalidates it would unmap what others have mapped.
+    const cache = this.#session.daxForEveryFile ? FuseOpenFlag.KEEP_CACHE : this.#openFlags
+    // Nothing is ever flushed through a handle that can't write.
+    const reads = (flags & O_ACCMODE) === 0 && (flags & O_TRUNC) === 0
+    // With it, nobody would say that a process has closed a file that it had locked.
+    const unlocks = this.#session.has(FuseInitFlag.POSIX_LOCKS)
+    return cache | (reads && !unlocks && this.#session.minor >= NOFLUSH_MINOR ? FuseOpenFlag.NOFLUSH : 0)
+  }
+
+  #encodeOpenOut(reply: ReplyBody, offset: number, fh: number, flags: number): void {
+    setU64(reply.view, offset + FuseOpenOut.fh, fh)
+    reply.view.setUint32(offset + FuseOpenOut.open_flags, flags, true)
+    reply.view.setUint32(offset + FuseOpenOut.padding, 0, true)
+  }
+
+  #encodeCreated(reply: ReplyBody, fh: number, flags: number): number {
+    this.#encodeOpenOut(reply, reply.offset + FuseEntryOut.SIZE, fh, this.#openOutFlags(flags))
+    return FuseEntryOut.SIZE + FuseOpenOut.SIZE
+  }
+}

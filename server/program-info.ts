@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the program says of itself: --version and --print-capabilities. */
+import { readFileSync } from 'node:fs'
+import { MemoryView, memoryViewAbiVersion } from '../native/index.ts'
+
+function programVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return /"version": "([^"]+)"/.exec(text)?.[1] ?? 'unknown'
+}
+
+/** The ABI version of the driver that is loaded, or why that is not known. */
+function driverAbi(): string {
+  try {
+    const view = new MemoryView('/dev/memory-view')
+    try {
+      return String(view.info().abiVersion)
+    } finally {
+      view.close()
+    }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    return code === 'ENOENT' ? 'not loaded' : `not known (${code})`
+  }
+}
+
+export function versionText(): string {
+  return `viewfsd ${programVersion()}\nmemory-view ABI: ${memoryViewAbiVersion}; driver: ${driverAbi()}\n`
+}
+
+/**
+ * A back-end's capabilities by QEMU's docs/interop/vhost-user.json. virtiofsd has migrate-precopy as well; a viewfsd
+ * can't be migrated.
+ */
+export function capabilitiesText(): string {
+  return `${JSON.stringify({ type: 'fs', features: ['separate-options'] }, null, 2)}\n`
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Entry of a queue thread: builds the FUSE server once, then serves its queues until the device shuts down. A thread may
+ * start when files can't be read any more, so the build makes one file of all its modules (dist/server/queue-worker.cjs),
+ * which the daemon reads early.
+ */
+import { isMainThread, workerData } from 'node:worker_threads'
+import type { AddonLocation } from '../native/index.ts'
+import { createMapper, type WindowSpec } from './dax/window.ts'
+import { FuseCounters } from './fuse/counters.ts'
+import { FuseServer } from './fuse/server.ts'
+import { FuseSession } from './fuse/session.ts'
+import { createLogger, type LogOptions } from './log.ts'
+import { openSharedDirectory, type SharedDirectory } from './shared-directory.ts'
+import { QueueChannel, STOPPED } from './virtio/queue-channel.ts'
+
+/** What the main thread gives a queue thread. */
+export interface QueueWorkerData extends AddonLocation {
+  readonly deviceId: number
+  readonly workerIndex: number
+  readonly directory: SharedDirectory
+  readonly window: WindowSpec
+  readonly session: SharedArrayBuffer
+  readonly counters: SharedArrayBuffer
+  readonly log: LogOptions
+}
+
+/** Serves until the device shuts down. */
+function serve(data: QueueWorkerData): void {
+  const log = createLogger(data.log).child({ worker: data.workerIndex })
+  const fileSystem = openSharedDirectory(data.directory, data.session)
+  fileSystem.attachThread()
+  const server = new FuseServer(
+    fileSystem,
+    createMapper(data.window, (message) => log.error(message)),
+    new FuseSession(data.session),
+    new FuseCounters(data.counters),
+  )
+  const channel = new QueueChannel(data.deviceId, data.workerIndex)
+  for (;;) {
+    const queue = channel.next(server.waitMs)
+    if (queue === STOPPED) break
+    try {
+      if (queue >= 0) server.handle(channel)
+      server.retryWaits(channel)
+    } catch (error) {
+      // A bug of ours: this request ends in EIO (the channel sees to it), the others go on.
+      log.error({ err: error }, 'serving a request failed')
+    }
+  }
+  channel.close()
+}
+
+if (!isMainThread) serve(workerData)

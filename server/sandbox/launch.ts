@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Into the sandbox, first half: the process gives way to the launcher (native/src/launcher/), which makes the namespaces,
+ * bounds the capabilities and starts this program again. The second half is doors.ts.
+ */
+import { fileURLToPath } from 'node:url'
+import { sandbox } from '../../native/index.ts'
+import { keptCapabilities } from './capabilities.ts'
+import type { IdRange, SandboxOptions } from './options.ts'
+
+const STATE = 'VIEWFSD_LAUNCHED'
+const LISTENER = 'VIEWFSD_LISTENER'
+
+/** What the launcher has left behind for the program. */
+export interface Launched {
+  /** The shared directory, O_PATH; -1 without a sandbox. */
+  readonly root: number
+  /** /proc/self/fd, O_PATH; -1 without a sandbox. */
+  readonly procFds: number
+  /** The channel to the launcher; -1 without a sandbox. */
+  readonly control: number
+  /** The socket that the process before it has made. */
+  readonly listener: number
+  /** The launcher has made a user namespace. */
+  readonly userNamespace: boolean
+}
+
+/** @returns what the launcher says, or undefined where it has not run yet. Once per process. */
+export function takeLaunched(): Launched | undefined {
+  const state = process.env[STATE]
+  if (state === undefined) return undefined
+  const listener = Number(process.env[LISTENER])
+  delete process.env[STATE]
+  delete process.env[LISTENER]
+  const [root = Number.NaN, procFds = Number.NaN, control = Number.NaN, userNamespace = Number.NaN] = state
+    .split(',')
+    .map(Number)
+  if (![root, procFds, control, userNamespace, listener].every(Number.isInteger)) {
+    throw new Error(`${STATE}=${state}: not the launcher's`)
+  }
+  if (procFds >= 0) sandbox.useProcFds(procFds)
+  return { root, procFds, control, listener, userNamespace: userNamespace === 1 }
+}
+
+/** Whether these options need the launcher. */
+export function needsLaunch(options: SandboxOptions): boolean {
+  return options.sandbox !== 'none' || options.seccomp !== 'none' || options.modcaps.length > 0
+}
+
+export interface LaunchRequest {
+  readonly options: SandboxOptions
+  /** Absolute. */
+  readonly sharedDir: string
+  /** Removed by the launcher when the daemon, which can't, has ended. */
+  readonly cleanup: readonly string[]
+  /** A socket that listens. */
+  readonly listener: number
+  /** What has to stay open besides, and 0 to 2. */
+  readonly descriptors: readonly number[]
+  /** Of the program: the script and its arguments. */
+  readonly argv: readonly string[]
+}
+
+/** Does not return. @throws where the launcher can't be started */
+export function launch(request: LaunchRequest): never {
+  const { options } = request
+  const capabilities = keptCapabilities(options)
+  const argv = [
+    launcherPath(),
+    `--sandbox=${options.sandbox}`,
+    `--seccomp=${options.seccomp}`,
+    `--capabilities=${capabilities.toString(16)}`,
+    `--shared-dir=${request.sharedDir}`,
+    `--mount=${options.readonly ? 'ro' : 'rw'}`,
+    ...options.uidMap.map((range) => `--uid-map=${format(range)}`),
+    ...options.gidMap.map((range) => `--gid-map=${format(range)}`),
+    ...request.cleanup.map((path) => `--cleanup=${path}`),
+    '--',
+    process.execPath,
+    // Else each new thread's V8 reads /proc/self/maps and maps the program that it finds there once more, as code.
+    '--no-short-builtin-calls',
+    ...process.execArgv,
+    ...request.argv,
+  ]
+  return sandbox.executeProgram(
+    argv,
+    Object.entries({ ...process.env, [LISTENER]: request.listener }).map(([name, value]) => `${name}=${value ?? ''}`),
+    [0, 1, 2, request.listener, ...request.descriptors],
+  )
+}
+
+function format({ inside, outside, count }: IdRange): string {
+  return `${inside}:${outside}:${count}`
+}
+
+/** Beside the addon, which is found from the source tree and from dist/ alike. */
+function launcherPath(): string {
+  const relative = import.meta.url.includes('/dist/') ? '../../../' : '../../'
+  return fileURLToPath(new URL(`${relative}native/build/viewfsd-launcher`, import.meta.url))
+}

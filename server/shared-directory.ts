@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The directory that is shared: opened once by the main thread, used by each queue thread. */
+import { FuseSession } from './fuse/session.ts'
+import type { Options } from './options.ts'
+import type { PassthroughOptions } from './passthrough/options.ts'
+import { createSharedDirectory, type PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
+import { openFileSystem } from './passthrough/translating-file-system.ts'
+
+/** Plain data for workerData; the tables behind `id` are process-global. */
+export interface SharedDirectory {
+  readonly id: number
+  readonly options: Partial<PassthroughOptions>
+}
+
+/**
+ * @param root a descriptor of the directory, where the sandbox has opened it already
+ * @throws a system error where the directory can't be opened
+ */
+export function shareDirectory(options: Options, root = -1): SharedDirectory {
+  const passthrough: Partial<PassthroughOptions> = {
+    cache: options.cache,
+    xattr: options.xattr,
+    posixAcl: options.posixAcl,
+    xattrMap: options.xattrMap,
+    securityLabel: options.securityLabel,
+    translateUid: options.translateUid,
+    translateGid: options.translateGid,
+    readOnly: options.readonly,
+    writeback: options.writeback,
+    allowDirectIo: options.allowDirectIo,
+    allowMmap: options.allowMmap,
+    killprivV2: options.killprivV2,
+    announceSubmounts: options.announceSubmounts,
+    readdirplus: options.readdirplus,
+    preserveNoatime: options.preserveNoatime,
+    posixLocks: options.posixLocks,
+    flocks: options.flocks,
+    inodeFileHandles: options.inodeFileHandles,
+    // Set when the process started.
+    descriptorLimit: 0,
+    daxPolicy: options.daxPolicy,
+  }
+  const path = root >= 0 ? `/proc/self/fd/${root}` : options.sharedDir
+  return { id: createSharedDirectory(path, passthrough), options: passthrough }
+}
+
+/** The calling thread's file system. */
+export function openSharedDirectory(directory: SharedDirectory, session: SharedArrayBuffer): PassthroughFileSystem {
+  return openFileSystem(directory.id, new FuseSession(session), directory.options)
+}

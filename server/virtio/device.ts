@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The main thread's virtio device: the native object, and waiting for queue threads to let go of a ring. */
+import { DeviceControl, drainEventFd, FdWatcher } from '../../native/index.ts'
+
+export class VirtioDevice {
+  readonly control: DeviceControl
+  readonly queueCount: number
+  /** Called when a ring lied and was stopped. */
+  onBrokenRing: (queue: number, reason: string) => void = () => {}
+  readonly #watcher: FdWatcher
+  #waiters: (() => void)[] = []
+  readonly #running = new Set<number>()
+
+  constructor(queueCount: number) {
+    this.queueCount = queueCount
+    this.control = new DeviceControl(queueCount)
+    this.#watcher = new FdWatcher(this.control.quiescedFd, () => this.#quiesced())
+    this.#watcher.arm()
+  }
+
+  /** Rings that have been started and not been stopped. */
+  get runningQueues(): number {
+    return this.#running.size
+  }
+
+  /** @param kick is owned by the device from now on */
+  startQueue(queue: number, kick: number): void {
+    this.control.setVringKick(queue, kick)
+    this.#running.add(queue)
+  }
+
+  /**
+   * Stops a ring after the request that is being served.
+   * @returns the ring's next available index
+   */
+  async stopQueue(queue: number): Promise<number> {
+    while (!this.control.requestStop(queue)) {
+      await new Promise<void>((resolve) => this.#waiters.push(resolve))
+    }
+    this.#running.delete(queue)
+    return this.control.finishStop(queue)
+  }
+
+  async stopAllQueues(): Promise<void> {
+    // Ask all of them first: one may be waiting for what another stop interrupts.
+    await Promise.all(Array.from({ length: this.queueCount }, (_, queue) => this.stopQueue(queue)))
+  }
+
+  /** Ends the queue threads' loops and this object's watching. */
+  close(): void {
+    this.control.destroy()
+    this.#watcher.close()
+  }
+
+  #quiesced(): void {
+    drainEventFd(this.control.quiescedFd)
+    for (let queue = 0; queue < this.queueCount; queue++) {
+      const reason = this.control.brokenReason(queue)
+      if (reason !== undefined) this.onBrokenRing(queue, reason)
+    }
+    for (const resolve of this.#waiters.splice(0)) resolve()
+    this.#watcher.arm()
+  }
+}

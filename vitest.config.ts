@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Test tiers. `unit` needs nothing but Node; `native` needs the built addon; `integration` needs the built
+ * daemon (dist/) and root; `device` needs /dev/memory-view as well, so it runs inside the rig. The driver's selftests and the nested end-to-end run are not vitest: see doc/testing.md.
+ */
+import { defineConfig } from 'vitest/config'
+
+// An emulated machine takes its time: see server/integration/README.md.
+const patience = Number(process.env['VIEWFSD_TEST_PATIENCE'] ?? 1)
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['server/**/*.test.ts', 'e2e/**/*.test.ts'],
+          exclude: ['server/integration/**', 'server/fuzz/corpus*.test.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'native',
+          include: ['native/test/**/*.test.ts', 'server/fuzz/corpus.test.ts'],
+          globalSetup: ['native/test/testing/own-disk.ts'],
+          pool: 'forks',
+          testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['server/integration/**/*.test.ts', 'server/fuzz/corpus-daemon.test.ts'],
+          exclude: ['server/integration/**/*.device.test.ts'],
+          globalSetup: ['server/integration/harness/reachable-checkout.ts'],
+          pool: 'forks',
+          // Each test has a daemon and a directory of its own; two at a time keep two cores busy.
+          maxWorkers: 2,
+          testTimeout: 120_000 * patience,
+          hookTimeout: 120_000 * patience,
+        },
+      },
+      {
+        test: {
+          name: 'device',
+          include: ['server/integration/**/*.device.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 120_000,
+        },
+      },
+    ],
+  },
+})
