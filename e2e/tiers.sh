@@ -56,16 +56,26 @@ shell_lint() {
 	git ls-files '*.sh' .ci/run | xargs shellcheck -x -s sh
 }
 
-# Downloads and unpacks the rig's root beside the tiers that do not need it; whatever goes wrong here shows in those that do.
-prepare_rig() {
-	rig=
+# Makes the rig's root and checks the driver in it beside the tiers that need neither.
+start_driver_checks() {
+	checks=
 	case " $wanted " in
-	"  " | *" driver "* | *" e2e "*) ;;
+	"  " | *" driver-checks "*) ;;
 	*) return 0 ;;
 	esac
-	say "preparing the rig in the background (log: $LOGS/rig.log)"
-	node dist/e2e/rig/driver.js >"$LOGS/rig.log" 2>&1 </dev/null &
-	rig=$!
+	say "checking the driver in the background (log: $LOGS/driver-checks.log)"
+	{
+		status=0
+		npm run --silent test:driver -- --part checks >"$LOGS/driver-checks.log" 2>&1 </dev/null || status=$?
+		echo "$status" >"$LOGS/driver-checks.status"
+	} &
+	checks=$!
+}
+
+# What came of them.
+driver_checks() {
+	cat "$LOGS/driver-checks.log"
+	return "$(cat "$LOGS/driver-checks.status")"
 }
 
 begin_all=$(date +%s)
@@ -75,14 +85,15 @@ tier shell shell_lint
 tier manual npm run --silent lint:manual
 tier types npm run --silent types
 tier build npm run --silent build
-prepare_rig
+start_driver_checks
 tier unit npm run --silent test:unit
 tier native npm run --silent test:native
 tier native-asan npm run --silent test:native:asan
 tier integration npm run --silent test:integration
 tier fuzz npm run --silent fuzz -- 75
-[ -z "$rig" ] || wait "$rig" || true
-tier driver npm run --silent test:driver
+[ -z "$checks" ] || wait "$checks"
+tier driver-checks driver_checks
+tier driver npm run --silent test:driver -- --part selftests --part device
 tier e2e npm run --silent test:e2e
 
 say "whole run: $(($(date +%s) - begin_all)) s"

@@ -15,6 +15,17 @@ export class FetchLoopError extends Error {
 /** Exit status of a session whose only failures come from a fetch loop. */
 export const FETCH_LOOP_STATUS = 98
 
+/** The main function of a session: a fetch loop is told by the exit status. */
+export async function fetchLoopAsStatus(main: () => Promise<number>): Promise<number> {
+  try {
+    return await main()
+  } catch (error) {
+    if (!(error instanceof FetchLoopError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    return FETCH_LOOP_STATUS
+  }
+}
+
 const INTERVAL_MS = 15_000
 const SAMPLES = 4
 

@@ -57,7 +57,7 @@ function qemuArgv(options: GuestOptions, token: string): string[] {
   if (root === undefined) throw new Error('a guest needs a root device')
   const cmdline = [
     'console=ttyS0 loglevel=5 panic=-1 mitigations=off random.trust_cpu=on watchdog_thresh=60',
-    'rcupdate.rcu_cpu_stall_timeout=120 tsc=nowatchdog unknown_nmi_panic nohugevmalloc',
+    'rcupdate.rcu_cpu_stall_timeout=120 tsc=nowatchdog unknown_nmi_panic sysrq_always_enabled nohugevmalloc',
     `root=${root.tag} rootfstype=virtiofs rw ${options.rootFlags === undefined ? '' : `rootflags=${options.rootFlags}`}`,
     `init=/sbin/viewfsd-guest-init viewfsd.token=${token}`,
     ...(options.append ?? []),
@@ -72,7 +72,9 @@ function qemuArgv(options: GuestOptions, token: string): string[] {
     ),
     ...'-device virtserialport,chardev=agent,name=agent,nr=1'.split(' '),
     ...(options.terminal ? terminalArgv(options.dir) : []),
-    ...`-qmp unix:${options.dir}/qmp.sock,server=on,wait=off -serial file:${options.dir}/console.log`.split(' '),
+    ...`-qmp unix:${options.dir}/qmp.sock,server=on,wait=off -serial chardev:console`.split(' '),
+    '-chardev',
+    `socket,id=console,path=${options.dir}/console.sock,server=on,wait=off,logfile=${options.dir}/console.log`,
     '-kernel',
     options.kernelImage,
     '-append',
@@ -106,7 +108,7 @@ export class Guest {
   /** Boots a guest and waits for its agent. */
   static async boot(options: GuestOptions): Promise<Guest> {
     mkdirSync(options.dir, { recursive: true })
-    for (const name of ['agent.sock', 'qmp.sock']) rmSync(join(options.dir, name), { force: true })
+    for (const name of ['agent.sock', 'qmp.sock', 'console.sock']) rmSync(join(options.dir, name), { force: true })
     const token = randomBytes(6).toString('hex')
     const log = openSync(join(options.dir, 'qemu.log'), 'a')
     const child = spawn('qemu-system-x86_64', qemuArgv(options, token), { stdio: ['ignore', log, log] })
@@ -167,10 +169,21 @@ export class Guest {
     }
     await quick(this.qmp.hmp('info status'))
     for (let sample = 0; sample < 3; sample++) await quick(this.qmp.hmp('info registers'))
-    // unknown_nmi_panic: its stack goes to the console.
+    // What each waits for (SysRq w), then the stack of a running CPU (unknown_nmi_panic), both on the console.
+    await quick(this.#sysRq('w'))
     await quick(this.qmp.command('inject-nmi'))
     await sleep(5000)
-    return `${parts.join('\n')}\n--- guest console\n${guestConsole(this.options.dir).slice(-6000)}`
+    return `--- guest console\n${guestConsole(this.options.dir).slice(-12_000)}\n${parts.join('\n')}`
+  }
+
+  /** Presses a SysRq key on the serial console (Documentation/admin-guide/sysrq.rst): a break, then the key. */
+  async #sysRq(key: string): Promise<string> {
+    const socket = await connectPatiently(join(this.options.dir, 'console.sock'), 5000)
+    await this.qmp.command('chardev-send-break', { id: 'console' })
+    socket.write(key)
+    await sleep(5000)
+    socket.destroy()
+    return `SysRq ${key} sent`
   }
 
   /** Reboots the guest from inside and waits for its agent. */

@@ -72,7 +72,7 @@ test.skipIf(REFERENCE !== undefined)('closes every descriptor that it has no use
     fds.forEach((fd) => closeSync(fd))
   }
   serves(session)
-  expect(daemon.openFiles).toBeLessThanOrEqual(before)
+  await expect.poll(() => daemon.openFiles, { timeout: 60_000 }).toBeLessThanOrEqual(before)
 })
 
 test('closes the eventfds and memory that newer ones replace', async () => {
@@ -86,7 +86,7 @@ test('closes the eventfds and memory that newer ones replace', async () => {
     frontend.commitMemory()
   }
   serves(session)
-  expect(daemon.openFiles).toBeLessThanOrEqual(before)
+  await expect.poll(() => daemon.openFiles, { timeout: 60_000 }).toBeLessThanOrEqual(before)
 })
 
 test.skipIf(REFERENCE !== undefined)(
