@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HARMLESS_IN_GUEST, kernelComplaints } from '../rig/kernel-log.ts'
 import { Agent, type ScriptResult } from './agent.ts'
-import { FetchLoopError, unlessFetchLoop } from './fetch-loop.ts'
+import { EmulatorFault, FaultWatch } from './emulator-fault.ts'
 import { sh } from './host.ts'
 import { connectPatiently, Qmp } from './qmp.ts'
 
@@ -93,6 +93,7 @@ export class Guest {
   readonly process: ChildProcess
   readonly qmp: Qmp
   readonly agent: Agent
+  readonly #watch: FaultWatch
   readonly #exited: Promise<string>
   /** It did not answer once; nothing will be asked of it again. */
   #lost = false
@@ -103,6 +104,7 @@ export class Guest {
     this.#exited = exited
     this.qmp = qmp
     this.agent = agent
+    this.#watch = new FaultWatch(qmp, () => this.complaints())
   }
 
   /** Boots a guest and waits for its agent. */
@@ -128,11 +130,11 @@ export class Guest {
       )
       const qmp = await Promise.race([Qmp.connect(join(options.dir, 'qmp.sock'), START_TIMEOUT_MS), gone])
       const guest = new Guest(options, child, exited, qmp, agent)
-      await Promise.race([unlessFetchLoop(qmp, agent.ready(BOOT_TIMEOUT_MS)), gone])
+      await Promise.race([guest.#watch.during(agent.ready(BOOT_TIMEOUT_MS)), gone])
       return guest
     } catch (error) {
       child.kill('SIGKILL')
-      if (error instanceof FetchLoopError) throw error
+      if (error instanceof EmulatorFault) throw error
       const console = guestConsole(options.dir).slice(-3000)
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n--- guest console:\n${console}`, {
         cause: error,
@@ -140,13 +142,23 @@ export class Guest {
     }
   }
 
+  /** Waits for the guest's work; ends the guest where the emulator is at fault, since it may loop. */
+  async #during<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await this.#watch.during(work)
+    } catch (error) {
+      if (error instanceof EmulatorFault) this.process.kill('SIGKILL')
+      throw error
+    }
+  }
+
   async run(script: string, timeoutMs?: number): Promise<ScriptResult> {
     if (this.#lost) throw new Error('the guest was given up before')
     try {
-      return await unlessFetchLoop(this.qmp, this.agent.run(script, timeoutMs))
+      return await this.#during(this.agent.run(script, timeoutMs))
     } catch (error) {
       this.#lost = true
-      if (!(error instanceof Error) || error instanceof FetchLoopError || this.process.exitCode !== null) throw error
+      if (!(error instanceof Error) || error instanceof EmulatorFault || this.process.exitCode !== null) throw error
       throw new Error(`${error.message}\n${await this.#autopsy()}`, { cause: error })
     }
   }
@@ -188,8 +200,9 @@ export class Guest {
 
   /** Reboots the guest from inside and waits for its agent. */
   async reboot(): Promise<void> {
+    this.#watch.allowReset()
     this.agent.post('sync; busybox reboot -f')
-    await unlessFetchLoop(this.qmp, this.agent.ready(BOOT_TIMEOUT_MS))
+    await this.#during(this.agent.ready(BOOT_TIMEOUT_MS))
   }
 
   /** Powers the guest off and waits for QEMU's end; kills it when that takes long. */

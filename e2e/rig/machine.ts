@@ -19,7 +19,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { atInterrupt, ended, shellQuote, start, stop } from './command.ts'
-import { FETCH_LOOP_STATUS } from '../guest/fetch-loop.ts'
+import { EMULATOR_FAULT_STATUS } from '../guest/emulator-fault.ts'
 import { outerQemuArgv } from './emulator.ts'
 import type { HostRoot } from './host-root.ts'
 import { kernelComplaints } from './kernel-log.ts'
@@ -194,8 +194,8 @@ async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResu
   const fault =
     first.emulatorSignal !== undefined
       ? `died of signal ${first.emulatorSignal}`
-      : first.status === FETCH_LOOP_STATUS
-        ? 'let a guest loop in an instruction fetch'
+      : first.status === EMULATOR_FAULT_STATUS
+        ? 'ended a guest'
         : undefined
   if (fault === undefined) return first
   say(`the outer emulator ${fault} (not a test failure; ${first.dir}); running it once more`)

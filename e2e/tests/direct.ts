@@ -2,7 +2,7 @@
 /** The quickstart on a machine that needs no emulator: the nested host itself has a KVM and the driver. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { FETCH_LOOP_STATUS, FetchLoopError } from '../guest/fetch-loop.ts'
+import { EMULATOR_FAULT_STATUS, EmulatorFault } from '../guest/emulator-fault.ts'
 import { writePatternFiles } from '../guest/files.ts'
 import { sh } from '../guest/host.ts'
 import type { QuickstartSummary } from '../guest/quickstart-session.ts'
@@ -40,7 +40,7 @@ export async function directSuite(rig: Rig): Promise<void> {
       env: { VIEWFSD_GUEST_KERNEL: '7.3', VIEWFSD_SHELL: '0' },
       interactive: false,
     })
-    if (status === FETCH_LOOP_STATUS) throw new FetchLoopError("the quickstart's guest was in a fetch loop")
+    if (status === EMULATOR_FAULT_STATUS) throw new EmulatorFault("the quickstart's guest")
     equal(status, 0, 'exit status')
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by quickstart-session.ts of this same build
     const summary = JSON.parse(readFileSync(join(dir, 'out/summary.json'), 'utf8')) as QuickstartSummary

@@ -6,7 +6,7 @@ import { startViewfsd } from '../guest/daemon.ts'
 import { Guest } from '../guest/guest.ts'
 import { makeGuestRoot } from '../guest/guest-root.ts'
 import { guestKernel, sh } from '../guest/host.ts'
-import { check, equal, selected, test } from './harness.ts'
+import { check, equal, selected, suite, test } from './harness.ts'
 import type { Rig } from './session.ts'
 
 const LARGE_DIRECTORY = 100_000
@@ -67,7 +67,7 @@ async function userLandSuite(title: string, guest: Guest): Promise<void> {
 async function rootSuite(rig: Rig, kernel: string, kind: 'generic' | 'fs', cache: string): Promise<void> {
   const title = `root ${kernel} ${kind === 'fs' ? 'vhost-user-fs-pci' : 'vhost-user-test-device-pci'}`
   if (!selected(title)) return
-  const dir = join(rig.data, `root-${kernel}-${kind}`)
+  const dir = join(rig.data, 'root')
   // Into the upper layer before it is one: overlayfs takes several times as long for each file.
   const many = join(dir, 'upper/root/many')
   mkdirSync(many, { recursive: true })
@@ -75,7 +75,7 @@ async function rootSuite(rig: Rig, kernel: string, kind: 'generic' | 'fs', cache
   const root = makeGuestRoot(dir)
   // apt would index the mirror's whole list of packages again, and run debconf first, which takes the rig minutes.
   sh(`cd ${root}; rm -f var/lib/apt/lists/*_* var/cache/apt/*.bin etc/apt/apt.conf.d/70debconf`)
-  const log = join(rig.run, `root-${kernel}-${kind}`)
+  const log = join(rig.run, 'root')
   const daemon = await startViewfsd(log, 'root', root, [
     '--xattr',
     '--modcaps=+sys_admin', // trusted attributes
@@ -111,6 +111,6 @@ async function rootSuite(rig: Rig, kernel: string, kind: 'generic' | 'fs', cache
 }
 
 export async function rootSuites(rig: Rig): Promise<void> {
-  await rootSuite(rig, '7.3', 'generic', 'always')
-  await rootSuite(rig, '6.12', 'fs', 'auto')
+  await suite(rig, 'root-generic', (own) => rootSuite(own, '7.3', 'generic', 'always'))
+  await suite(rig, 'root-fs', (own) => rootSuite(own, '6.12', 'fs', 'auto'))
 }

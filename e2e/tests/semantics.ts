@@ -5,12 +5,12 @@
  * and say what the traits mean.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { type FsDaemon, startViewfsd, startVirtiofsd, type Viewfsd } from '../guest/daemon.ts'
 import { Guest } from '../guest/guest.ts'
 import { makeGuestRoot } from '../guest/guest-root.ts'
 import { sh } from '../guest/host.ts'
-import { check, equal, selected, test } from './harness.ts'
+import { check, equal, selected, suite, test } from './harness.ts'
 import type { Rig } from './session.ts'
 
 interface Share {
@@ -116,12 +116,10 @@ class SemanticsGuest {
     this.#rootDaemon = rootDaemon
   }
 
-  static async boot(rig: Rig, title: string, shares: readonly Share[]): Promise<SemanticsGuest> {
-    const data = join(rig.data, title)
-    const run = join(rig.run, title)
-    mkdirSync(run, { recursive: true })
-    const root = makeGuestRoot(join('/run', title))
-    const rootDaemon = await startVirtiofsd(join('/run', title), 'root', root, ['--cache=always'])
+  static async boot(rig: Rig, shares: readonly Share[]): Promise<SemanticsGuest> {
+    const { data, run } = rig
+    const rootDir = join('/run', basename(data))
+    const rootDaemon = await startVirtiofsd(rootDir, 'root', makeGuestRoot(rootDir), ['--cache=always'])
     for (const { name, hostFileSystem } of shares) {
       mkdirSync(join(data, name), { recursive: true })
       if (hostFileSystem !== undefined) mountImage(hostFileSystem, `${join(data, name)}.img`, join(data, name))
@@ -310,7 +308,7 @@ async function withTheHostAndOptions(title: string, vm: SemanticsGuest): Promise
   })
 }
 
-async function suite(
+async function semanticsSuite(
   rig: Rig,
   title: string,
   shares: readonly Share[],
@@ -318,7 +316,7 @@ async function suite(
   others: (title: string, vm: SemanticsGuest) => Promise<void>,
 ): Promise<void> {
   if (!selected(`${title}: `)) return
-  const vm = await SemanticsGuest.boot(rig, title, shares)
+  const vm = await SemanticsGuest.boot(rig, shares)
   await everyShare(title, vm, shares, operations)
   await others(title, vm)
   await test(`${title}: no complaint in the guest's kernel log`, async () => {
@@ -328,6 +326,6 @@ async function suite(
 }
 
 export async function semanticsSuites(rig: Rig): Promise<void> {
-  await suite(rig, 'semantics', USUAL, 200, withTheHost)
-  await suite(rig, 'semantics-more', MORE, 1500, withTheHostAndOptions)
+  await suite(rig, 'semantics', (own) => semanticsSuite(own, 'semantics', USUAL, 200, withTheHost))
+  await suite(rig, 'semantics-more', (own) => semanticsSuite(own, 'semantics-more', MORE, 1500, withTheHostAndOptions))
 }

@@ -3,16 +3,17 @@
  * The nested end-to-end run: everything that needs a guest, inside one nested host. Started by e2e.ts with
  * VIEWFSD_GUEST_KERNEL; prints one line a test and exits with 1 when one failed.
  */
-import { mkdirSync } from 'node:fs'
+import { emulatorFaultAsStatus } from '../guest/emulator-fault.ts'
 import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
 import { daxSuite } from './dax.ts'
 import { lifecycleSuite, noWindowSuite } from './lifecycle.ts'
 import { directSuite } from './direct.ts'
 import { rootSuites } from './rootfs.ts'
 import { semanticsSuites } from './semantics.ts'
-import { finish } from './harness.ts'
+import { finish, suite } from './harness.ts'
+import { runMain } from '../rig/progress.ts'
 
-/** What every suite gets. */
+/** What every suite gets; harness.ts gives each folders of its own in these. */
 export interface Rig {
   /** A folder on ext4, on the host's disk. */
   readonly data: string
@@ -21,18 +22,20 @@ export interface Rig {
   readonly guestKernel: string
 }
 
-loadModules()
-const run = '/out/e2e'
-mkdirSync(run, { recursive: true })
-const rig: Rig = {
-  data: mountDisk('ext4'),
-  run,
-  guestKernel: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
+async function main(): Promise<number> {
+  loadModules()
+  const rig: Rig = {
+    data: mountDisk('ext4'),
+    run: '/out/e2e',
+    guestKernel: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
+  }
+  await suite(rig, 'dax', daxSuite)
+  await suite(rig, 'life', lifecycleSuite)
+  await suite(rig, 'fs-pci', noWindowSuite)
+  await semanticsSuites(rig)
+  await suite(rig, 'direct', directSuite)
+  await rootSuites(rig)
+  return finish()
 }
-await daxSuite(rig)
-await lifecycleSuite(rig)
-await noWindowSuite(rig)
-await semanticsSuites(rig)
-await directSuite(rig)
-await rootSuites(rig)
-process.exit(finish())
+
+runMain(() => emulatorFaultAsStatus(main))
