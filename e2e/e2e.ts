@@ -9,7 +9,7 @@ import { hostRoot } from './rig/host-root.ts'
 import { checkRun, runInMachine } from './rig/machine.ts'
 import { type KernelLabel, kernelLabel } from './rig/packages.ts'
 import { builtTools } from './rig/tools.ts'
-import { runMain, say, step, StepError } from './rig/progress.ts'
+import { prefixedLines, runMain, say, step, StepError } from './rig/progress.ts'
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -30,11 +30,11 @@ async function main(): Promise<number> {
     ['7.3', '6.12', '^(dax|life|direct)'],
   ]
   const sessions = values.host === undefined ? all : all.filter(([host]) => host === kernelLabel(values.host ?? ''))
-  let failures = 0
-  for (const [host, guest, suites] of sessions) {
+  const session = async (host: KernelLabel, guest: KernelLabel, suites: string): Promise<boolean> => {
     const guestLabel = values.guest === undefined ? guest : kernelLabel(values.guest)
     const driver = await builtDriver(root, host)
     const title = `end-to-end tests, host ${host}, guest ${guestLabel}`
+    const lines = prefixedLines(`${host}: `, process.stdout)
     try {
       await step(title, async () => {
         const result = await runInMachine(root, {
@@ -48,18 +48,21 @@ async function main(): Promise<number> {
           },
           memoryMiB: 6144,
           timeoutSeconds: Number(values.timeout),
-          onOutput: (chunk) => process.stdout.write(chunk),
+          onOutput: lines,
         })
         checkRun(title, result)
         say(`logs: ${result.dir}`)
       })
+      return true
     } catch (error) {
       if (!(error instanceof StepError)) throw error
       process.stderr.write(`${error.message}\n`)
-      failures++
+      return false
     }
   }
-  return failures === 0 ? 0 : 1
+  // Side by side: each has its guests wait for its daemons, and one alone leaves a second CPU idle half of the time.
+  const passed = await Promise.all(sessions.map((parameters) => session(...parameters)))
+  return passed.every(Boolean) ? 0 : 1
 }
 
 runMain(main)

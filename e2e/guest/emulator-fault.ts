@@ -28,7 +28,7 @@ export async function emulatorFaultAsStatus(main: () => Promise<number>): Promis
   }
 }
 
-const INTERVAL_MS = 15_000
+const INTERVAL_MS = 5000
 const SAMPLES = 4
 
 /** RIP, RSP and CR2 of the first virtual CPU where it is in a fetch fault. */
@@ -43,15 +43,14 @@ export class FaultWatch {
   readonly #qmp: Qmp
   /** Rejects when the guest resets and may not. */
   readonly #reset: Promise<never>
-  #allowedResets = 0
+  #mayReset = false
 
   /** `complaints` gives what the guest's kernel said: with a word, a reset is the guest's own. */
   constructor(qmp: Qmp, complaints: () => readonly string[]) {
     this.#qmp = qmp
     this.#reset = new Promise((_, reject) => {
-      let resets = 0
       qmp.on('event', (name: string) => {
-        if (name !== 'RESET' || ++resets <= this.#allowedResets) return
+        if (name !== 'RESET' || this.#mayReset) return
         const said = complaints()
         reject(
           said.length > 0
@@ -63,9 +62,14 @@ export class FaultWatch {
     this.#reset.catch(() => {})
   }
 
-  /** The guest may reset once more. */
-  allowReset(): void {
-    this.#allowedResets++
+  /** Waits for a reboot that the guest was asked for; a kernel may take several resets to do it. */
+  async duringReboot<T>(work: Promise<T>): Promise<T> {
+    this.#mayReset = true
+    try {
+      return await this.during(work)
+    } finally {
+      this.#mayReset = false
+    }
   }
 
   /** Waits for `work`, which the guest does; throws where it has reset, or loops or resets meanwhile. */

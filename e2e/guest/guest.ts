@@ -142,10 +142,10 @@ export class Guest {
     }
   }
 
-  /** Waits for the guest's work; ends the guest where the emulator is at fault, since it may loop. */
-  async #during<T>(work: Promise<T>): Promise<T> {
+  /** Ends the guest where the emulator is at fault, since it may loop. */
+  async #endAtFault<T>(work: Promise<T>): Promise<T> {
     try {
-      return await this.#watch.during(work)
+      return await work
     } catch (error) {
       if (error instanceof EmulatorFault) this.process.kill('SIGKILL')
       throw error
@@ -155,7 +155,7 @@ export class Guest {
   async run(script: string, timeoutMs?: number): Promise<ScriptResult> {
     if (this.#lost) throw new Error('the guest was given up before')
     try {
-      return await this.#during(this.agent.run(script, timeoutMs))
+      return await this.#endAtFault(this.#watch.during(this.agent.run(script, timeoutMs)))
     } catch (error) {
       this.#lost = true
       if (!(error instanceof Error) || error instanceof EmulatorFault || this.process.exitCode !== null) throw error
@@ -200,9 +200,8 @@ export class Guest {
 
   /** Reboots the guest from inside and waits for its agent. */
   async reboot(): Promise<void> {
-    this.#watch.allowReset()
     this.agent.post('sync; busybox reboot -f')
-    await this.#during(this.agent.ready(BOOT_TIMEOUT_MS))
+    await this.#endAtFault(this.#watch.duringReboot(this.agent.ready(BOOT_TIMEOUT_MS)))
   }
 
   /** Powers the guest off and waits for QEMU's end; kills it when that takes long. */

@@ -182,11 +182,11 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
 }
 
 /**
- * Boots the nested host and runs the script; once more, visibly, when the outer emulator itself was at fault. One nested host
- * at a time, since each keeps all CPUs busy and a time limit is to mean that something hangs.
+ * Boots the nested host and runs the script; once more, visibly, when the outer emulator itself was at fault. One nested host of
+ * a kernel at a time: each keeps more than a CPU busy, and a time limit is to mean that something hangs.
  */
 export async function runInMachine(root: HostRoot, run: MachineRun): Promise<MachineResult> {
-  return withLock(join(cacheDir, 'nested-host.lock'), () => runOrRepeat(root, run))
+  return withLock(join(cacheDir, `nested-host-${run.kernel}.lock`), () => runOrRepeat(root, run))
 }
 
 async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResult> {

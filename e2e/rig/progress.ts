@@ -14,6 +14,16 @@ export function say(text: string): void {
   process.stderr.write(`[${secondsSince(started).padStart(6)}] ${text}\n`)
 }
 
+/** A sink for output that comes in pieces; passes on whole lines, each behind `prefix`. */
+export function prefixedLines(prefix: string, to: NodeJS.WritableStream): (chunk: Buffer) => void {
+  let rest = ''
+  return (chunk) => {
+    const lines = (rest + chunk.toString('latin1')).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) to.write(`${prefix}${line}\n`, 'latin1')
+  }
+}
+
 /** A step that failed: says what failed and where its log is. */
 export class StepError extends Error {
   readonly logPath: string | undefined

@@ -25,24 +25,25 @@ export function selected(name: string): boolean {
   return wanted === undefined || wanted === '' || new RegExp(wanted).test(name)
 }
 
+const ATTEMPTS = 3
+
 /**
- * Runs the tests of a guest in folders of their own; once more, visibly, when the emulator ended that guest. Twice is the
- * session's end.
+ * Runs the tests of a guest in folders of their own; again, visibly, when the emulator ended that guest. The last attempt's
+ * fault is the session's end.
  */
 export async function suite(rig: Rig, name: string, run: (rig: Rig) => Promise<void>): Promise<void> {
-  const attempt = async (folder: string) => {
-    const own = { ...rig, data: join(rig.data, folder), run: join(rig.run, folder) }
-    for (const dir of [own.data, own.run]) mkdirSync(dir, { recursive: true })
-    await run(own)
-  }
   const before = outcomes.length
-  try {
-    await attempt(name)
-  } catch (error) {
-    if (!(error instanceof EmulatorFault)) throw error
-    print(`# ${name}: ${error.message}; once more from the start`)
-    outcomes.length = before
-    await attempt(`${name}-again`)
+  for (let attempt = 1; ; attempt++) {
+    const own = { ...rig, data: join(rig.data, `${name}-${attempt}`), run: join(rig.run, `${name}-${attempt}`) }
+    for (const dir of [own.data, own.run]) mkdirSync(dir, { recursive: true })
+    try {
+      await run(own)
+      return
+    } catch (error) {
+      if (!(error instanceof EmulatorFault) || attempt === ATTEMPTS) throw error
+      print(`# ${name}: ${error.message}; again from the start`)
+      outcomes.length = before
+    }
   }
 }
 
