@@ -47,6 +47,7 @@ async function main(): Promise<number> {
             VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
           },
           memoryMiB: 6144,
+          cpus: 1,
           timeoutSeconds: Number(values.timeout),
           onOutput: lines,
         })

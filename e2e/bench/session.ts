@@ -2,7 +2,7 @@
 /** The part of the guest benchmark that runs in the nested host. Options come as JSON in VIEWFSD_BENCH. */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { type FsDaemon, startVirtiofsd, startViewfsd } from '../guest/daemon.ts'
-import { emulatorFaultAsStatus } from '../guest/emulator-fault.ts'
+import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { Guest } from '../guest/guest.ts'
 import { makeGuestRoot } from '../guest/guest-root.ts'
 import { runFio } from '../guest/fio.ts'

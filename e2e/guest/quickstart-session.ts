@@ -8,7 +8,7 @@ import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync, ftru
 import { join } from 'node:path'
 import { runMain, say, step } from '../rig/progress.ts'
 import { type Counters, startVirtiofsd, startViewfsd } from './daemon.ts'
-import { emulatorFaultAsStatus } from './emulator-fault.ts'
+import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { checksumList } from './files.ts'
 import { type FioResult, runFio } from './fio.ts'
 import { Guest } from './guest.ts'

@@ -19,8 +19,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { atInterrupt, ended, shellQuote, start, stop } from './command.ts'
-import { EMULATOR_FAULT_STATUS } from '../guest/emulator-fault.ts'
 import { outerQemuArgv } from './emulator.ts'
+import { EMULATOR_FAULT_STATUS, interruptAfterVmrun } from './emulator-fault.ts'
 import type { HostRoot } from './host-root.ts'
 import { kernelComplaints } from './kernel-log.ts'
 import type { KernelLabel } from './packages.ts'
@@ -56,8 +56,8 @@ export interface MachineResult {
   /** The script's exit status, or undefined when it did not get to its end. */
   readonly status: number | undefined
   readonly timedOut: boolean
-  /** Signal number that ended the outer emulator: its own crash, not the tested code's failure. */
-  readonly emulatorSignal: number | undefined
+  /** What the outer emulator did, where the run ended by its own fault and not the tested code's. */
+  readonly emulatorFault: string | undefined
   /** Lines of the kernel log that tell of a bug. */
   readonly complaints: readonly string[]
   /** The run's folder: kernel.log, output.log, emulator.log, virtiofsd.log and `out`, the script's /out. */
@@ -128,6 +128,12 @@ function readLog(path: string): string {
   return existsSync(path) ? readFileSync(path, 'latin1') : ''
 }
 
+function emulatorFault(emulator: number | undefined, session: number | undefined, log: string): string | undefined {
+  if (emulator !== undefined && emulator >= 128) return `died of signal ${emulator - 128}`
+  if (interruptAfterVmrun(log)) return 'interrupted the nested host where no interrupt can come'
+  return session === EMULATOR_FAULT_STATUS ? 'ended a guest' : undefined
+}
+
 async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> {
   const dir = run.dir ?? newRunDir(run.kernel)
   rmSync(dir, { recursive: true, force: true })
@@ -171,10 +177,11 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   rmSync(join(dir, 'out/.snapshot'), { recursive: true, force: true })
   const emulatorStatus = readStatus(join(dir, 'emulator-status'))
   const kernelLog = readLog(join(dir, 'kernel.log')) + readLog(join(dir, 'out', '.dmesg'))
+  const status = readStatus(join(dir, 'out', '.status'))
   return {
-    status: readStatus(join(dir, 'out', '.status')),
+    status,
     timedOut,
-    emulatorSignal: emulatorStatus !== undefined && emulatorStatus >= 128 ? emulatorStatus - 128 : undefined,
+    emulatorFault: emulatorFault(emulatorStatus, status, kernelLog),
     complaints: [...new Set(kernelComplaints(kernelLog))],
     dir,
     seconds: (Date.now() - since) / 1000,
@@ -191,14 +198,8 @@ export async function runInMachine(root: HostRoot, run: MachineRun): Promise<Mac
 
 async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResult> {
   const first = await runOnce(root, run)
-  const fault =
-    first.emulatorSignal !== undefined
-      ? `died of signal ${first.emulatorSignal}`
-      : first.status === EMULATOR_FAULT_STATUS
-        ? 'ended a guest'
-        : undefined
-  if (fault === undefined) return first
-  say(`the outer emulator ${fault} (not a test failure; ${first.dir}); running it once more`)
+  if (first.emulatorFault === undefined) return first
+  say(`the outer emulator ${first.emulatorFault} (not a test failure; ${first.dir}); running it once more`)
   return runOnce(root, run)
 }
 
@@ -206,8 +207,8 @@ async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResu
 export function checkRun(what: string, result: MachineResult): void {
   const where = `${result.dir}/{output,kernel,emulator}.log`
   if (result.timedOut) throw new StepError(`${what} ran out of time after ${result.seconds.toFixed(0)} s`, where)
-  if (result.emulatorSignal !== undefined)
-    throw new StepError(`${what}: the outer emulator died of signal ${result.emulatorSignal}, twice`, where)
+  if (result.emulatorFault !== undefined)
+    throw new StepError(`${what}: the outer emulator ${result.emulatorFault}, twice`, where)
   if (result.complaints.length > 0)
     throw new StepError(`${what}: the kernel log has\n    ${result.complaints.slice(0, 10).join('\n    ')}`, where)
   if (result.status === undefined) throw new StepError(`${what}: the nested host ended before its command`, where)

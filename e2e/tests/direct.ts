@@ -2,7 +2,7 @@
 /** The quickstart on a machine that needs no emulator: the nested host itself has a KVM and the driver. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { EMULATOR_FAULT_STATUS, EmulatorFault } from '../guest/emulator-fault.ts'
+import { EMULATOR_FAULT_STATUS, EmulatorFault } from '../rig/emulator-fault.ts'
 import { writePatternFiles } from '../guest/files.ts'
 import { sh } from '../guest/host.ts'
 import type { QuickstartSummary } from '../guest/quickstart-session.ts'

@@ -2,7 +2,7 @@
 /** A very small test runner for programs inside the rig: one line a test, TAP style, and a count at the end. */
 import { appendFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { EmulatorFault } from '../guest/emulator-fault.ts'
+import { EmulatorFault } from '../rig/emulator-fault.ts'
 import type { Rig } from './session.ts'
 
 interface Outcome {

@@ -3,7 +3,7 @@
  * The nested end-to-end run: everything that needs a guest, inside one nested host. Started by e2e.ts with
  * VIEWFSD_GUEST_KERNEL; prints one line a test and exits with 1 when one failed.
  */
-import { emulatorFaultAsStatus } from '../guest/emulator-fault.ts'
+import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
 import { daxSuite } from './dax.ts'
 import { lifecycleSuite, noWindowSuite } from './lifecycle.ts'

@@ -1,32 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/**
- * A fault of the outer emulator (TCG with AMD-V, QEMU 10.0.13): now and then, about once in a quarter of an hour of guests at
- * work, a #VMEXIT saves the registers of the nested host in place of the guest's. Seen in KVM's trace: RIP is the instruction
- * after VMRUN in the host's kvm_amd, CR3 lies beyond the guest's memory. The guest then either faults on that instruction for
- * ever (CR2 is RIP, and nothing moves), or resets (a triple fault) with not a word on its console; a kernel that panics resets,
- * too, but says why.
- */
+/** Watches a guest for the emulator's fault (rig/emulator-fault.ts): it must not pass for a failure of what is tested. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { EmulatorFault } from '../rig/emulator-fault.ts'
 import type { Qmp } from './qmp.ts'
-
-/** The machine's emulator is at fault, not what is tested; the rig repeats the run. */
-export class EmulatorFault extends Error {
-  override readonly name = 'EmulatorFault'
-}
-
-/** Exit status of a session that such a fault ended. */
-export const EMULATOR_FAULT_STATUS = 98
-
-/** The main function of a session: an emulator's fault is told by the exit status. */
-export async function emulatorFaultAsStatus(main: () => Promise<number>): Promise<number> {
-  try {
-    return await main()
-  } catch (error) {
-    if (!(error instanceof EmulatorFault)) throw error
-    process.stderr.write(`${error.message}\n`)
-    return EMULATOR_FAULT_STATUS
-  }
-}
 
 const INTERVAL_MS = 5000
 const SAMPLES = 4
@@ -38,7 +14,6 @@ export function fetchFault(registers: string): string | undefined {
   return rip !== undefined && rip === value('CR2') ? `RIP=CR2=${rip} RSP=${value('RSP')}` : undefined
 }
 
-/** Watches one guest for these faults. */
 export class FaultWatch {
   readonly #qmp: Qmp
   /** Rejects when the guest resets and may not. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest'
-import { fetchFault } from './emulator-fault.ts'
+import { fetchFault } from './fault-watch.ts'
 
 const registers = (rip: string, cr2: string) => `CPU#0\r
 RAX=00000001084f3000 RBX=0000000000000000 RCX=0000000000000000 RDX=0000000000000000\r

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from 'vitest'
+import { interruptAfterVmrun } from './emulator-fault.ts'
+
+const stack = (rip: string) => `[  389.072225]  sysvec_apic_timer_interrupt+0xe/0x90
+[  389.072238]  asm_sysvec_apic_timer_interrupt+0x1a/0x20
+[  389.072254] RIP: 0010:${rip}
+`
+
+test('an interrupt at the instruction after VMRUN', () => {
+  expect(interruptAfterVmrun(stack('__svm_vcpu_run+0xa0/0x220 [kvm_amd]'))).toBe(true)
+  expect(interruptAfterVmrun(stack('svm_vcpu_run+0x1fd/0x830 [kvm_amd]'))).toBe(false)
+  expect(interruptAfterVmrun('')).toBe(false)
+})
