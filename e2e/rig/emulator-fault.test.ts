@@ -2,9 +2,9 @@
 import { expect, test } from 'vitest'
 import { interruptAfterVmrun } from './emulator-fault.ts'
 
-const stack = (rip: string) => `[  389.072225]  sysvec_apic_timer_interrupt+0xe/0x90
-[  389.072238]  asm_sysvec_apic_timer_interrupt+0x1a/0x20
-[  389.072254] RIP: 0010:${rip}
+const stack = (rip: string) => `[  389.072225]  sysvec_apic_timer_interrupt+0xe/0x90\r
+[  389.072238]  asm_sysvec_apic_timer_interrupt+0x1a/0x20\r
+[  389.072254] RIP: 0010:${rip}\r
 `
 
 test('an interrupt at the instruction after VMRUN', () => {

@@ -32,5 +32,5 @@ export async function emulatorFaultAsStatus(main: () => Promise<number>): Promis
 
 /** Whether a host's kernel log has a stack with an interrupt at the instruction after VMRUN. */
 export function interruptAfterVmrun(log: string): boolean {
-  return /\basm_(?:sysvec|common)_\w+\+.*\n.*\bRIP: 0010:__svm_vcpu_run\+/.test(log)
+  return /\basm_(?:sysvec|common)_\w+\+[^\n]*\n[^\n]*\bRIP: 0010:__svm_vcpu_run\+/.test(log)
 }
