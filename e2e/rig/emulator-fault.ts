@@ -7,7 +7,8 @@
  *   starts from the host's CR3): it faults on that instruction for ever,
  * - the guest resets in the middle of its work (a triple fault), with not a word on its console,
  * - the host takes an interrupt at the instruction after VMRUN, where GIF is 0 and none can come, with the guest's GS, and panics.
- *   The frame has RF set, which only exceptions do: the emulator has delivered an injected vector a second time.
+ *   The frame has RF set, which only exceptions do: the emulator has delivered an injected vector a second time,
+ * - the host itself resets without a word.
  *
  * What is tested is not at fault, so the rig repeats it.
  */
