@@ -207,7 +207,8 @@ export async function runInMachine(root: HostRoot, run: MachineRun): Promise<Mac
 
 async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResult> {
   const first = await runOnce(root, run)
-  if (first.emulatorFault === undefined) return first
+  // A person at the terminal may have powered it off.
+  if (first.emulatorFault === undefined || run.interactive) return first
   say(`the outer emulator ${first.emulatorFault} (not a test failure; ${first.dir}); running it once more`)
   return runOnce(root, run)
 }
