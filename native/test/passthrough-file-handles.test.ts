@@ -215,7 +215,7 @@ describe('limits', () => {
   })
 })
 
-/** A million by `VIEWFSD_MANY_FILES=1000000`. More than this process may have descriptors in any case. */
+/** A million in the tier native. More than this process may have descriptors in any case. */
 const MANY = Number(process.env['VIEWFSD_MANY_FILES'] ?? 30_000)
 
 test(

@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const SIZE_BYTES = 4 * 2 ** 30
+/** Room for a million files (VIEWFSD_MANY_FILES). */
+const INODES = 1_100_000
 
 function run(command: string, ...args: string[]): void {
   // Without the sanitizer that the tests themselves may be preloaded with.
@@ -25,7 +27,7 @@ export default function setUp(): () => void {
   const mountPoint = join(directory, 'tmp')
   writeFileSync(image, '')
   truncateSync(image, SIZE_BYTES)
-  run('mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=1', image)
+  run('mkfs.ext4', '-q', '-F', '-N', String(INODES), '-E', 'lazy_itable_init=1', image)
   mkdirSync(mountPoint)
   run('mount', '-o', 'loop', image, mountPoint)
   process.env['TMPDIR'] = mountPoint
