@@ -77,9 +77,9 @@ const MORE: readonly Share[] = [
   },
   {
     name: 'daxcached',
-    args: [...WINDOW, '--cache=always', '--posix-acl', '--writeback'],
+    args: [...WINDOW, '--cache=always', '--posix-acl', '--writeback'], // which a window rules out
     mount: 'dax=always',
-    traits: 'fuse,dax,writeback,acl,sparse-copies',
+    traits: 'fuse,dax,acl,sparse-copies',
   },
   {
     name: 'labels',

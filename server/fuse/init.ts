@@ -57,8 +57,9 @@ export function negotiate(
 ): Negotiated {
   const window = offerWindow ? FuseInitFlag.MAP_ALIGNMENT : 0
   let flags = request.flags & (ALWAYS_WANTED | wanted.flags | window)
-  // What a guest writes through a window it tells nobody, and with HANDLE_KILLPRIV_V2 it would clear no set-id bits itself.
-  if (offerWindow) flags &= ~FuseInitFlag.HANDLE_KILLPRIV_V2
+  // What a guest writes through a window it tells nobody. With HANDLE_KILLPRIV_V2 it would clear no set-id bits itself, and with
+  // WRITEBACK_CACHE it would trust its own modification times, which it does not move at such writes.
+  if (offerWindow) flags &= ~(FuseInitFlag.HANDLE_KILLPRIV_V2 | FuseInitFlag.WRITEBACK_CACHE)
   // Without it, only a truncation that the guest asks for as such clears them.
   if ((flags & FuseInitFlag.HANDLE_KILLPRIV_V2) === 0) flags &= ~FuseInitFlag.ATOMIC_O_TRUNC
   const extended = (flags & FuseInitFlag.INIT_EXT) !== 0

@@ -186,7 +186,7 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     detail: ['Only for a directory that nobody else changes.'],
   },
   { name: 'no-readdirplus', summary: 'do not send attributes together with names' },
-  { name: 'writeback', summary: 'let the guest collect writes in its page cache' },
+  { name: 'writeback', summary: 'let the guest collect writes in its page cache; not a guest with a window' },
   { name: 'allow-direct-io', summary: "open the host's file with O_DIRECT where the guest's program asks for it" },
   { name: 'print-capabilities', summary: 'print what libvirt wants to know of the program, as JSON, and exit' },
   {
