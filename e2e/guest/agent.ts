@@ -68,8 +68,8 @@ export class Agent {
     await this.#until(new RegExp(`@@READY ${this.#token}\r?\n`), 'booting the guest', timeoutMs)
   }
 
-  /** Runs a script with /bin/sh in the guest; its standard output and error come back together. */
-  async run(script: string, timeoutMs = 120_000): Promise<ScriptResult> {
+  /** Runs a script with /bin/sh in the guest; its standard output and error come back together. The limit means a hang. */
+  async run(script: string, timeoutMs = 600_000): Promise<ScriptResult> {
     const number = this.#send(script)
     const what = `"${script.slice(0, 80).replaceAll('\n', '; ')}" in the guest`
     const done = await this.#until(new RegExp(`([^]*?)\n@@DONE ${this.#token} ${number} (\\d+)\n`), what, timeoutMs)

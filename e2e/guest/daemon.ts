@@ -51,7 +51,7 @@ export class FsDaemon {
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<string> {
     if (!this.running()) return this.exited
     this.process.kill(signal)
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 10_000)
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 60_000)
     const how = await this.exited
     clearTimeout(timer)
     return how
@@ -73,7 +73,7 @@ export class Viewfsd extends FsDaemon {
   async counters(): Promise<Counters> {
     const before = this.log().length
     this.process.kill('SIGUSR1')
-    const deadline = Date.now() + 20_000
+    const deadline = Date.now() + 60_000
     while (Date.now() < deadline) {
       for (const line of this.log().slice(before).split('\n').slice(0, -1)) {
         const entry: unknown = JSON.parse(line)

@@ -208,7 +208,7 @@ export class Guest {
   /** Powers the guest off and waits for QEMU's end; kills it when that takes long. */
   async shutdown(): Promise<void> {
     this.agent.post('sync; busybox poweroff -f')
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 30_000)
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 120_000)
     await this.#exited
     clearTimeout(timer)
     this.agent.close()

@@ -58,7 +58,7 @@ export async function daxSuite(rig: Rig): Promise<void> {
   })
 
   await test('dax: every file has its bytes, with read() and with mmap', async () => {
-    await guest.must('cd /mnt && sha256sum -c --quiet SUMS', 300_000)
+    await guest.must('cd /mnt && sha256sum -c --quiet SUMS')
     const size = 24 * MIB
     await guest.must(
       `fio --name=m --filename=$(ls /mnt/f*-${size}) --readonly --rw=read --bs=64k --ioengine=mmap --size=${size} --minimal >/dev/null`,
@@ -70,7 +70,7 @@ export async function daxSuite(rig: Rig): Promise<void> {
     const before = await vm.counters()
     const cached = async () => Number(await guest.must("awk '/^Cached:/ {print $2}' /proc/meminfo"))
     const cachedBefore = await cached()
-    await guest.must('cat /mnt/big >/dev/null', 300_000)
+    await guest.must('cat /mnt/big >/dev/null')
     const growthKiB = (await cached()) - cachedBefore
     const after = await vm.counters()
     equal(count(after, 'fuse.requests.READ'), count(before, 'fuse.requests.READ'), 'FUSE READ requests')
@@ -104,7 +104,6 @@ export async function daxSuite(rig: Rig): Promise<void> {
     await guest.must(
       `cd /mnt; dd if=/dev/zero of=upgrade bs=1M count=${(20 * RANGE) / MIB} status=none; sync; echo 3 >/proc/sys/vm/drop_caches
        cat upgrade >/dev/null; /root/dax-io touch upgrade upgrade`,
-      300_000,
     )
     check((await upgrades(guest)) >= 20, 'fewer than 20 ranges were upgraded in place')
     await checkAccounting(vm)
@@ -132,7 +131,7 @@ export async function daxSuite(rig: Rig): Promise<void> {
     mkdirSync(join(dir, 'in'), { recursive: true })
     writeFileSync(join(dir, 'in/source'), bytes)
     writeFileSync(join(dir, 'in/target'), Buffer.alloc(bytes.length, 0xee))
-    await guest.must('/root/dax-io copy /mnt/in/source /mnt/in/target', 300_000)
+    await guest.must('/root/dax-io copy /mnt/in/source /mnt/in/target')
     dropCaches()
     check(readFileSync(join(dir, 'in/target')).equals(bytes), 'the file on the host differs')
   })
@@ -159,7 +158,6 @@ export async function daxSuite(rig: Rig): Promise<void> {
     await guest.must(
       `/root/dax-io write /mnt/source /mnt/copy-buffered
 /root/dax-io write /mnt/source /mnt/copy-direct direct`,
-      300_000,
     )
     dropCaches()
     for (const name of ['copy-buffered', 'copy-direct'])
