@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Watches a guest for the emulator's fault (rig/emulator-fault.ts): it must not pass for a failure of what is tested. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EmulatorFault } from '../rig/emulator-fault.ts'
+import { EmulatorFault, unfinishedDelivery } from '../rig/emulator-fault.ts'
 import type { Qmp } from './qmp.ts'
 
 const INTERVAL_MS = 5000
@@ -14,27 +14,49 @@ export function fetchFault(registers: string): string | undefined {
   return rip !== undefined && rip === value('CR2') ? `RIP=CR2=${rip} RSP=${value('RSP')}` : undefined
 }
 
+/** What was said of a guest so far. */
+export interface GuestLogs {
+  /** By its kernel: with a word, a reset is the guest's own. */
+  readonly complaints: () => readonly string[]
+  /** By QEMU. */
+  readonly qemu: () => string
+}
+
 export class FaultWatch {
   readonly #qmp: Qmp
-  /** Rejects when the guest resets and may not. */
-  readonly #reset: Promise<never>
+  readonly #logs: GuestLogs
+  /** Rejects when the guest resets and may not, or can't go on. */
+  readonly #lost: Promise<never>
   #mayReset = false
 
-  /** `complaints` gives what the guest's kernel said: with a word, a reset is the guest's own. */
-  constructor(qmp: Qmp, complaints: () => readonly string[]) {
+  constructor(qmp: Qmp, logs: GuestLogs) {
     this.#qmp = qmp
-    this.#reset = new Promise((_, reject) => {
+    this.#logs = logs
+    this.#lost = new Promise((_, reject) => {
       qmp.on('event', (name: string) => {
-        if (name !== 'RESET' || this.#mayReset) return
-        const said = complaints()
-        reject(
-          said.length > 0
-            ? new Error(`the guest has reset:\n${said.join('\n')}`)
-            : new EmulatorFault('the guest has reset without a word, a fault of the emulator'),
-        )
+        if (name === 'RESET' && !this.#mayReset) reject(this.#whyReset())
+        if (name === 'STOP') void this.#whyStopped().then((why) => why !== undefined && reject(why))
       })
     })
-    this.#reset.catch(() => {})
+    this.#lost.catch(() => {})
+  }
+
+  #whyReset(): Error {
+    const said = this.#logs.complaints()
+    return said.length > 0
+      ? new Error(`the guest has reset:\n${said.join('\n')}`)
+      : new EmulatorFault('the guest has reset without a word, a fault of the emulator')
+  }
+
+  /** Nothing where somebody asked for it. */
+  async #whyStopped(): Promise<Error | undefined> {
+    // Where QEMU has ended, that tells.
+    const status = await this.#qmp.hmp('info status').catch(() => '')
+    if (!status.includes('internal-error')) return undefined
+    const log = this.#logs.qemu()
+    return unfinishedDelivery(log)
+      ? new EmulatorFault('the guest can not go on after an interrupt, a fault of the emulator')
+      : new Error(`the guest can not go on:\n${log.slice(-4000)}`)
   }
 
   /** Waits for a reboot that the guest was asked for; a kernel may take several resets to do it. */
@@ -47,11 +69,11 @@ export class FaultWatch {
     }
   }
 
-  /** Waits for `work`, which the guest does; throws where it has reset, or loops or resets meanwhile. */
+  /** Waits for `work`, which the guest does; throws where it is lost, or is seen to loop meanwhile. */
   async during<T>(work: Promise<T>): Promise<T> {
     const done = new AbortController()
     try {
-      return await Promise.race([this.#reset, work, watchFetch(this.#qmp, done.signal)])
+      return await Promise.race([this.#lost, work, watchFetch(this.#qmp, done.signal)])
     } finally {
       done.abort()
     }

@@ -105,7 +105,10 @@ export class Guest {
     this.#exited = exited
     this.qmp = qmp
     this.agent = agent
-    this.#watch = new FaultWatch(qmp, () => this.complaints())
+    this.#watch = new FaultWatch(qmp, {
+      complaints: () => this.complaints(),
+      qemu: () => readFileSync(join(options.dir, 'qemu.log'), 'latin1'),
+    })
   }
 
   /** Boots a guest and waits for its agent. */

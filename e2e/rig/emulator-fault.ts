@@ -8,6 +8,7 @@
  * - the guest resets in the middle of its work (a triple fault), with not a word on its console,
  * - the host takes an interrupt at the instruction after VMRUN, where GIF is 0 and none can come, with the guest's GS, and panics.
  *   The frame has RF set, which only exceptions do: the emulator has delivered an injected vector a second time,
+ * - an exit of the guest for a store to a device says that an interrupt was being delivered, which KVM takes for an internal error,
  * - the host itself resets without a word.
  *
  * What is tested is not at fault, so the rig repeats it.
@@ -29,6 +30,11 @@ export async function emulatorFaultAsStatus(main: () => Promise<number>): Promis
     process.stderr.write(`${error.message}\n`)
     return EMULATOR_FAULT_STATUS
   }
+}
+
+/** Whether QEMU's log has KVM_INTERNAL_ERROR_DELIVERY_EV (include/uapi/linux/kvm.h). */
+export function unfinishedDelivery(log: string): boolean {
+  return /^KVM internal error\. Suberror: 3\r?$/m.test(log)
 }
 
 /** Whether a host's kernel log has a stack with an interrupt at the instruction after VMRUN. */

@@ -66,8 +66,8 @@ export interface MachineResult {
 }
 
 /**
- * CPUs of a nested host that boots guests. With two the emulator's fault (emulator-fault.ts) comes every ten minutes or so of
- * guests at work; with one it has not been seen. Guests and daemons wait for each other, so it is hardly slower.
+ * CPUs of a nested host that boots guests. With two the emulator's fault (emulator-fault.ts) came every ten minutes or so of
+ * guests at work, with one once in two hours. Guests and daemons wait for each other, so it is hardly slower.
  */
 export const CPUS_WITH_GUESTS = 1
 
