@@ -3,6 +3,9 @@
 # Every test tier, quickest first. A tier that fails does not stop the ones that follow, and none is left out in
 # silence: what can't run on a machine fails. Started by e2e/run.sh once everything is installed.
 #
+# The rig's tiers take most of the time. In a run of all tiers, one that has passed with the very same files is not repeated:
+# the run says so. Named on the command line, it runs in any case.
+#
 # Usage: sh e2e/tiers.sh [TIER...]      (default: all)
 set -eu
 
@@ -11,6 +14,7 @@ cd "$(dirname "$0")/.."
 
 passed=0
 failed=
+unchanged=
 wanted=$*
 
 # run_tier LOG COMMAND...: runs with the output both shown and kept; POSIX sh has no other way to a pipe's status.
@@ -34,13 +38,49 @@ tier() {
 	*) return 0 ;;
 	esac
 	say "$name: $*"
+	outcome=failed
 	begin=$(date +%s)
 	if run_tier "$LOGS/tier-$name.log" "$@"; then
 		passed=$((passed + 1))
+		outcome=passed
 		say "$name: passed in $(($(date +%s) - begin)) s"
 	else
 		failed="$failed $name"
 		say "$name: FAILED after $(($(date +%s) - begin)) s"
+	fi
+}
+
+# stamp NAME PATH...: the file that tells that the tier has passed with these files, as they are, and this rig.
+stamp() {
+	stamp_of=$1
+	shift
+	key=$({
+		git ls-files -z -co --exclude-standard -- "$@" | xargs -0 sha256sum
+		ls "$CACHE/roots" 2>/dev/null
+	} | sha256sum | cut -c 1-16)
+	echo "$CACHE/passed/$stamp_of-$key"
+}
+
+has_changed() {
+	[ -n "$wanted" ] || [ ! -e "$(stamp "$@")" ]
+}
+
+# rig_tier NAME "PATH..." COMMAND...: a tier that depends on these files and on the rig alone.
+rig_tier() {
+	name=$1
+	paths=$2
+	shift 2
+	# shellcheck disable=SC2086 # a list of paths
+	if has_changed "$name" $paths; then
+		outcome=
+		tier "$name" "$@"
+		[ "$outcome" = passed ] || return 0
+		mkdir -p "$CACHE/passed"
+		: >"$(stamp "$name" $paths)"
+	else
+		passed=$((passed + 1))
+		unchanged="$unchanged $name"
+		say "$name: passed before with the same files; to run it again: sh e2e/run.sh test $name"
 	fi
 }
 
@@ -63,6 +103,8 @@ start_driver_checks() {
 	"  " | *" driver-checks "*) ;;
 	*) return 0 ;;
 	esac
+	# shellcheck disable=SC2086 # a list of paths
+	has_changed driver-checks $DRIVER || return 0
 	say "checking the driver in the background (log: $LOGS/driver-checks.log)"
 	{
 		status=0
@@ -78,6 +120,9 @@ driver_checks() {
 	return "$(cat "$LOGS/driver-checks.status")"
 }
 
+DRIVER='kernel e2e/rig e2e/driver-tests.ts'
+LIBRARY='native server package-lock.json vitest.config.ts e2e/guest/host-init.sh'
+
 begin_all=$(date +%s)
 tier format npm run --silent format:check
 tier lint npm run --silent lint
@@ -92,9 +137,9 @@ tier native-asan npm run --silent test:native:asan
 tier integration npm run --silent test:integration
 tier fuzz npm run --silent fuzz -- 75
 [ -z "$checks" ] || wait "$checks"
-tier driver-checks driver_checks
-tier driver npm run --silent test:driver -- --part selftests --part device
-tier e2e npm run --silent test:e2e
+rig_tier driver-checks "$DRIVER" driver_checks
+rig_tier driver "$DRIVER $LIBRARY" npm run --silent test:driver -- --part selftests --part device
+rig_tier e2e "$DRIVER $LIBRARY e2e" npm run --silent test:e2e
 
 say "whole run: $(($(date +%s) - begin_all)) s"
 count=0
@@ -102,5 +147,6 @@ for name in $failed; do
 	count=$((count + 1))
 	show_failure "$name"
 done
+[ -z "$unchanged" ] || say "not repeated, since nothing has changed:$unchanged"
 printf '%d passed, %d failed\n' "$passed" "$count"
 [ "$count" -eq 0 ]
