@@ -28,6 +28,7 @@ const RING_SIZE = 64
 const AREAS = 8
 const AREA_BYTES = 16 * 1024
 const CANARY_BYTES = 256 * 1024
+const ONE_BYTE = 256
 const HONEST_BYTES = 64 * 1024
 const FILL = 0xee
 /** A request that waits for a lock is not waited for. */
@@ -97,12 +98,13 @@ export class DaemonTarget implements Target {
     const client = new FuseClient(new FuseTransport(frontend, memory, [honest]))
     frontend.start(memory, [hiprio, first, honest])
     client.init(GUEST_INIT_FLAGS | InitFlag.MAP_ALIGNMENT)
-    // Numbers that a guess would hit are used up first.
+    // Numbers of one byte are used up first: a byte of a FORGET or RELEASE that changes while it is read would hit them, and the
+    // guest has forgotten then what the honest driver goes on to use.
+    for (let i = 0; i < ONE_BYTE; i++) client.mkdir(1n, `d${i}`)
+    for (let i = 0; i < ONE_BYTE; i++) fs.rmdirSync(path.join(this.#scratch, 'share', `d${i}`))
     const { nodeid: parent } = client.lookup(1n, 'honest')
-    for (let i = 0; i < 16; i++) client.mkdir(parent, `d${i}`)
-    for (let i = 0; i < 16; i++) client.open(client.lookup(parent, 'file').nodeid, 0)
-    for (let i = 0; i < 16; i++) fs.rmdirSync(path.join(this.#scratch, 'share', 'honest', `d${i}`))
     const { nodeid } = client.lookup(parent, 'file')
+    for (let i = 0; i < ONE_BYTE; i++) client.open(nodeid, 0)
     const file = { parent, nodeid, fh: client.open(nodeid, 0) }
     const arena = memory.allocate(AREAS * AREA_BYTES)
     const canary = memory.allocate(CANARY_BYTES)
