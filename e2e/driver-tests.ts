@@ -30,7 +30,7 @@ const TIMEOUT_SECONDS = 1200
 const VITEST = 'CI=true VIEWFSD_TEST_PATIENCE=10 node node_modules/vitest/vitest.mjs run --reporter=verbose'
 // From memory: some tests drop the page cache again and again.
 const SELFTESTS = 'cp -r /share /tmp/selftests && sh kernel/selftests/run.sh -m /out/memory_view.ko -b /tmp/selftests'
-const LOAD = 'grep -q "^memory_view " /proc/modules || insmod /out/memory_view.ko'
+const LOAD = '{ grep -q "^memory_view " /proc/modules || insmod /out/memory_view.ko; }'
 
 interface NestedPart {
   readonly part: string
@@ -41,11 +41,11 @@ interface NestedPart {
 /** What runs in a nested host, in this order. */
 const NESTED: readonly NestedPart[] = [
   { part: 'selftests', everyKernel: true, script: SELFTESTS },
-  { part: 'device', everyKernel: false, script: `${LOAD}; ${VITEST} --project device` },
+  { part: 'device', everyKernel: false, script: `${LOAD} && ${VITEST} --project device` },
   {
     part: 'window',
     everyKernel: false,
-    script: `${LOAD}; VIEWFSD_TEST_WINDOW=memory-view ${VITEST} --project integration server/integration/window-`,
+    script: `${LOAD} && VIEWFSD_TEST_WINDOW=memory-view ${VITEST} --project integration server/integration/window-`,
   },
 ]
 

@@ -121,7 +121,7 @@ driver_checks() {
 }
 
 DRIVER='kernel e2e/rig e2e/driver-tests.ts'
-LIBRARY='native server package-lock.json vitest.config.ts e2e/guest/host-init.sh'
+LIBRARY='native server package.json package-lock.json tsconfig.json tsconfig.build.json vitest.config.ts e2e/guest/host-init.sh'
 
 begin_all=$(date +%s)
 tier format npm run --silent format:check

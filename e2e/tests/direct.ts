@@ -40,7 +40,8 @@ export async function directSuite(rig: Rig): Promise<void> {
       env: { VIEWFSD_GUEST_KERNEL: '7.3', VIEWFSD_SHELL: '0' },
       interactive: false,
     })
-    if (status === EMULATOR_FAULT_STATUS) throw new EmulatorFault("the quickstart's guest")
+    if (status === EMULATOR_FAULT_STATUS)
+      throw new EmulatorFault('the quickstart lost its guest to a fault of the emulator')
     equal(status, 0, 'exit status')
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by quickstart-session.ts of this same build
     const summary = JSON.parse(readFileSync(join(dir, 'out/summary.json'), 'utf8')) as QuickstartSummary
