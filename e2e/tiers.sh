@@ -89,6 +89,9 @@ show_failure() {
 	say "failed: $1; the whole output is in $LOGS/tier-$1.log"
 	grep -aE '(^| )not ok |FAIL |AssertionError|Error: |error: |timed out|no answer' "$LOGS/tier-$1.log" | cut -c 1-300 | head -n 20
 	printf '%s\n' '...'
+	# A step that failed, and its reason.
+	grep -a -A 60 ': FAILED after' "$LOGS/tier-$1.log" | cut -c 1-300 | head -n 80
+	printf '%s\n' '...'
 	tail -n 15 "$LOGS/tier-$1.log" | cut -c 1-300
 }
 

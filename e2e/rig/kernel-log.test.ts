@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest'
-import { HARMLESS_IN_GUEST, kernelComplaints } from './kernel-log.ts'
+import { HARMLESS_IN_GUEST, kernelComplaints, logExcerpt } from './kernel-log.ts'
 
 test.each([
   '[    1.0] BUG: kernel NULL pointer dereference, address: 0000000000000008',
@@ -28,4 +28,11 @@ test('a warning that is known of guests is one of a host all the same', () => {
     '[    1.0] WARNING: mm/truncate.c:89 at truncate_folio_batch_exceptionals+0x267/0x2f0, CPU#0: file-model/400'
   expect(kernelComplaints(line)).toEqual([line])
   expect(kernelComplaints(line, HARMLESS_IN_GUEST)).toEqual([])
+})
+
+test('shows what is around the first complaint, or the end', () => {
+  const quiet = Array.from({ length: 100 }, (_, line) => `[ ${line}] fine`)
+  expect(logExcerpt(`${quiet.join('\r\n')}\r\n`, 1, 2)).toEqual(['[ 97] fine', '[ 98] fine', '[ 99] fine'])
+  const loud = [...quiet, 'BUG: one', 'BUG: two', ...quiet].join('\n')
+  expect(logExcerpt(loud, 1, 2)).toEqual(['[ 99] fine', 'BUG: one', 'BUG: two'])
 })

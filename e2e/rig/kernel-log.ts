@@ -18,3 +18,11 @@ export function kernelComplaints(log: string, harmless: readonly RegExp[] = []):
     .map((line) => line.trimEnd())
     .filter((line) => BAD.test(line) && !harmless.some((pattern) => pattern.test(line)))
 }
+
+/** What a log says around its first complaint or, where it has none, at its end: lines, oldest first. */
+export function logExcerpt(log: string, before = 5, after = 45): string[] {
+  const lines = log.split('\n').map((line) => line.trimEnd())
+  while (lines.at(-1) === '') lines.pop()
+  const first = lines.findIndex((line) => BAD.test(line))
+  return first === -1 ? lines.slice(-before - after) : lines.slice(Math.max(0, first - before), first + after)
+}

@@ -22,7 +22,7 @@ import { atInterrupt, ended, shellQuote, start, stop } from './command.ts'
 import { outerQemuArgv } from './emulator.ts'
 import { EMULATOR_FAULT_STATUS, interruptAfterVmrun } from './emulator-fault.ts'
 import type { HostRoot } from './host-root.ts'
-import { kernelComplaints } from './kernel-log.ts'
+import { kernelComplaints, logExcerpt } from './kernel-log.ts'
 import type { KernelLabel } from './packages.ts'
 import { withLock } from './lock.ts'
 import { cacheDir, cacheSubdir, checkout } from './paths.ts'
@@ -60,6 +60,8 @@ export interface MachineResult {
   readonly emulatorFault: string | undefined
   /** Lines of the kernel log that tell of a bug. */
   readonly complaints: readonly string[]
+  /** The part of the kernel log that tells why the run ended as it did. */
+  readonly excerpt: readonly string[]
   /** The run's folder: kernel.log, output.log, emulator.log, virtiofsd.log and `out`, the script's /out. */
   readonly dir: string
   readonly seconds: number
@@ -192,6 +194,7 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
     timedOut,
     emulatorFault: emulatorFault(emulatorStatus, status, kernelLog),
     complaints: [...new Set(kernelComplaints(kernelLog))],
+    excerpt: logExcerpt(kernelLog),
     dir,
     seconds: (Date.now() - since) / 1000,
   }
@@ -216,11 +219,14 @@ async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResu
 /** Turns the end of a run into an error unless all of it was well: status 0, in time, a clean kernel log. */
 export function checkRun(what: string, result: MachineResult): void {
   const where = `${result.dir}/{output,kernel,emulator}.log`
-  if (result.timedOut) throw new StepError(`${what} ran out of time after ${result.seconds.toFixed(0)} s`, where)
+  const fail = (how: string, lines: readonly string[] = []): never => {
+    throw new StepError([`${what} ${how}`, ...lines].join('\n    '), where)
+  }
+  if (result.timedOut) fail(`ran out of time after ${result.seconds.toFixed(0)} s`, result.excerpt)
   if (result.emulatorFault !== undefined)
-    throw new StepError(`${what}: the outer emulator ${result.emulatorFault}, twice`, where)
+    fail(`failed twice: the outer emulator ${result.emulatorFault}`, result.excerpt)
   if (result.complaints.length > 0)
-    throw new StepError(`${what}: the kernel log has\n    ${result.complaints.slice(0, 10).join('\n    ')}`, where)
-  if (result.status === undefined) throw new StepError(`${what}: the nested host ended before its command`, where)
-  if (result.status !== 0) throw new StepError(`${what} failed with exit status ${result.status}`, where)
+    fail('left complaints in the kernel log:', [...result.complaints.slice(0, 10), 'there:', ...result.excerpt])
+  if (result.status === undefined) fail('did not get to its end: the nested host ended first', result.excerpt)
+  if (result.status !== 0) fail(`failed with exit status ${result.status}`)
 }
