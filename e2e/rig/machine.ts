@@ -20,7 +20,7 @@ import {
 import { join } from 'node:path'
 import { atInterrupt, ended, shellQuote, start, stop } from './command.ts'
 import { outerQemuArgv } from './emulator.ts'
-import { EMULATOR_FAULT_STATUS, interruptAfterVmrun } from './emulator-fault.ts'
+import { breakpointOfOldCode, EMULATOR_FAULT_STATUS, interruptAfterVmrun } from './emulator-fault.ts'
 import type { HostRoot } from './host-root.ts'
 import { kernelComplaints, logExcerpt } from './kernel-log.ts'
 import type { KernelLabel } from './packages.ts'
@@ -139,6 +139,7 @@ function readLog(path: string): string {
 function emulatorFault(emulator: number | undefined, session: number | undefined, log: string): string | undefined {
   if (emulator !== undefined && emulator >= 128) return `died of signal ${emulator - 128}`
   if (interruptAfterVmrun(log)) return 'interrupted the nested host where no interrupt can come'
+  if (breakpointOfOldCode(log)) return 'executed code that the nested host had replaced'
   // It ends at a reset (-no-reboot); a panic would have left words.
   if (emulator === 0 && session === undefined && kernelComplaints(log).length === 0)
     return 'reset the nested host without a word'
@@ -201,19 +202,23 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
 }
 
 /**
- * Boots the nested host and runs the script; once more, visibly, when the outer emulator itself was at fault. One nested host of
+ * Boots the nested host and runs the script; again, visibly, when the outer emulator itself was at fault. One nested host of
  * a kernel at a time: each keeps more than a CPU busy, and a time limit is to mean that something hangs.
  */
 export async function runInMachine(root: HostRoot, run: MachineRun): Promise<MachineResult> {
   return withLock(join(cacheDir, `nested-host-${run.kernel}.lock`), () => runOrRepeat(root, run))
 }
 
+/** Runs that may be lost to the emulator, in a row. */
+const ATTEMPTS = 3
+
 async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResult> {
-  const first = await runOnce(root, run)
-  // A person at the terminal may have powered it off.
-  if (first.emulatorFault === undefined || run.interactive) return first
-  say(`the outer emulator ${first.emulatorFault} (not a test failure; ${first.dir}); running it once more`)
-  return runOnce(root, run)
+  for (let attempt = 1; ; attempt++) {
+    const result = await runOnce(root, run)
+    // A person at the terminal may have powered it off.
+    if (result.emulatorFault === undefined || run.interactive || attempt === ATTEMPTS) return result
+    say(`the outer emulator ${result.emulatorFault} (not a test failure; ${result.dir}); running it again`)
+  }
 }
 
 /** Turns the end of a run into an error unless all of it was well: status 0, in time, a clean kernel log. */
@@ -224,7 +229,7 @@ export function checkRun(what: string, result: MachineResult): void {
   }
   if (result.timedOut) fail(`ran out of time after ${result.seconds.toFixed(0)} s`, result.excerpt)
   if (result.emulatorFault !== undefined)
-    fail(`failed twice: the outer emulator ${result.emulatorFault}`, result.excerpt)
+    fail(`failed ${ATTEMPTS} times: the outer emulator ${result.emulatorFault}`, result.excerpt)
   if (result.complaints.length > 0)
     fail('left complaints in the kernel log:', [...result.complaints.slice(0, 10), 'there:', ...result.excerpt])
   if (result.status === undefined) fail('did not get to its end: the nested host ended first', result.excerpt)
