@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Test tiers. `unit` needs nothing but Node; `native` needs the built addon; `integration` needs the built
- * daemon (dist/) and root; `device` needs /dev/memory-view as well, so it runs inside the rig. The driver's selftests and the nested end-to-end run are not vitest: see doc/testing.md.
+ * Test tiers. `unit` needs nothing but Node; `native` needs the built addon; `integration` needs the built daemon (dist/) and
+ * root; `device` needs /dev/memory-view as well, so it runs inside the rig. `bench` is no test. The driver's selftests and the
+ * nested end-to-end run are not vitest: see doc/testing.md.
  */
 import { defineConfig } from 'vitest/config'
 
@@ -38,6 +39,16 @@ export default defineConfig({
           maxWorkers: 2,
           testTimeout: 120_000 * patience,
           hookTimeout: 120_000 * patience,
+        },
+      },
+      {
+        test: {
+          name: 'bench',
+          include: ['server/integration/bench/*.bench.ts'],
+          globalSetup: ['server/integration/harness/reachable-checkout.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 120_000,
         },
       },
       {

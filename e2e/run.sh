@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Entry of `npm run quickstart`, `npm test` and `npm run bench:guest`: brings a machine that has only Node, a C/C++
-# toolchain and root to where everything is built, then runs the command. Each step looks first and does only what
-# is missing, so a second run is quick.
+# Entry of `npm run quickstart`, `npm test`, `npm run bench:guest` and `npm run bench:requests`: brings a machine that has
+# only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and
+# does only what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|bench-guest [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|bench-guest|bench-requests [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|bench-guest [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|bench-guest|bench-requests [ARGUMENT...]}
 shift
 
 require_machine
@@ -24,6 +24,10 @@ test)
 quickstart | bench-guest)
 	build
 	exec node "dist/e2e/$command.js" "$@"
+	;;
+bench-requests)
+	build
+	exec npx vitest run --project bench "$@"
 	;;
 *)
 	die "unknown command '$command'"
