@@ -110,7 +110,7 @@ bool wait_ended(pid_t pid, unsigned int secs, int *status)
 	}
 }
 
-void wait_child(pid_t pid, unsigned int secs)
+void wait_exit(pid_t pid, unsigned int secs, int code)
 {
 	int status;
 
@@ -120,8 +120,13 @@ void wait_child(pid_t pid, unsigned int secs)
 	}
 	if (WIFSIGNALED(status))
 		FAIL("child ended by signal %d", WTERMSIG(status));
-	if (WEXITSTATUS(status))
-		FAIL("child exited with %d", WEXITSTATUS(status));
+	if (WEXITSTATUS(status) != code)
+		FAIL("child exited with %d, not %d", WEXITSTATUS(status), code);
+}
+
+void wait_child(pid_t pid, unsigned int secs)
+{
+	wait_exit(pid, secs, 0);
 }
 
 /* ---- The kernel log ----------------------------------------------------- */

@@ -194,7 +194,9 @@ void sleep_ms(unsigned int ms);
 void run_first(void);
 /* Frame number of the page mapped at @addr, 0 if none. */
 uint64_t pfn_of(const void *addr);
-/* Waits for @pid and fails the test unless it exits with 0 within @secs. */
+/* Waits for @pid and fails the test unless it exits with @code within @secs. */
+void wait_exit(pid_t pid, unsigned int secs, int code);
+/* wait_exit() with code 0. */
 void wait_child(pid_t pid, unsigned int secs);
 /* Waits up to @secs for @pid; true and *status once it has ended. */
 bool wait_ended(pid_t pid, unsigned int secs, int *status);

@@ -69,16 +69,13 @@ static void stall(bool on)
 
 TEST(a_server_that_answers)
 {
-	int status;
 	pid_t pid;
 
 	start();
 	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD));
 	for (unsigned int i = 0; i < PAGES; i += 9) {
 		pid = reader(i);
-		CHECK(wait_ended(pid, 10, &status));
-		CHECK(WIFEXITED(status));
-		CHECK_EQ(WEXITSTATUS(status), 0);
+		wait_child(pid, 10);
 	}
 	fuse_end(server);
 }
@@ -121,9 +118,7 @@ TEST(calls_do_not_wait)
 
 	/* The fault ends with what is there now: never with the old page. */
 	stall(false);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 5);
+	wait_exit(pid, 10, 5);
 	fuse_end(server);
 }
 
@@ -133,7 +128,6 @@ TEST(other_faults_do_not_wait)
 	int other = backing_new(1, PAGES);
 	uint64_t begin;
 	void *view;
-	int status;
 	pid_t pid;
 
 	start();
@@ -154,9 +148,7 @@ TEST(other_faults_do_not_wait)
 	CHECK_OK(sys(munmap(view, SIZE)));
 	must_be_soon(begin, "another range's faults and truncation");
 	stall(false);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 0);
+	wait_child(pid, 10);
 	fuse_end(server);
 }
 
@@ -194,7 +186,6 @@ TEST(waiting_fault_can_be_killed)
 TEST(close_does_not_wait)
 {
 	uint64_t begin;
-	int status;
 	pid_t pid;
 
 	start();
@@ -216,9 +207,7 @@ TEST(close_does_not_wait)
 	close(ctl);
 	must_be_soon(begin, "close of the control fd");
 	stall(false);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 3);
+	wait_exit(pid, 10, 3);
 	fuse_end(server);
 }
 
@@ -228,7 +217,6 @@ TEST(map_beside_unmap)
 	uint64_t begin, end = now_ms() + 1500;
 	int other = backing_new(1, PAGES);
 	unsigned int rounds = 0;
-	int status;
 	pid_t pid;
 
 	start();
@@ -250,37 +238,29 @@ TEST(map_beside_unmap)
 	}
 	CHECK(rounds > 10);
 	stall(false);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 0);
+	wait_child(pid, 10);
 	fuse_end(server);
 }
 
 TEST(read_errors_are_sigbus)
 {
-	int status;
 	pid_t pid;
 
 	start();
 	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD));
 	__atomic_store_n(&server->fail_reads, EIO, __ATOMIC_SEQ_CST);
 	pid = reader(7);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 3);
+	wait_exit(pid, 10, 3);
 	/* It gets better. */
 	__atomic_store_n(&server->fail_reads, 0, __ATOMIC_SEQ_CST);
 	pid = reader(7);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 0);
+	wait_child(pid, 10);
 	fuse_end(server);
 }
 
 /* The server dies while a fault waits for it. */
 TEST(server_dies)
 {
-	int status;
 	pid_t pid;
 
 	start();
@@ -289,9 +269,7 @@ TEST(server_dies)
 	pid = reader(5);
 	wait_stalled(1);
 	(void)umount2(server->dir, MNT_FORCE);
-	CHECK(wait_ended(pid, 10, &status));
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 3);
+	wait_exit(pid, 10, 3);
 	CHECK_OK(unmap_fd(ctl, 0, SIZE));
 	fuse_end(server);
 }
