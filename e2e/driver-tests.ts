@@ -26,6 +26,9 @@ const PARTS = ['checks', 'selftests', 'device'] as const // by hand besides: win
 /** Longer than a part takes on a loaded machine: its end means that something hangs. */
 const TIMEOUT_SECONDS = 1200
 
+/** What Debian's kernels can find of wrong uses of memory; it ends up in the kernel log as a BUG. */
+const MEMORY_DEBUGGING = ['slab_debug=FZPU', 'kfence.sample_interval=20']
+
 // CI: plain lines, although the nested host's console is a terminal. An emulated machine needs patience.
 const VITEST = 'CI=true VIEWFSD_TEST_PATIENCE=10 node node_modules/vitest/vitest.mjs run --reporter=verbose'
 // With a VM alive all the time, starting and ending others patches no kernel code: see emulator-fault.ts. 0xae01: KVM_CREATE_VM.
@@ -82,6 +85,7 @@ async function runNested(
     script: ['status=0', ...scripts, 'exit $status'].join('\n'),
     files: { 'memory_view.ko': await builtDriver(root, kernel) },
     ...(selftests ? { share: { path: await builtSelftests(root), writable: false } } : {}),
+    append: MEMORY_DEBUGGING,
     timeoutSeconds: TIMEOUT_SECONDS,
     onOutput: (chunk) => process.stdout.write(chunk),
   })
