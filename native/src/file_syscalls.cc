@@ -192,7 +192,7 @@ int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uin
     return result;
   const auto time = [](const statx_timestamp& from) { return Time{from.tv_sec, from.tv_nsec, 0}; };
   StatxOut reply = {};
-  reply.attr_valid = directory.timeouts().attributes;
+  reply.attr_valid = directory.AttributeTimeout(status.stx_mode);
   reply.mask = status.stx_mask & known;
   reply.blksize = status.stx_blksize;
   // What concerns the host's mounts is not the guest's.

@@ -139,7 +139,7 @@ void SharedDirectory::FillEntry(const struct statx& status, const Inode& inode,
   entry->nodeid = inode.nodeid();
   entry->generation = 0;
   entry->entry_valid = timeouts_.entry;
-  entry->attr_valid = timeouts_.attributes;
+  entry->attr_valid = AttributeTimeout(status.stx_mode);
   entry->entry_valid_nsec = 0;
   entry->attr_valid_nsec = 0;
   FillAttributes(status, inode, &entry->attr);
@@ -245,7 +245,7 @@ int64_t SharedDirectory::GetAttributes(uint64_t nodeid, fuse_attr_out* out) {
   if (!inode) return inode.error();
   struct statx status;
   if (const int result = Status(inode.fd(), "", kAttributeMask, &status); result < 0) return result;
-  out->attr_valid = timeouts_.attributes;
+  out->attr_valid = AttributeTimeout(status.stx_mode);
   out->attr_valid_nsec = 0;
   out->dummy = 0;
   FillAttributes(status, *inode, &out->attr);

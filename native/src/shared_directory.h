@@ -81,7 +81,12 @@ class SharedDirectory {
   HandleTable& handles() { return handles_; }
   LockTable& locks() { return locks_; }
   int proc_fds() const { return proc_fds_.get(); }
-  const CacheTimeouts& timeouts() const { return timeouts_; }
+  // Seconds that the guest may keep attributes. None for a file with set-id bits: where the server
+  // clears them at a write (HANDLE_KILLPRIV_V2), the guest isn't told, and would go on running the
+  // program with the ids that it had.
+  uint64_t AttributeTimeout(mode_t mode) const {
+    return S_ISREG(mode) && (mode & (S_ISUID | S_ISGID)) != 0 ? 0 : timeouts_.attributes;
+  }
   // Mark directories on which another file system is mounted (FUSE_ATTR_SUBMOUNT).
   void set_announce_submounts(bool value) { announce_submounts_ = value; }
   // Before the first request.

@@ -44,6 +44,19 @@ describe('cache', () => {
   })
 })
 
+test.each([
+  [0o755, DAY],
+  [0o4755, 0],
+  [0o2644, 0],
+  [0o1644, DAY],
+])('attributes of a file with mode %o are kept for %i s', (mode, seconds) => {
+  start({ cache: 'always' })
+  fs.chmodSync(bench.at('file'), mode)
+  const { nodeid, attrValid } = bench.lookup('file')
+  expect(attrValid).toBe(seconds)
+  expect(new DataView(bench.body(requests.getattr(nodeid)).buffer).getBigUint64(0, true)).toBe(BigInt(seconds))
+})
+
 test.each(['never', 'auto'] as const)(
   'a guest with all files in the window, cache %s: nothing to invalidate',
   (cache) => {
