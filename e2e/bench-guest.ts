@@ -13,7 +13,7 @@ import { markdownTable, matrixRows, type Sample, sweepRows } from './bench/repor
 import type { BenchOptions } from './bench/session.ts'
 import { builtDriver } from './rig/driver.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { checkRun, CPUS_WITH_GUESTS, runInMachine } from './rig/machine.ts'
+import { checkRun, runInMachine, USUAL_CPUS } from './rig/machine.ts'
 import { kernelLabel } from './rig/packages.ts'
 import { cacheSubdir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
@@ -65,7 +65,6 @@ async function main(): Promise<number> {
     files: { 'memory_view.ko': await builtDriver(root, kernel) },
     env: { VIEWFSD_BENCH: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: guest },
     memoryMiB: 6144,
-    cpus: CPUS_WITH_GUESTS,
     timeoutSeconds: Number(values.timeout),
     onOutput: (chunk) => process.stderr.write(chunk),
   })
@@ -77,7 +76,7 @@ async function main(): Promise<number> {
   const sweep = sweepRows(samples)
   const circumstances = {
     date: new Date().toISOString(),
-    machine: `emulated host with ${CPUS_WITH_GUESTS} CPU, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+    machine: `emulated host with ${USUAL_CPUS} CPU, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
     hostKernel: root.manifest.kernels[kernel],
     guestKernel: root.manifest.kernels[guest],
     ...root.manifest.versions,

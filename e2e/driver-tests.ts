@@ -85,6 +85,7 @@ async function runNested(
     script: ['status=0', ...scripts, 'exit $status'].join('\n'),
     files: { 'memory_view.ko': await builtDriver(root, kernel) },
     ...(selftests ? { share: { path: await builtSelftests(root), writable: false } } : {}),
+    cpus: 2, // races are what many of the tests are for
     append: MEMORY_DEBUGGING,
     timeoutSeconds: TIMEOUT_SECONDS,
     onOutput: (chunk) => process.stdout.write(chunk),

@@ -6,7 +6,7 @@
 import { parseArgs } from 'node:util'
 import { builtDriver } from './rig/driver.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { checkRun, CPUS_WITH_GUESTS, runInMachine } from './rig/machine.ts'
+import { checkRun, runInMachine } from './rig/machine.ts'
 import { type KernelLabel, kernelLabel } from './rig/packages.ts'
 import { builtTools } from './rig/tools.ts'
 import { prefixedLines, runMain, say, step, StepError } from './rig/progress.ts'
@@ -46,7 +46,6 @@ async function main(): Promise<number> {
             VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
           },
           memoryMiB: 6144,
-          cpus: CPUS_WITH_GUESTS,
           timeoutSeconds: Number(values.timeout),
           onOutput: lines,
         })

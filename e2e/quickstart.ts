@@ -10,7 +10,7 @@ import type { QuickstartSummary } from './guest/quickstart-session.ts'
 import { runDirectly, whyNested } from './rig/direct.ts'
 import { builtDriver } from './rig/driver.ts'
 import { type HostRoot, hostRoot } from './rig/host-root.ts'
-import { checkRun, CPUS_WITH_GUESTS, newRunDir, runInMachine } from './rig/machine.ts'
+import { checkRun, newRunDir, runInMachine } from './rig/machine.ts'
 import { kernelLabel } from './rig/packages.ts'
 import { cacheSubdir } from './rig/paths.ts'
 import { runMain, say, step, StepError } from './rig/progress.ts'
@@ -130,7 +130,6 @@ async function main(): Promise<number> {
         files: { 'memory_view.ko': driver },
         share: { path: share, writable: true },
         memoryMiB: 4096,
-        cpus: CPUS_WITH_GUESTS,
         timeoutSeconds: values.shell ? 7 * 86400 : Number(values.timeout),
         interactive: values.shell,
         onOutput: (chunk) => process.stderr.write(chunk),

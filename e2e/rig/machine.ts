@@ -33,6 +33,7 @@ export interface MachineRun {
   /** A shell script; runs in /repo with /out shared writable. Its exit status becomes the run's. */
   readonly script: string
   readonly memoryMiB?: number
+  /** Default: USUAL_CPUS. */
   readonly cpus?: number
   readonly timeoutSeconds?: number
   /** Size of the blank disk /dev/vda; it takes room only where it is written. */
@@ -68,10 +69,10 @@ export interface MachineResult {
 }
 
 /**
- * CPUs of a nested host that boots guests. With two the emulator's fault (emulator-fault.ts) came every ten minutes or so of
+ * CPUs of a nested host, unless the run asks for more. With two the emulator's faults (emulator-fault.ts) came every ten minutes or so of
  * guests at work, with one once in two hours. Guests and daemons wait for each other, so it is hardly slower.
  */
-export const CPUS_WITH_GUESTS = 1
+export const USUAL_CPUS = 1
 
 /** What a build replaces: the run gets a copy, so that building beside it does not pull the rug from under it. host-init.sh mounts it. */
 const SNAPSHOT = ['dist', 'native/build'] as const
@@ -92,7 +93,7 @@ function namespaceScript(root: HostRoot, dir: string, run: MachineRun): string {
     kernelImage: `/lib/modules/${version}/vmlinux`,
     init: '/.rig/repo/e2e/guest/host-init.sh',
     memoryMiB: run.memoryMiB ?? 4096,
-    cpus: run.cpus ?? 2,
+    cpus: run.cpus ?? USUAL_CPUS,
     rootSocket: '/srv/root.sock',
     rootTag: 'hostroot',
     kernelLog: '/srv/kernel.log',

@@ -7,14 +7,14 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { shellQuote } from './command.ts'
 import { hostRoot } from './host-root.ts'
-import { checkRun, runInMachine } from './machine.ts'
+import { checkRun, runInMachine, USUAL_CPUS } from './machine.ts'
 import { kernelLabel } from './packages.ts'
 import { runMain, say, StepError } from './progress.ts'
 
 const USAGE = `usage: run.js [options] -- COMMAND...
   --kernel 6.12|7.3   kernel of the nested host (default 6.12)
   --memory MIB        its memory (default 4096)
-  --cpus N            its CPUs (default 2)
+  --cpus N            its CPUs (default ${USUAL_CPUS})
   --timeout SECONDS   kill it after this time (default 600)
   --disk MIB          size of the blank disk /dev/vda (default 16384)
   --share DIR         a folder that appears as /share, writable
@@ -27,7 +27,7 @@ async function main(): Promise<number> {
     options: {
       kernel: { type: 'string', default: '6.12' },
       memory: { type: 'string', default: '4096' },
-      cpus: { type: 'string', default: '2' },
+      cpus: { type: 'string', default: String(USUAL_CPUS) },
       timeout: { type: 'string', default: '600' },
       disk: { type: 'string', default: '16384' },
       share: { type: 'string' },
