@@ -127,6 +127,8 @@ DRIVER='kernel e2e/rig e2e/driver-tests.ts'
 LIBRARY='native server package.json package-lock.json tsconfig.json tsconfig.build.json vitest.config.ts e2e/guest/host-init.sh'
 
 begin_all=$(date +%s)
+# Most tiers drive what is built; a run of all builds on the way.
+[ -z "$wanted" ] || build
 tier format npm run --silent format:check
 tier lint npm run --silent lint
 tier shell shell_lint
