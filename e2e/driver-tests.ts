@@ -32,9 +32,13 @@ const MEMORY_DEBUGGING = ['slab_debug=FZPU', 'kfence.sample_interval=20']
 // CI: plain lines, although the nested host's console is a terminal. An emulated machine needs patience.
 const VITEST = 'CI=true VIEWFSD_TEST_PATIENCE=10 node node_modules/vitest/vitest.mjs run --reporter=verbose'
 // With a VM alive all the time, starting and ending others patches no kernel code: see emulator-fault.ts. 0xae01: KVM_CREATE_VM.
-const HOLD_VM = `modprobe kvm-amd && { perl -e 'open(my $kvm, "+<", "/dev/kvm") && ioctl($kvm, 0xae01, 0) or die "no VM: $!\\n"; sleep' & }`
+// The child keeps the VM when the parent, and with it the command, has ended.
+const HOLD_VM = `modprobe kvm-amd && perl -e '
+  open(my $kvm, "+<", "/dev/kvm") or die "/dev/kvm: $!\\n";
+  ioctl($kvm, 0xae01, 0) or die "KVM_CREATE_VM: $!\\n";
+  fork or sleep'`
 // From memory: some tests drop the page cache again and again.
-const SELFTESTS = `${HOLD_VM}; cp -r /share /tmp/selftests && sh kernel/selftests/run.sh -m /out/memory_view.ko -b /tmp/selftests`
+const SELFTESTS = `${HOLD_VM} && cp -r /share /tmp/selftests && sh kernel/selftests/run.sh -m /out/memory_view.ko -b /tmp/selftests`
 const LOAD = '{ grep -q "^memory_view " /proc/modules || insmod /out/memory_view.ko; }'
 
 interface NestedPart {
