@@ -69,8 +69,8 @@ export interface MachineResult {
 }
 
 /**
- * CPUs of a nested host, unless the run asks for more. With two the emulator's faults (emulator-fault.ts) came every ten minutes or so of
- * guests at work, with one once in two hours. Guests and daemons wait for each other, so it is hardly slower.
+ * CPUs of a nested host, unless the run asks for more. With two the emulator's faults (emulator-fault.ts) came every ten minutes
+ * or so of guests at work, with one once in two hours. Guests and daemons wait for each other, so it is hardly slower.
  */
 export const USUAL_CPUS = 1
 
