@@ -61,8 +61,6 @@ export interface MachineResult {
   readonly emulatorFault: string | undefined
   /** Lines of the kernel log that tell of a bug. */
   readonly complaints: readonly string[]
-  /** The part of the kernel log that tells why the run ended as it did. */
-  readonly excerpt: readonly string[]
   /** The run's folder: kernel.log, output.log, emulator.log, virtiofsd.log and `out`, the script's /out. */
   readonly dir: string
   readonly seconds: number
@@ -70,7 +68,7 @@ export interface MachineResult {
 
 /**
  * CPUs of a nested host, unless the run asks for more. With two the emulator's faults (emulator-fault.ts) came every ten minutes
- * or so of guests at work, with one once in two hours. Guests and daemons wait for each other, so it is hardly slower.
+ * or so of guests at work, with one once in some 100 minutes. Guests and daemons wait for each other, so it is hardly slower.
  */
 export const USUAL_CPUS = 1
 
@@ -137,6 +135,10 @@ function readLog(path: string): string {
   return existsSync(path) ? readFileSync(path, 'latin1') : ''
 }
 
+function readKernelLog(dir: string): string {
+  return readLog(join(dir, 'kernel.log')) + readLog(join(dir, 'out', '.dmesg'))
+}
+
 function emulatorFault(emulator: number | undefined, session: number | undefined, log: string): string | undefined {
   if (emulator !== undefined && emulator >= 128) return `died of signal ${emulator - 128}`
   if (interruptAfterVmrun(log)) return 'interrupted the nested host where no interrupt can come'
@@ -189,14 +191,13 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   rmSync(disk, { force: true })
   rmSync(join(dir, 'out/.snapshot'), { recursive: true, force: true })
   const emulatorStatus = readStatus(join(dir, 'emulator-status'))
-  const kernelLog = readLog(join(dir, 'kernel.log')) + readLog(join(dir, 'out', '.dmesg'))
+  const kernelLog = readKernelLog(dir)
   const status = readStatus(join(dir, 'out', '.status'))
   return {
     status,
     timedOut,
     emulatorFault: emulatorFault(emulatorStatus, status, kernelLog),
     complaints: [...new Set(kernelComplaints(kernelLog))],
-    excerpt: logExcerpt(kernelLog),
     dir,
     seconds: (Date.now() - since) / 1000,
   }
@@ -228,11 +229,12 @@ export function checkRun(what: string, result: MachineResult): void {
   const fail = (how: string, lines: readonly string[] = []): never => {
     throw new StepError([`${what} ${how}`, ...lines].join('\n    '), where)
   }
-  if (result.timedOut) fail(`ran out of time after ${result.seconds.toFixed(0)} s`, result.excerpt)
+  const excerpt = () => logExcerpt(readKernelLog(result.dir))
+  if (result.timedOut) fail(`ran out of time after ${result.seconds.toFixed(0)} s`, excerpt())
   if (result.emulatorFault !== undefined)
-    fail(`failed ${ATTEMPTS} times: the outer emulator ${result.emulatorFault}`, result.excerpt)
+    fail(`failed ${ATTEMPTS} times: the outer emulator ${result.emulatorFault}`, excerpt())
   if (result.complaints.length > 0)
-    fail('left complaints in the kernel log:', [...result.complaints.slice(0, 10), 'there:', ...result.excerpt])
-  if (result.status === undefined) fail('did not get to its end: the nested host ended first', result.excerpt)
+    fail('left complaints in the kernel log:', [...result.complaints.slice(0, 10), 'there:', ...excerpt()])
+  if (result.status === undefined) fail('did not get to its end: the nested host ended first', excerpt())
   if (result.status !== 0) fail(`failed with exit status ${result.status}`)
 }
