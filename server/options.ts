@@ -141,8 +141,8 @@ function build(given: Arguments): Options {
     killprivV2: legacy.killprivV2 ?? lastOf(given, 'killpriv-v2', 'no-killpriv-v2', false),
     announceSubmounts: lastOf(given, 'announce-submounts', 'no-announce-submounts', true),
     preserveNoatime: given.has('preserve-noatime'),
-    posixLocks: given.has('posix-locks'),
-    flocks: given.has('flocks'),
+    posixLocks: legacy.posixLocks ?? given.has('posix-locks'),
+    flocks: legacy.flocks ?? given.has('flocks'),
     inodeFileHandles: value(given, 'inode-file-handles', VALUE.fileHandles),
     translateUid: translations(given, 'translate-uid'),
     translateGid: translations(given, 'translate-gid'),
@@ -195,7 +195,6 @@ function deprecations(given: Arguments): string[] {
   const warnings: string[] = []
   if (given.has('f')) warnings.push('-f is deprecated: it changes nothing')
   if (given.has('d')) warnings.push('-d is deprecated: use --log-level=debug')
-  if (given.has('o')) warnings.push('-o is deprecated: use the long options')
   if (given.has('socket')) warnings.push('--socket is deprecated: use --socket-path')
   if (given.value('inode-file-handles') === 'fallback') {
     warnings.push('--inode-file-handles=fallback is deprecated: use prefer')

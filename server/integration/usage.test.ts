@@ -71,12 +71,12 @@ test('the example domain names the device and the socket that the page names', (
   expect(read('README.md')).toContain(device)
 })
 
-test('libvirt’s <binary xattr="on"> and its cache modes are options', () => {
+test('libvirt’s <binary xattr="on">, its locks and its cache modes are options', () => {
   const directory = makeScratch()
   onTestFinished(() => removeScratch(directory))
   mkdirSync(join(directory, 'share'))
   // As libvirt starts it: a descriptor and -o options.
-  const args = ['--fd=1000', '-o', `source=${directory}/share,xattr,no_flock,no_posix_lock,cache=always`]
+  const args = ['--fd=1000', '-o', `source=${directory}/share,cache=always,sandbox=namespace,xattr,flock,posix_lock`]
   const { status, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8' })
   expect(stderr).toMatch(/--fd=1000: not a socket that listens/)
   expect(status).toBe(1)

@@ -101,13 +101,14 @@ test('-o wins over long options, -d over both', () => {
     allowDirectIo: true,
     killprivV2: true,
   })
-  expect(parse('-o', 'no_posix_lock,no_flock,announce_submounts', '--no-announce-submounts').announceSubmounts).toBe(
-    false,
-  )
+  expect(parse('-o', 'announce_submounts', '--no-announce-submounts').announceSubmounts).toBe(false)
+  expect(parse('-oposix_lock,no_flock', '--flocks')).toMatchObject({ posixLocks: true, flocks: false })
+  expect(parse('-oflock,no_posix_lock', '--posix-locks')).toMatchObject({ posixLocks: false, flocks: true })
+  expect(parse('-oxattr', '--posix-locks', '--flocks')).toMatchObject({ posixLocks: true, flocks: true })
 })
 
 test('warns of what is deprecated', () => {
-  expect(parse('-df', '-o', 'xattr', '--inode-file-handles=never').warnings).toHaveLength(3)
+  expect(parse('-df', '-o', 'xattr', '--inode-file-handles=never').warnings).toHaveLength(2)
   const old = parseCommandLine(['--socket=/s', '--shared-dir=/'])
   expect(old).toMatchObject({ action: 'run', options: { socketPath: '/s', warnings: [/--socket-path/] } })
 })
@@ -182,7 +183,8 @@ test.each([
   [[...REQUIRED, '--posix-acl', '--translate-uid=map:0:1:2'], /--posix-acl can't be used with --translate-uid/],
   [[...REQUIRED, '-o', 'cache=never'], /-o cache: must be none/],
   [[...REQUIRED, '-o', 'toString'], /unknown option "-o toString"/],
-  [[...REQUIRED, '-o', 'xattr,,writeback'], /unknown option "-o "/],
+  [[...REQUIRED, '-o', 'xattr,,writeback'], /unknown option "-o xattr,writeback"/],
+  [[...REQUIRED, '-o', 'xattr,'], /unknown option "-o "/],
   [[...REQUIRED, '--xattrmap=foo'], /for --xattrmap: rule 1/],
   [[...REQUIRED, '-o', 'xattrmap='], /for -o xattrmap: there is no rule/],
   [[...REQUIRED, '--migration-mode=file-handles'], /--migration-mode=file-handles is not supported/],

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `-o`: the comma list of the C virtiofsd, as far as virtiofsd still takes it. It wins over the long options. */
+/**
+ * `-o`: the comma list of the C virtiofsd, as libvirt passes it. virtiofsd still takes it, but for the locks. It wins over the
+ * long options. Two commas stand for one that is part of a value.
+ */
 import { choice } from './values.ts'
 import { CACHE_CHOICES, type CacheChoice, type LogLevel, type SandboxKind, VALUE } from './table.ts'
 import { UsageError } from './usage-error.ts'
@@ -19,6 +22,8 @@ export interface LegacyOptions {
   killprivV2?: boolean
   posixAcl?: boolean
   securityLabel?: boolean
+  posixLocks?: boolean
+  flocks?: boolean
 }
 
 const LEVELS: Readonly<Record<string, LogLevel>> = { debug: 'debug', info: 'info', warn: 'warn', err: 'error' }
@@ -58,15 +63,21 @@ const SWITCHES = {
   killpriv_v2: 'killprivV2',
   posix_acl: 'posixAcl',
   security_label: 'securityLabel',
+  posix_lock: 'posixLocks',
+  flock: 'flocks',
 } as const
 
-/** The first is the default, and does not undo --no-announce-submounts. */
-const WITHOUT_EFFECT = new Set(['announce_submounts', 'no_posix_lock', 'no_flock'])
+/** The default, which does not undo --no-announce-submounts. */
+const WITHOUT_EFFECT = 'announce_submounts'
+
+/** Stands for an escaped comma while a list is split; no argument can have it. */
+const COMMA = '\0'
 
 /** @throws UsageError */
 export function parseLegacy(lists: readonly string[]): LegacyOptions {
   const options: LegacyOptions = {}
-  for (const item of lists.flatMap((list) => list.split(','))) parseItem(item, options)
+  const items = lists.flatMap((list) => list.replaceAll(',,', COMMA).split(','))
+  for (const item of items) parseItem(item.replaceAll(COMMA, ','), options)
   return options
 }
 
@@ -84,7 +95,7 @@ function parseItem(item: string, options: LegacyOptions): void {
     }
     return
   }
-  if (WITHOUT_EFFECT.has(item)) return
+  if (item === WITHOUT_EFFECT) return
   const positive = item.replace(/^no_/, '')
   for (const [name, key] of Object.entries(SWITCHES)) {
     if (name !== positive) continue

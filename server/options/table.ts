@@ -216,10 +216,9 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     letter: 'o',
     value: 'LIST',
     repeats: true,
-    deprecated: true,
-    summary: 'options of the old C virtiofsd, with commas between them',
+    summary: 'options of the old C virtiofsd, with commas between them, as libvirt passes them',
     detail: [
-      'source=DIR, cache=auto|always|none|metadata, loglevel=debug|info|warn|err, sandbox=namespace|chroot, modcaps=LIST, xattrmap=RULES, and xattr, readdirplus, writeback, allow_direct_io, killpriv_v2, posix_acl and security_label, each also with no_ before it; announce_submounts, no_posix_lock and no_flock, which change nothing. They win over the long options.',
+      'source=DIR, cache=auto|always|none|metadata, loglevel=debug|info|warn|err, sandbox=namespace|chroot, modcaps=LIST, xattrmap=RULES, and xattr, readdirplus, writeback, allow_direct_io, killpriv_v2, posix_acl, security_label, posix_lock and flock, each also with no_ before it; announce_submounts, which changes nothing. They win over the long options. Two commas stand for one in a value.',
     ],
   },
   { name: 'd', letter: 'd', deprecated: true, summary: 'the same as --log-level=debug, which it wins over' },
