@@ -41,8 +41,17 @@ export interface NativeFileSystem {
   /** Forgets all handles and all inodes but the root. */
   reset(directory: SharedDirectoryId): void
   setAnnounceSubmounts(directory: SharedDirectoryId, announce: boolean): void
-  /** Which regular files are marked with FUSE_ATTR_DAX: by size in bytes, and by seconds since their data has changed. */
-  setDaxPolicy(directory: SharedDirectoryId, enabled: boolean, minSize: number, minAge: number): void
+  /**
+   * Which regular files are marked with FUSE_ATTR_DAX: by size in bytes, by seconds since their data has changed, and by
+   * f_type (statfs(2)) of their file system, unless `fileSystems` is empty.
+   */
+  setDaxPolicy(
+    directory: SharedDirectoryId,
+    enabled: boolean,
+    minSize: number,
+    minAge: number,
+    fileSystems: readonly number[],
+  ): void
   /** Inodes that the guest knows, the root included. */
   countInodes(directory: SharedDirectoryId): number
   /** Open files and directories. */

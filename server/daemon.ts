@@ -9,6 +9,7 @@
 import { readFileSync, unlinkSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { acceptUnix, addonPath, exitNow, FdWatcher } from '../native/index.ts'
+import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
 import { planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
 import { WindowState } from './dax/window-state.ts'
 import { FuseCounters } from './fuse/counters.ts'
@@ -73,6 +74,7 @@ export class Daemon {
   /** Starts to listen. @throws the socket's and the PID file's errors */
   start(): void {
     const fd = this.#launched?.listener ?? openListener(this.#options).fd
+    const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
     if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
     this.#startWorker(0)
     this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
@@ -81,7 +83,13 @@ export class Daemon {
       { window: this.#plan.kind, windowSize: this.#plan.sizeBytes, reason: this.#plan.reason },
       `window ${this.#options.window}: ${this.#plan.kind}, because ${this.#plan.reason}`,
     )
+    if (unviewable !== undefined) this.#log.warn(unviewable)
     this.#log.info({ socket: this.#options.socketPath }, 'waiting for a frontend')
+  }
+
+  #explainUnviewable(): string | undefined {
+    const root = this.#launched?.root ?? -1
+    return explainUnviewable(unviewableBelow(root >= 0 ? `/proc/self/fd/${root}` : this.#options.sharedDir))
   }
 
   /** One log line with all counters. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The directory that is shared: opened once by the main thread, used by each queue thread. */
+import { VIEWABLE_TYPES } from './dax/viewable.ts'
 import { FuseSession } from './fuse/session.ts'
 import type { Options } from './options.ts'
 import type { PassthroughOptions } from './passthrough/options.ts'
@@ -38,7 +39,7 @@ export function shareDirectory(options: Options, root = -1): SharedDirectory {
     inodeFileHandles: options.inodeFileHandles,
     // Set when the process started.
     descriptorLimit: 0,
-    daxPolicy: options.daxPolicy,
+    daxPolicy: options.window === 'shmem' ? options.daxPolicy : { ...options.daxPolicy, fileSystems: VIEWABLE_TYPES },
   }
   const path = root >= 0 ? `/proc/self/fd/${root}` : options.sharedDir
   return { id: createSharedDirectory(path, passthrough), options: passthrough }

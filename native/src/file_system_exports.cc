@@ -189,11 +189,17 @@ void SetAnnounceSubmounts(const Info& info) {
   DirectoryArgument(info).set_announce_submounts(BooleanArgument(info, 1, "announce"));
 }
 
-// setDaxPolicy(directory, enabled, minSize, minAge)
+// setDaxPolicy(directory, enabled, minSize, minAge, fileSystems)
 void SetDaxPolicy(const Info& info) {
-  DirectoryArgument(info).set_dax_policy({BooleanArgument(info, 1, "enabled"),
-                                          OffsetArgument(info, 2, "minSize"),
-                                          IntegerArgument(info, 3, "minAge", 0)});
+  DaxPolicy policy = {.enabled = BooleanArgument(info, 1, "enabled"),
+                      .min_size = OffsetArgument(info, 2, "minSize"),
+                      .min_age = IntegerArgument(info, 3, "minAge", 0),
+                      .file_systems = {}};
+  if (!info[4].IsArray()) throw Napi::TypeError::New(info.Env(), "fileSystems must be an array");
+  const Napi::Array types = info[4].As<Napi::Array>();
+  for (uint32_t i = 0; i < types.Length(); i++)
+    policy.file_systems.push_back(types.Get(i).ToNumber().Int64Value());
+  DirectoryArgument(info).set_dax_policy(policy);
 }
 
 Napi::Value CountInodes(const Info& info) {

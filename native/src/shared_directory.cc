@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -125,12 +126,18 @@ void SharedDirectory::FillAttributes(const struct statx& status, const Inode& in
   attributes->flags = inode.mount_root() && announce_submounts_.load(std::memory_order_relaxed)
                           ? FUSE_ATTR_SUBMOUNT
                           : 0;
-  if (WantsDax(status)) attributes->flags |= FUSE_ATTR_DAX;
+  if (WantsDax(status, *inode.mount())) attributes->flags |= FUSE_ATTR_DAX;
 }
 
-bool SharedDirectory::WantsDax(const struct statx& status) const {
+bool SharedDirectory::WantsDax(const struct statx& status, const Mount& mount) const {
   if (!dax_policy_.enabled || !S_ISREG(status.stx_mode) || status.stx_size < dax_policy_.min_size)
     return false;
+  const std::vector<int64_t>& shown = dax_policy_.file_systems;
+  if (!shown.empty()) {
+    if (std::ranges::find(shown, mount.type()) == shown.end()) return false;
+    // Such a file has no page cache that a view could show.
+    if ((status.stx_attributes & STATX_ATTR_DAX) != 0) return false;
+  }
   return dax_policy_.min_age == 0 || time(nullptr) - status.stx_mtime.tv_sec >= dax_policy_.min_age;
 }
 

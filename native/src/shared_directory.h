@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <vector>
 
 #include "handle_table.h"
 #include "inode_table.h"
@@ -51,6 +52,8 @@ struct DaxPolicy {
   uint64_t min_size = 0;
   // Seconds since the last change of the data.
   int64_t min_age = 0;
+  // f_type of those whose files the window can show; empty where it can show any.
+  std::vector<int64_t> file_systems;
 };
 
 class SharedDirectory {
@@ -118,7 +121,7 @@ class SharedDirectory {
   int64_t LookupByHandle(const InodeUse& parent, const char* name, fuse_entry_out* entry);
   int64_t Insert(const struct statx& status, bool mount_root, std::shared_ptr<const Mount> mount,
                  FileHandle handle, UniqueFd fd, fuse_entry_out* entry);
-  bool WantsDax(const struct statx& status) const;
+  bool WantsDax(const struct statx& status, const Mount& mount) const;
   void FillEntry(const struct statx& status, const Inode& inode, fuse_entry_out* entry) const;
 
   DescriptorBudget budget_;

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { afterEach, describe, expect, test } from 'vitest'
+import { VIEWABLE_TYPES } from '../../server/dax/viewable.ts'
 import { Errno } from '../../server/errno.ts'
 import { FUSE_ATTR_DAX, FUSE_ATTR_SUBMOUNT, FuseInitFlag, FuseOpenFlag } from '../../server/fuse/abi.ts'
 import { decodeInitOut, decodeOpenOut, requests } from '../../server/fuse/testing/messages.ts'
@@ -214,5 +215,28 @@ describe('dax policy', () => {
     make('fresh', 4096)
     make('future', 4096, Date.now() / 1000 + 7200)
     expect(marks('small', 'large', 'fresh', 'future')).toEqual([false, true, false, false])
+  })
+
+  test('leaves out the file systems that the window can not show', () => {
+    const policy = { enabled: true, minSizeBytes: 0, minAgeSeconds: 0 }
+    start({ daxPolicy: { ...policy, fileSystems: VIEWABLE_TYPES } })
+    const mounted = ['tmpfs', 'ramfs'] as const
+    try {
+      for (const type of mounted) {
+        fs.mkdirSync(bench.at(type))
+        execFileSync('mount', ['-t', type, 'viewfsd-test', bench.at(type)])
+        fs.writeFileSync(bench.at(type, 'inner'), '')
+      }
+      execFileSync('mount', ['--bind', bench.at('ramfs', 'inner'), bench.at('file')])
+      const inner = (type: string): boolean => {
+        const { nodeid } = bench.lookup(type)
+        const { attributes } = bench.lookup('inner', nodeid)
+        return (attributes.flags & FUSE_ATTR_DAX) !== 0
+      }
+      expect(mounted.map(inner)).toEqual([true, false])
+      expect(marks('file')).toEqual([false])
+    } finally {
+      for (const name of ['file', ...mounted]) execFileSync('umount', ['-l', bench.at(name)])
+    }
   })
 })

@@ -56,7 +56,13 @@ export interface PassthroughOptions {
   /** Pass O_NOATIME on to the host's files. */
   preserveNoatime: boolean
   /** Which files have FUSE_ATTR_DAX: those of at least so many bytes, whose data has not changed for so many seconds. */
-  daxPolicy: { readonly enabled: boolean; readonly minSizeBytes: number; readonly minAgeSeconds: number }
+  daxPolicy: {
+    readonly enabled: boolean
+    readonly minSizeBytes: number
+    readonly minAgeSeconds: number
+    /** f_type of the file systems whose files the window can show; undefined where it can show any. */
+    readonly fileSystems?: readonly number[]
+  }
 }
 
 export const defaultOptions: Readonly<PassthroughOptions> = {

@@ -65,7 +65,8 @@ export function createSharedDirectory(path: string, options: Partial<Passthrough
   const timeout = cacheTimeout(cache)
   const handles = { never: 0, prefer: 1, mandatory: 2 }[inodeFileHandles]
   const directory = native.createSharedDirectory(path, timeout, timeout, handles, inodeLimit)
-  native.setDaxPolicy(directory, daxPolicy.enabled, daxPolicy.minSizeBytes, daxPolicy.minAgeSeconds)
+  const { enabled, minSizeBytes, minAgeSeconds, fileSystems = [] } = daxPolicy
+  native.setDaxPolicy(directory, enabled, minSizeBytes, minAgeSeconds, fileSystems)
   return directory
 }
 
