@@ -636,7 +636,8 @@ void memview_anchor_destroy(struct memview_anchor *anchor)
  * memview_anchor_idle() - an anchor's last segment is gone
  * @anchor: published
  *
- * A deleted file is let go at once: keeping it would keep its space.
+ * A deleted file is let go at once: keeping it would keep its space. So is one
+ * that is open for writing: keeping it would keep others from executing it.
  *
  * Context: &memview.lock is held for write.
  */
@@ -646,7 +647,8 @@ void memview_anchor_idle(struct memview_anchor *anchor)
 	unsigned long delay = msecs_to_jiffies(anchor_idle_ms);
 
 	anchor->since = jiffies;
-	if (anchor->dead || !file_inode(anchor->vm_file)->i_nlink) {
+	if (anchor->dead || !file_inode(anchor->vm_file)->i_nlink ||
+	    (anchor->file->f_mode & FMODE_WRITE)) {
 		delay = 0;
 		anchor->since -= msecs_to_jiffies(anchor_idle_ms);
 		list_add(&anchor->idle, &view->idle);

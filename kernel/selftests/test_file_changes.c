@@ -269,3 +269,83 @@ TEST_EACH_FS(truncate_against_faults)
 	     (unsigned long long)rounds, (unsigned long long)toucher_reads);
 	CHECK(toucher_reads > 0);
 }
+
+/* What execve() of the file says: 0, or an errno. */
+static int execute(int fd)
+{
+	char path[32];
+	int status;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	pid = fork();
+	CHECK_OK(sys(pid));
+	if (!pid) {
+		execl(path, path, NULL);
+		_exit(errno);
+	}
+	CHECK(wait_ended(pid, 10, &status) && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void wait_executable(int fd)
+{
+	uint64_t end = now_ms() + 15000;
+
+	while (execute(fd)) {
+		if (now_ms() > end)
+			FAIL("the file is still busy");
+		sleep_ms(5);
+	}
+}
+
+/* The file once more: a memfd's own descriptor is not counted as a writer. */
+static int open_again(int fd, int flags)
+{
+	char path[32];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, flags);
+	CHECK_OK(sys(again));
+	return again;
+}
+
+static void map_writable(int fd)
+{
+	int writable = open_again(fd, O_RDWR);
+
+	CHECK_OK(map_fd(ctl, writable, 0, SIZE, 0, RD | WR));
+	CHECK_OK(sys(close(writable)));
+	must_write(AT(view, PAGE), 77);
+	CHECK_EQ(execute(fd), ETXTBSY);
+}
+
+/* A file is open for writing while it can be written, and no longer. */
+TEST_EACH_FS(executable_unless_writable)
+{
+	const char *idle = "/sys/module/memory_view/parameters/anchor_idle_ms";
+	static const char script[] = "#!/bin/true\n";
+	int fd = mapped_file(RD);
+	int ro = open_again(fd, O_RDONLY);
+
+	CHECK_EQ(pwrite(fd, script, strlen(script), 0), strlen(script));
+	CHECK_OK(sys(fchmod(fd, 0755)));
+	CHECK_OK(map_fd(ctl, ro, 0, SIZE, 0, RD));
+	CHECK_OK(sys(close(fd)));
+	/* What is kept open for a while is kept for longer than the test. */
+	write_file(idle, "3600000");
+
+	/* A range that becomes a read-only one. */
+	map_writable(ro);
+	CHECK_OK(map_fd(ctl, ro, 0, SIZE, 0, RD));
+	wait_executable(ro);
+	CHECK_EQ(must_read(AT(view, PAGE)), 77);
+	must_not_write(AT(view, PAGE));
+
+	/* One that goes. */
+	map_writable(ro);
+	CHECK_OK(unmap_fd(ctl, 0, SIZE));
+	wait_executable(ro);
+	write_file(idle, "250");
+}

@@ -88,8 +88,8 @@ struct memview_info {
  * there.
  *
  * The file may stay open for a quarter of a second after it was unmapped (see
- * the module's parameter anchor_idle_ms), unless it has been deleted or the
- * control file is closed.
+ * the module's parameter anchor_idle_ms), unless it has been deleted, @fd was
+ * open for writing, or the control file is closed.
  */
 struct memview_map_fd_info {
 	__s32 fd;
