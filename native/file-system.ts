@@ -93,7 +93,7 @@ export interface NativeFileSystem {
   statx(directory: SharedDirectoryId, nodeid: number, mask: number, reply: Uint8Array, replyOffset: number): number
   /** @returns the target's length */
   readlink(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number, size: number): number
-  /** Replies struct fuse_entry_out, as do `mknod`, `mkdir` and `link`. `group`: -1 for none. */
+  /** Replies struct fuse_entry_out, as do `mknod`, `mkdir` and `link`. `groups`: supplementary ones, 32 bits each. */
   symlink(
     directory: SharedDirectoryId,
     parent: number,
@@ -106,7 +106,9 @@ export interface NativeFileSystem {
     umask: number,
     uid: number,
     gid: number,
-    group: number,
+    groups: Uint8Array,
+    groupsOffset: number,
+    groupsLength: number,
     reply: Uint8Array,
     replyOffset: number,
   ): number
@@ -121,7 +123,9 @@ export interface NativeFileSystem {
     umask: number,
     uid: number,
     gid: number,
-    group: number,
+    groups: Uint8Array,
+    groupsOffset: number,
+    groupsLength: number,
     reply: Uint8Array,
     replyOffset: number,
   ): number
@@ -135,7 +139,9 @@ export interface NativeFileSystem {
     umask: number,
     uid: number,
     gid: number,
-    group: number,
+    groups: Uint8Array,
+    groupsOffset: number,
+    groupsLength: number,
     reply: Uint8Array,
     replyOffset: number,
   ): number
@@ -161,7 +167,9 @@ export interface NativeFileSystem {
     umask: number,
     uid: number,
     gid: number,
-    group: number,
+    groups: Uint8Array,
+    groupsOffset: number,
+    groupsLength: number,
   ): number
   link(
     directory: SharedDirectoryId,
@@ -189,7 +197,9 @@ export interface NativeFileSystem {
     umask: number,
     uid: number,
     gid: number,
-    group: number,
+    groups: Uint8Array,
+    groupsOffset: number,
+    groupsLength: number,
     reply: Uint8Array,
     replyOffset: number,
   ): number
@@ -202,7 +212,9 @@ export interface NativeFileSystem {
     umask: number,
     uid: number,
     gid: number,
-    group: number,
+    groups: Uint8Array,
+    groupsOffset: number,
+    groupsLength: number,
     reply: Uint8Array,
     replyOffset: number,
   ): number

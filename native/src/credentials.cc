@@ -9,7 +9,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <vector>
 
 #include "proc_fds.h"
 
@@ -105,9 +104,9 @@ int ScopedCaller::Assume(const Caller& caller) {
   const uint32_t gid = caller.gid == 0 && own.uid != 0 ? own.gid : caller.gid;
   if (uid == own.uid && gid == own.gid) return 0;
 
-  const gid_t group = static_cast<gid_t>(caller.group);
   if (own.groups_can_change) {
-    if (const int result = SetGroups(caller.group >= 0 ? 1 : 0, &group); result < 0) return result;
+    if (const int result = SetGroups(caller.groups.size(), caller.groups.data()); result < 0)
+      return result;
     groups_changed_ = true;
   }
   if (gid != own.gid) {

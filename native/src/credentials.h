@@ -5,8 +5,10 @@
 #define VIEWFSD_CREDENTIALS_H_
 
 #include <linux/capability.h>
+#include <sys/types.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace viewfsd {
 
@@ -14,8 +16,8 @@ namespace viewfsd {
 struct Caller {
   uint32_t uid;
   uint32_t gid;
-  // A supplementary group, -1 for none.
-  int64_t group;
+  // Supplementary groups.
+  std::vector<gid_t> groups;
   // What the host applies to the mode; 0 where the guest has done so itself.
   uint32_t umask;
 };

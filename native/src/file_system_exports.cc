@@ -106,12 +106,17 @@ uint8_t* ReplyArgument(const Info& info, size_t index, size_t size) {
   return all.data + offset;
 }
 
-// `umask`, `uid`, `gid`, `group` at `index` and after.
+// `umask`, `uid`, `gid`, `groups..` at `index` and after.
 Caller CallerArgument(const Info& info, size_t index) {
-  return {.uid = U32Argument(info, index + 1, "uid"),
-          .gid = U32Argument(info, index + 2, "gid"),
-          .group = IntegerArgument(info, index + 3, "group", -1, UINT32_MAX),
-          .umask = U32Argument(info, index, "umask")};
+  Caller caller = {.uid = U32Argument(info, index + 1, "uid"),
+                   .gid = U32Argument(info, index + 2, "gid"),
+                   .groups = {},
+                   .umask = U32Argument(info, index, "umask")};
+  const Bytes groups = RangeArgument(info, index + 3, "groups", false);
+  if (groups.size == 0) return caller;
+  caller.groups.resize(groups.size / sizeof(gid_t));
+  memcpy(caller.groups.data(), groups.data, caller.groups.size() * sizeof(gid_t));
+  return caller;
 }
 
 // Lets an operation fill in a struct and copies it to the reply, which need not be aligned.
@@ -278,7 +283,7 @@ Napi::Value Readlink(const Info& info) {
   return Number(info, ReadLink(directory, nodeid, reinterpret_cast<char*>(reply.data), reply.size));
 }
 
-// symlink(directory, parent, name.., target.., umask, uid, gid, group, reply, replyOffset)
+// symlink(directory, parent, name.., target.., umask, uid, gid, groups.., reply, replyOffset)
 Napi::Value Symlink(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   const uint64_t parent = U64Argument(info, 1, "parent");
@@ -286,12 +291,12 @@ Napi::Value Symlink(const Info& info) {
   const char* target = TextArgument(info, 5);
   const Caller caller = CallerArgument(info, 8);
   if (name == nullptr || target == nullptr) return Number(info, -EINVAL);
-  return Fill<fuse_entry_out>(info, 12, [&](fuse_entry_out* entry) {
+  return Fill<fuse_entry_out>(info, 14, [&](fuse_entry_out* entry) {
     return MakeSymlink(directory, parent, name, target, caller, entry);
   });
 }
 
-// mknod(directory, parent, name.., mode, rdev, umask, uid, gid, group, reply, replyOffset)
+// mknod(directory, parent, name.., mode, rdev, umask, uid, gid, groups.., reply, replyOffset)
 Napi::Value Mknod(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   const uint64_t parent = U64Argument(info, 1, "parent");
@@ -300,12 +305,12 @@ Napi::Value Mknod(const Info& info) {
   const uint32_t rdev = U32Argument(info, 6, "rdev");
   const Caller caller = CallerArgument(info, 7);
   if (name == nullptr) return Number(info, -EINVAL);
-  return Fill<fuse_entry_out>(info, 11, [&](fuse_entry_out* entry) {
+  return Fill<fuse_entry_out>(info, 13, [&](fuse_entry_out* entry) {
     return MakeNode(directory, parent, name, mode, rdev, caller, entry);
   });
 }
 
-// mkdir(directory, parent, name.., mode, umask, uid, gid, group, reply, replyOffset)
+// mkdir(directory, parent, name.., mode, umask, uid, gid, groups.., reply, replyOffset)
 Napi::Value Mkdir(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   const uint64_t parent = U64Argument(info, 1, "parent");
@@ -313,7 +318,7 @@ Napi::Value Mkdir(const Info& info) {
   const uint32_t mode = U32Argument(info, 5, "mode");
   const Caller caller = CallerArgument(info, 6);
   if (name == nullptr) return Number(info, -EINVAL);
-  return Fill<fuse_entry_out>(info, 10, [&](fuse_entry_out* entry) {
+  return Fill<fuse_entry_out>(info, 12, [&](fuse_entry_out* entry) {
     return MakeDirectory(directory, parent, name, mode, caller, entry);
   });
 }
@@ -327,7 +332,7 @@ Napi::Value Remove(const Info& info) {
   return Number(info, name == nullptr ? -EINVAL : Unlink(directory, parent, name, flags));
 }
 
-// rename(directory, parent, name.., newParent, newName.., flags, umask, uid, gid, group)
+// rename(directory, parent, name.., newParent, newName.., flags, umask, uid, gid, groups..)
 Napi::Value RenameJs(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   const uint64_t parent = U64Argument(info, 1, "parent");
@@ -363,7 +368,7 @@ Napi::Value Open(const Info& info) {
                                BooleanArgument(info, 3, "killSuidgid")));
 }
 
-// create(directory, parent, name.., flags, mode, killSuidgid, umask, uid, gid, group, reply,
+// create(directory, parent, name.., flags, mode, killSuidgid, umask, uid, gid, groups.., reply,
 // replyOffset)
 Napi::Value CreateFileJs(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
@@ -374,19 +379,19 @@ Napi::Value CreateFileJs(const Info& info) {
   const bool kill_suidgid = BooleanArgument(info, 7, "killSuidgid");
   const Caller caller = CallerArgument(info, 8);
   if (name == nullptr) return Number(info, -EINVAL);
-  return Fill<fuse_entry_out>(info, 12, [&](fuse_entry_out* entry) {
+  return Fill<fuse_entry_out>(info, 14, [&](fuse_entry_out* entry) {
     return CreateFile(directory, parent, name, flags, mode, kill_suidgid, caller, entry);
   });
 }
 
-// tmpfile(directory, parent, flags, mode, umask, uid, gid, group, reply, replyOffset)
+// tmpfile(directory, parent, flags, mode, umask, uid, gid, groups.., reply, replyOffset)
 Napi::Value Tmpfile(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   const uint64_t parent = U64Argument(info, 1, "parent");
   const int flags = FlagsArgument(info, 2);
   const uint32_t mode = U32Argument(info, 3, "mode");
   const Caller caller = CallerArgument(info, 4);
-  return Fill<fuse_entry_out>(info, 8, [&](fuse_entry_out* entry) {
+  return Fill<fuse_entry_out>(info, 10, [&](fuse_entry_out* entry) {
     return CreateTemporaryFile(directory, parent, flags, mode, caller, entry);
   });
 }

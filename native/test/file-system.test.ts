@@ -61,8 +61,8 @@ function answers(text: string): number[] {
   return [
     fileSystem.lookup(directory, 1, bytes, 0, length, reply, 0),
     fileSystem.unlink(directory, 1, bytes, 0, length),
-    fileSystem.rename(directory, 1, bytes, 0, length, 1, bytes, 0, length, 0, 0, 0, 0, -1),
-    fileSystem.mkdir(directory, 1, bytes, 0, length, 0o755, 0, 0, 0, -1, reply, 0),
+    fileSystem.rename(directory, 1, bytes, 0, length, 1, bytes, 0, length, 0, 0, 0, 0, bytes, 0, 0),
+    fileSystem.mkdir(directory, 1, bytes, 0, length, 0o755, 0, 0, 0, bytes, 0, 0, reply, 0),
   ]
 }
 

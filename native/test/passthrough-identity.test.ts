@@ -114,18 +114,35 @@ describe('translated ids', () => {
   })
 })
 
-test('the supplementary group that a request carries counts in a set-group-id directory', () => {
-  start({})
+test.each<[string, Partial<PassthroughOptions>, (gid: number) => number]>([
+  ['as they are', {}, (gid) => gid],
+  ['translated', { translateGid: [{ kind: 'map', from: 7000, to: 4000, count: 100 }] }, (gid) => gid + 3000],
+])('the supplementary groups that a request carries count in a set-group-id directory, %s', (_, options, guest) => {
+  start(options)
   fs.mkdirSync(bench.at('dir'))
   fs.chownSync(bench.at('dir'), 0, 4000)
   fs.chmodSync(bench.at('dir'), 0o2777)
   const { nodeid } = bench.lookup('dir')
-  const by = { uid: 1000, gid: 1000 }
+  const make = (name: string, groups?: readonly number[]): number[] => {
+    const by = { uid: 1000, gid: 1000, ...(groups === undefined ? {} : { groups }) }
+    const { attributes } = bench.entry(requests.create(nodeid, name, O_RDWR, 0o2755, 0, by))
+    return [attributes.gid, attributes.mode & 0o7777]
+  }
   // A member of the directory's group keeps the bit, anybody else loses it.
-  const member = bench.entry(requests.create(nodeid, 'member', O_RDWR, 0o2755, 0, { ...by, group: 4000 }))
-  const other = bench.entry(requests.create(nodeid, 'other', O_RDWR, 0o2755, 0, by))
-  expect([member.attributes.gid, member.attributes.mode & 0o7777]).toEqual([4000, 0o2755])
-  expect([other.attributes.gid, other.attributes.mode & 0o7777]).toEqual([4000, 0o755])
+  const many = Array.from({ length: 30 }, (__, index) => guest(4000 + index))
+  expect(make('member', [guest(4000)])).toEqual([guest(4000), 0o2755])
+  expect(make('first of two', [guest(4000), guest(4001)])).toEqual([guest(4000), 0o2755])
+  expect(make('second of two', [guest(4001), guest(4000)])).toEqual([guest(4000), 0o2755])
+  expect(make('last of many', many.reverse())).toEqual([guest(4000), 0o2755])
+  expect(make('of others', [guest(4001), guest(4002)])).toEqual([guest(4000), 0o755])
+  expect(make('of none', [])).toEqual([guest(4000), 0o755])
+  expect(make('other')).toEqual([guest(4000), 0o755])
+})
+
+test('one forbidden supplementary group is enough', () => {
+  start({ translateGid: [{ kind: 'forbid-guest', from: 50, to: 0, count: 1 }] })
+  expect(bench.errno(requests.mkdir(ROOT, 'a', 0o755, 0, { groups: [49, 50, 51] }))).toBe(Errno.EPERM)
+  expect(bench.entry(requests.mkdir(ROOT, 'b', 0o755, 0, { groups: [49, 51] })).attributes.nlink).toBe(2)
 })
 
 describe('mapped xattrs', () => {
@@ -183,7 +200,7 @@ describe('security labels', () => {
   test('are there when the reply is, for every kind of file', () => {
     start({ securityLabel: true })
     const entries = [
-      ['file', bench.entry(requests.create(ROOT, 'file', O_RDWR, 0o644, 0, { label, group: 7 }))],
+      ['file', bench.entry(requests.create(ROOT, 'file', O_RDWR, 0o644, 0, { label, groups: [7] }))],
       ['dir', bench.entry(requests.mkdir(ROOT, 'dir', 0o755, 0, { label }))],
       ['node', bench.entry(requests.mknod(ROOT, 'node', S_IFREG | 0o644, 0, 0, { label }))],
       ['link', bench.entry(requests.symlink(ROOT, 'link', 'nowhere', { label }))],

@@ -252,7 +252,7 @@ describe('new inodes', () => {
     fs.chmodSync(bench.at('shared'), 0o2777)
     const { nodeid } = bench.lookup('shared')
     const make = (name: string, group?: number): number[] => {
-      const by = { uid: 1001, gid: 1002, ...(group === undefined ? {} : { group }) }
+      const by = { uid: 1001, gid: 1002, ...(group === undefined ? {} : { groups: [group] }) }
       const { attributes } = bench.entry(requests.mknod(nodeid, name, S_IFREG | 0o2775, 0, 0, by))
       return [attributes.gid, attributes.mode & 0o7777]
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The FUSE wire ABI up to 7.45, from include/uapi/linux/fuse.h: opcodes, flags, and the layout of each struct as byte
+ * The FUSE wire ABI up to 7.46, from include/uapi/linux/fuse.h: opcodes, flags, and the layout of each struct as byte
  * offsets. Everything is little-endian. A test compares sizes and offsets with the C compiler's view of the header.
  */
 
 export const FUSE_KERNEL_VERSION = 7
 /** The newest minor version that this server speaks. */
-export const FUSE_KERNEL_MINOR_VERSION = 45
+export const FUSE_KERNEL_MINOR_VERSION = 46
 /** Older guests (before Linux 4.20) have other struct sizes and no FUSE_MAX_PAGES; they are refused. */
 export const FUSE_MIN_KERNEL_MINOR_VERSION = 27
 export const FUSE_ROOT_ID = 1

@@ -17,8 +17,8 @@ export interface Caller {
   uid: number
   gid: number
   pid: number
-  /** The supplementary group that a create request needs, -1 where none came with it. */
-  supplementaryGroup: number
+  /** The supplementary groups that came with a create request, 32 bits each; of length 0 for none. */
+  readonly supplementaryGroups: WireBytes
   /** The extended attribute that what is created must be born with, and its value; a name of length 0 for none. */
   readonly labelName: WireBytes
   readonly label: WireBytes

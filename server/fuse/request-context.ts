@@ -51,7 +51,7 @@ export class RequestContext {
     uid: 0,
     gid: 0,
     pid: 0,
-    supplementaryGroup: -1,
+    supplementaryGroups: new WireBytes(),
     labelName: new WireBytes(),
     label: new WireBytes(),
   }
@@ -130,11 +130,13 @@ export class RequestContext {
     caller.uid = view.getUint32(FuseInHeader.uid, true)
     caller.gid = view.getUint32(FuseInHeader.gid, true)
     caller.pid = view.getUint32(FuseInHeader.pid, true)
-    caller.supplementaryGroup = -1
+    caller.supplementaryGroups.length = 0
     caller.labelName.length = 0
     this.end = length < copied ? length : copied
     const extensions = view.getUint16(FuseInHeader.total_extlen, true) * 8
-    return extensions === 0 ? 0 : this.#decodeExtensions(extensions)
+    if (extensions === 0) return 0
+    // They are at the end, which must be among what was copied.
+    return length > copied ? -Errno.EINVAL : this.#decodeExtensions(extensions)
   }
 
   /**
@@ -156,9 +158,9 @@ export class RequestContext {
         const room = size - FuseExtHeader.SIZE - FuseSuppGroups.SIZE
         if (room < 0) return -Errno.EINVAL
         const groups = this.view.getUint32(body + FuseSuppGroups.nr_groups, true)
-        // Linux sends the one group that owns the parent directory, or none.
-        if (groups > 1 || room < groups * 4) return -Errno.EINVAL
-        if (groups === 1) this.caller.supplementaryGroup = this.view.getUint32(body + FuseSuppGroups.groups, true)
+        // Linux sends the one group that owns the parent directory, or none; others may send all that the caller has.
+        if (room < groups * 4) return -Errno.EINVAL
+        this.caller.supplementaryGroups.set(this.bytes, body + FuseSuppGroups.groups, groups * 4)
       }
       if (type <= FUSE_MAX_NR_SECCTX) {
         const result = this.#decodeSecurityContexts(position + FuseExtHeader.SIZE, position + size, type)

@@ -22,8 +22,10 @@ const devNull = openSync('/dev/null', 'r+')
 function describeArgument(argument: unknown): string {
   if (argument instanceof WireBytes) return Buffer.from(argument.copy()).toString('latin1')
   if (typeof argument !== 'object' || argument === null) return String(argument)
-  if (!('supplementaryGroup' in argument && 'uid' in argument && 'gid' in argument)) return ''
-  return `by ${String(argument.uid)}:${String(argument.gid)}:${String(argument.supplementaryGroup)}`
+  if (!('supplementaryGroups' in argument && 'uid' in argument && 'gid' in argument)) return ''
+  const { supplementaryGroups: groups } = argument
+  const ids = groups instanceof WireBytes ? new Uint32Array(groups.copy().buffer).join('+') : ''
+  return `by ${String(argument.uid)}:${String(argument.gid)}:${ids}`
 }
 
 /** Every operation succeeds with an empty reply, and is written down with its names. */
@@ -216,7 +218,7 @@ describe('dispatch', () => {
   test('arguments reach the file system', () => {
     bench.send(requests.rename2(5, 'old', 6, 'new', 2))
     bench.send(requests.symlink(5, 'link', '/a/../b', { uid: 7, gid: 8 }))
-    bench.send(requests.create(5, 'f', 0o102, 0o640, 0o22, { uid: 7, gid: 8, group: 9 }))
+    bench.send(requests.create(5, 'f', 0o102, 0o640, 0o22, { uid: 7, gid: 8, groups: [9] }))
     bench.send(requests.mknod(5, 'n', 0o20600, 0x501))
     bench.send(requests.setxattr(5, 'user.x', new TextEncoder().encode('value'), 1, false))
     bench.send(requests.readdir(5, 6, 0x1234_5678_9abc_def0n, 100))
@@ -225,10 +227,10 @@ describe('dispatch', () => {
     bench.send(requests.forget(5, 77))
     bench.send(requests.fsync(5, 6, 1))
     expect(fileSystem.calls).toEqual([
-      'rename 5 old 6 new 2 by 0:0:-1',
-      'symlink 5 link /a/../b by 7:8:-1',
+      'rename 5 old 6 new 2 by 0:0:',
+      'symlink 5 link /a/../b by 7:8:',
       'create 5 f 66 416 18 0 by 7:8:9',
-      'mknod 5 n 8576 1281 0 by 0:0:-1',
+      'mknod 5 n 8576 1281 0 by 0:0:',
       'setxattr 5 user.x value 1 false',
       'readdir 5 6 2596069104 305419896 100 false',
       'lseek 5 6 5000000000 3',
@@ -259,9 +261,15 @@ describe('dispatch', () => {
   })
 
   test('extensions', () => {
-    const mkdir = requests.mkdir(1, 'dir', 0o755, 0, { group: 9 })
+    const mkdir = requests.mkdir(1, 'dir', 0o755, 0, { groups: [9] })
     expect(bench.send(mkdir)?.error).toBe(0)
-    expect(fileSystem.calls).toEqual(['mkdir 1 dir 493 0 by 0:0:9'])
+    expect(bench.send(requests.mkdir(1, 'dir', 0o755, 0, { groups: [9, 0xffff_fffe, 11, 12] }))?.error).toBe(0)
+    expect(bench.send(requests.mkdir(1, 'dir', 0o755, 0, { groups: [] }))?.error).toBe(0)
+    expect(fileSystem.calls).toEqual([
+      'mkdir 1 dir 493 0 by 0:0:9',
+      'mkdir 1 dir 493 0 by 0:0:9+4294967294+11+12',
+      'mkdir 1 dir 493 0 by 0:0:',
+    ])
     const groups = mkdir.length - 8
     const alter = (change: (view: DataView) => void): number | undefined => {
       const message = mkdir.slice()
@@ -387,7 +395,7 @@ describe('INIT', () => {
     expect(bench.send(requests.init({ minor: 26 }))?.error).toBe(-Errno.EPROTO)
     expect(bench.send(requests.init({ major: 6 }))?.error).toBe(-Errno.EPROTO)
     const newer = bench.send(requests.init({ major: 8 }))
-    expect(decodeInitOut(newer?.body ?? new Uint8Array(0))).toMatchObject({ major: 7, minor: 45, flags: 0 })
+    expect(decodeInitOut(newer?.body ?? new Uint8Array(0))).toMatchObject({ major: 7, minor: 46, flags: 0 })
     expect(bench.session.initialized).toBe(true)
   })
 
@@ -563,7 +571,7 @@ describe('fuzz', () => {
         fc.boolean(),
         (opcode, body, head, capacity, whim, honest) => {
           fileSystem.whim = whim
-          bench.session.start(45, -1, -1, true, true)
+          bench.session.start(46, -1, -1, true, true)
           const message = concat(new Uint8Array(8), head, body)
           const view = new DataView(message.buffer)
           view.setUint32(0, honest ? message.length : view.getUint32(16, true), true)
@@ -587,7 +595,7 @@ describe('fuzz', () => {
         fc.nat(10_000),
         (sample, changes, capacity, whim) => {
           fileSystem.whim = whim
-          bench.session.start(45, -1, -1, true, true)
+          bench.session.start(46, -1, -1, true, true)
           const message = sample.slice()
           for (const [position, byte] of changes) message[position % message.length] = byte
           expect(bench.send(message, capacity)).not.toBe(undefined)

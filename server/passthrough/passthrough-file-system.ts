@@ -192,7 +192,9 @@ export class PassthroughFileSystem implements FileSystem {
       0,
       caller.uid,
       caller.gid,
-      caller.supplementaryGroup,
+      caller.supplementaryGroups.bytes,
+      caller.supplementaryGroups.offset,
+      caller.supplementaryGroups.length,
       reply.bytes,
       reply.offset,
     )
@@ -221,7 +223,9 @@ export class PassthroughFileSystem implements FileSystem {
       this.#umask(umask),
       caller.uid,
       caller.gid,
-      caller.supplementaryGroup,
+      caller.supplementaryGroups.bytes,
+      caller.supplementaryGroups.offset,
+      caller.supplementaryGroups.length,
       reply.bytes,
       reply.offset,
     )
@@ -241,7 +245,9 @@ export class PassthroughFileSystem implements FileSystem {
       this.#umask(umask),
       caller.uid,
       caller.gid,
-      caller.supplementaryGroup,
+      caller.supplementaryGroups.bytes,
+      caller.supplementaryGroups.offset,
+      caller.supplementaryGroups.length,
       reply.bytes,
       reply.offset,
     )
@@ -280,7 +286,9 @@ export class PassthroughFileSystem implements FileSystem {
       0,
       caller.uid,
       caller.gid,
-      caller.supplementaryGroup,
+      caller.supplementaryGroups.bytes,
+      caller.supplementaryGroups.offset,
+      caller.supplementaryGroups.length,
     )
   }
 
@@ -321,7 +329,9 @@ export class PassthroughFileSystem implements FileSystem {
       this.#umask(umask),
       caller.uid,
       caller.gid,
-      caller.supplementaryGroup,
+      caller.supplementaryGroups.bytes,
+      caller.supplementaryGroups.offset,
+      caller.supplementaryGroups.length,
       reply.bytes,
       reply.offset,
     )
@@ -347,7 +357,9 @@ export class PassthroughFileSystem implements FileSystem {
       this.#umask(umask),
       caller.uid,
       caller.gid,
-      caller.supplementaryGroup,
+      caller.supplementaryGroups.bytes,
+      caller.supplementaryGroups.offset,
+      caller.supplementaryGroups.length,
       reply.bytes,
       reply.offset,
     )

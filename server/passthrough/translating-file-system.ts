@@ -22,6 +22,8 @@ import { PassthroughFileSystem } from './passthrough-file-system.ts'
 /** Of renameat2(2): leaves a device node of the caller's in place of the name. */
 const RENAME_WHITEOUT = 4
 
+const NOTHING = new Uint8Array(0)
+
 export class TranslatingFileSystem extends PassthroughFileSystem {
   readonly #uids: IdTranslator
   readonly #gids: IdTranslator
@@ -29,7 +31,7 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
     uid: 0,
     gid: 0,
     pid: 0,
-    supplementaryGroup: -1,
+    supplementaryGroups: new WireBytes(),
     labelName: new WireBytes(),
     label: new WireBytes(),
   }
@@ -178,15 +180,26 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
     const uid = this.#uids.toHost(caller.uid)
     const gid = this.#gids.toHost(caller.gid)
     if (uid === FORBIDDEN || gid === FORBIDDEN) return undefined
-    const { supplementaryGroup, labelName, label } = caller
-    const group = supplementaryGroup < 0 ? -1 : this.#gids.toHost(supplementaryGroup)
-    if (supplementaryGroup >= 0 && group === FORBIDDEN) return undefined
+    const { labelName, label } = caller
+    if (!this.#groupsToHost(caller.supplementaryGroups, host.supplementaryGroups)) return undefined
     host.uid = uid
     host.gid = gid
-    host.supplementaryGroup = group
     host.labelName.set(labelName.bytes, labelName.offset, labelName.length)
     host.label.set(label.bytes, label.offset, label.length)
     return host
+  }
+
+  /** False where one is forbidden. */
+  #groupsToHost(guest: WireBytes, host: WireBytes): boolean {
+    const groups = guest.length === 0 ? NOTHING : guest.copy()
+    host.set(groups, 0, groups.length)
+    const view = new DataView(groups.buffer)
+    for (let offset = 0; offset < groups.length; offset += 4) {
+      const gid = this.#gids.toHost(view.getUint32(offset, true))
+      if (gid === FORBIDDEN) return false
+      view.setUint32(offset, gid, true)
+    }
+    return true
   }
 
   #entry(result: number, reply: ReplyBody): number {

@@ -106,7 +106,7 @@ export interface HeaderFields {
   gid?: number
   pid?: number
   /** The supplementary group extension of create requests. */
-  group?: number
+  groups?: readonly number[]
   /** The security context extension. */
   label?: { name: string; value: Uint8Array }
 }
@@ -124,15 +124,17 @@ export function encodeLabel(label: { name: string; value: Uint8Array }): Uint8Ar
   return concat(parts, new Uint8Array(size - parts.length))
 }
 
+/** struct fuse_ext_header and struct fuse_supp_groups, padded to 8 bytes. */
+function encodeGroups(groups: readonly number[]): Uint8Array {
+  const size = FuseExtHeader.SIZE + 4 + groups.length * 4
+  const padding = new Uint8Array(-size & 7)
+  const header = encodeStruct(FuseExtHeader, { size: size + padding.length, type: 32 })
+  return concat(header, new Uint8Array(new Uint32Array([groups.length, ...groups]).buffer), padding)
+}
+
 /** A whole message: header, body parts, extensions. */
 export function encodeRequest(opcode: number, header: HeaderFields, ...body: readonly Uint8Array[]): Uint8Array {
-  const groups =
-    header.group === undefined
-      ? new Uint8Array(0)
-      : concat(
-          encodeStruct(FuseExtHeader, { size: 16, type: 32 }),
-          new Uint8Array(new Uint32Array([1, header.group]).buffer),
-        )
+  const groups = header.groups === undefined ? new Uint8Array(0) : encodeGroups(header.groups)
   const extension = concat(header.label === undefined ? new Uint8Array(0) : encodeLabel(header.label), groups)
   const length = FuseInHeader.SIZE + body.reduce((sum, part) => sum + part.length, 0) + extension.length
   const head = encodeStruct(FuseInHeader, {
@@ -160,7 +162,7 @@ export const requests = {
       { nodeid: 0 },
       encodeStruct(FuseInitIn, {
         major: fields.major ?? 7,
-        minor: fields.minor ?? 45,
+        minor: fields.minor ?? 46,
         max_readahead: fields.maxReadahead ?? 131072,
         flags: fields.flags ?? 0,
         flags2: fields.flags2 ?? 0,

@@ -177,7 +177,7 @@ function field(key: string, script: Script, known: Known, handle: Handle | undef
   }
   if (key === 'rdev') return BigInt(script.pick([0x103, 0, 0xffff_ffff]))
   if (key === 'major') return BigInt(script.byte() < 230 ? 7 : script.below(9))
-  if (key === 'minor') return BigInt(script.byte() < 128 ? 45 : script.below(60))
+  if (key === 'minor') return BigInt(script.byte() < 128 ? 46 : script.below(60))
   return BigInt(script.below(4))
 }
 
@@ -221,7 +221,9 @@ export function nextRequest(script: Script, known: Known): FuseRequest {
   if (shape.data === true) body.push(new Uint8Array(script.below(64) ** 2).fill(0x64))
   const who = script.byte()
   const by = { uid: (who & 3) === 1 ? 1000 : 0, gid: (who & 12) === 4 ? 1000 : 0 }
-  const extensions = who >= 0xc0 ? { group: script.word(), label: { name: 'user.a', value: script.take(3) } } : {}
+  const group = who >= 0xc0 ? script.word() : 0
+  const groups = (group & 1) === 0 ? [group] : [group, group >>> 1]
+  const extensions = who >= 0xc0 ? { groups, label: { name: 'user.a', value: script.take(3) } } : {}
   const message = encodeRequest(shape.opcode, { nodeid: node, ...by, ...extensions, unique: script.below(4) }, ...body)
   return { opcode: shape.opcode, nodeid: Number(node), message: damaged(message, script), replyCapacity }
 }

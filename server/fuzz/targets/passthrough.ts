@@ -84,7 +84,7 @@ export class PassthroughTarget implements Target {
     this.#fill()
     this.#channel.deferred.clear()
     const known: Known = { nodeids: [1], handles: [], outside: this.#inodes }
-    this.#send(server, requests.init({ flags: -1, flags2: head.byte() < 200 ? -1 : 0, minor: 45 }))
+    this.#send(server, requests.init({ flags: -1, flags2: head.byte() < 200 ? -1 : 0, minor: 46 }))
     const outcomes: number[] = []
     for (const step of steps) {
       outcomes.push(serve(server, this.#channel, nextRequest(step, known), known))

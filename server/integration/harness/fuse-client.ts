@@ -80,11 +80,11 @@ export class FuseClient {
   }
 
   /** struct fuse_init_in: 64 bytes */
-  init(flags = GUEST_INIT_FLAGS, minor = 45): InitReply {
+  init(flags = GUEST_INIT_FLAGS, minor = 46): InitReply {
     return readInit(this.transport.wait(this.startInit(flags, minor)))
   }
 
-  startInit(flags = GUEST_INIT_FLAGS, minor = 45): PendingRequest {
+  startInit(flags = GUEST_INIT_FLAGS, minor = 46): PendingRequest {
     const args = pack(
       ['u32', 7],
       ['u32', minor],
