@@ -7,6 +7,7 @@ import { checkTranslations, type IdMap } from './options/id-maps.ts'
 import { parseLegacy } from './options/legacy.ts'
 import {
   type CacheChoice,
+  type FeatureMode,
   type FileHandleChoice,
   type LogLevel,
   OPTION_TABLE,
@@ -46,10 +47,10 @@ export interface Options {
   readonly allowMmap: boolean
   readonly readdirplus: boolean
   readonly xattr: boolean
-  readonly posixAcl: boolean
+  readonly posixAcl: FeatureMode
   /** Rules as they were typed. */
   readonly xattrMap: string | undefined
-  readonly securityLabel: boolean
+  readonly securityLabel: FeatureMode
   readonly killprivV2: boolean
   readonly announceSubmounts: boolean
   readonly preserveNoatime: boolean
@@ -91,10 +92,12 @@ function checkConflicts(given: Arguments): void {
   for (const socket of ['socket-path', 'socket']) {
     if (given.has(socket) && given.has('fd')) throw new UsageError(`--${socket} can't be used with --fd`)
   }
+  if (feature(given, 'posix-acl') !== 'never') refuseTranslation(given)
+}
+
+function refuseTranslation(given: Arguments): void {
   for (const translate of ['translate-uid', 'translate-gid']) {
-    if (given.has('posix-acl') && given.has(translate)) {
-      throw new UsageError(`--posix-acl can't be used with --${translate}`)
-    }
+    if (given.has(translate)) throw new UsageError(`--posix-acl can't be used with --${translate}`)
   }
 }
 
@@ -113,8 +116,9 @@ function build(given: Arguments): Options {
   if (socketPath === undefined && listenFd === undefined) throw new UsageError('--socket-path or --fd is required')
 
   const xattrMap = legacy.xattrMap ?? given.value('xattrmap')
-  const posixAcl = legacy.posixAcl ?? given.has('posix-acl')
-  const securityLabel = legacy.securityLabel ?? given.has('security-label')
+  const posixAcl = legacy.posixAcl ?? feature(given, 'posix-acl')
+  if (posixAcl !== 'never') refuseTranslation(given)
+  const securityLabel = legacy.securityLabel ?? feature(given, 'security-label')
   const xattr = legacy.xattr ?? given.has('xattr')
   const options: Options = {
     socketPath,
@@ -134,7 +138,7 @@ function build(given: Arguments): Options {
     allowDirectIo: legacy.allowDirectIo ?? given.has('allow-direct-io'),
     allowMmap: given.has('allow-mmap'),
     readdirplus: legacy.readdirplus ?? !given.has('no-readdirplus'),
-    xattr: xattr || posixAcl || securityLabel || xattrMap !== undefined,
+    xattr: xattr || posixAcl !== 'never' || securityLabel !== 'never' || xattrMap !== undefined,
     posixAcl,
     xattrMap,
     securityLabel,
@@ -158,6 +162,10 @@ function build(given: Arguments): Options {
   }
   refuseUnsupported(given)
   return options
+}
+
+function feature(given: Arguments, name: string): FeatureMode {
+  return value(given, name, VALUE.feature)
 }
 
 function optional<T>(given: Arguments, name: string, parse: ValueParser<T>): T | undefined {

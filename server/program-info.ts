@@ -32,5 +32,5 @@ export function versionText(): string {
  * virtiofsd has separate-options: newer libvirt then refuses a lock element, which it can express in `-o` alone.
  */
 export function capabilitiesText(): string {
-  return `${JSON.stringify({ type: 'fs', features: [] }, null, 2)}\n`
+  return `${JSON.stringify({ type: 'fs', features: ['posix-acl-negotiation-mode', 'security-label-negotiation-mode'] }, null, 2)}\n`
 }

@@ -35,6 +35,7 @@ function serve(data: QueueWorkerData): void {
     createMapper(data.window, (message) => log.error(message)),
     new FuseSession(data.session),
     new FuseCounters(data.counters),
+    (message) => log.warn(message),
   )
   const channel = new QueueChannel(data.deviceId, data.workerIndex)
   for (;;) {

@@ -198,7 +198,7 @@ describe('security labels', () => {
   const label = { name: 'security.test', value: bytes('system_u:object_r:test_t') }
 
   test('are there when the reply is, for every kind of file', () => {
-    start({ securityLabel: true })
+    start({ securityLabel: 'always' })
     const entries = [
       ['file', bench.entry(requests.create(ROOT, 'file', O_RDWR, 0o644, 0, { label, groups: [7] }))],
       ['dir', bench.entry(requests.mkdir(ROOT, 'dir', 0o755, 0, { label }))],
@@ -214,7 +214,7 @@ describe('security labels', () => {
   })
 
   test('that can’t be had leave nothing behind', () => {
-    start({ securityLabel: true })
+    start({ securityLabel: 'always' })
     const impossible = { name: 'nonsense.name', value: bytes('x') }
     for (const request of [
       requests.create(ROOT, 'new', O_RDWR, 0o644, 0, { label: impossible }),
@@ -229,7 +229,7 @@ describe('security labels', () => {
   })
 
   test('of guests before 7.38 stand behind the name', () => {
-    start({ securityLabel: true })
+    start({ securityLabel: 'always' })
     bench.body(requests.init({ minor: 36, flags: LINUX_INIT_FLAGS, flags2: LINUX_INIT_FLAGS2 }))
     const plain = requests.mkdir(ROOT, 'dir', 0o755)
     const message = encodeRequest(9, { nodeid: ROOT }, plain.subarray(40), encodeLabel(label))

@@ -93,13 +93,13 @@ test('what is negotiated by default, and what options add', () => {
   start({})
   expect(negotiatedFlags()).toBe(LINUX_INIT_FLAGS & ~optional)
   bench[Symbol.dispose]()
-  start({ writeback: true, killprivV2: true, posixAcl: true })
+  start({ writeback: true, killprivV2: true, posixAcl: 'always' })
   expect(negotiatedFlags(FLAGS_WITHOUT_DAX)).toBe(FLAGS_WITHOUT_DAX)
   // Nobody would see what the guest writes through the window.
   const trusting = FuseInitFlag.WRITEBACK_CACHE | FuseInitFlag.HANDLE_KILLPRIV_V2 | FuseInitFlag.ATOMIC_O_TRUNC
   expect(negotiatedFlags()).toBe(LINUX_INIT_FLAGS & ~trusting)
   bench[Symbol.dispose]()
-  start({ readdirplus: false, announceSubmounts: false, posixAcl: true, xattr: false })
+  start({ readdirplus: false, announceSubmounts: false, posixAcl: 'always', xattr: false })
   const without = FuseInitFlag.DO_READDIRPLUS | FuseInitFlag.READDIRPLUS_AUTO | FuseInitFlag.SUBMOUNTS
   expect(negotiatedFlags()).toBe(LINUX_INIT_FLAGS & ~optional & ~without)
 })

@@ -170,7 +170,7 @@ describe('options', () => {
 
   test('with posixAcl they are kept, and a default ACL takes the umask’s place', () => {
     bench[Symbol.dispose]()
-    start({ posixAcl: true })
+    start({ posixAcl: 'always' })
     expect(bench.errno(requests.setxattr(file, ACCESS, acl, 0, true))).toBe(0)
     expect(list(file)).toEqual([ACCESS])
     expect(bench.body(requests.getxattr(file, ACCESS, 100))).toEqual(acl)

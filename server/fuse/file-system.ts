@@ -54,12 +54,23 @@ export interface LockRequest {
   flock: boolean
 }
 
+/** FuseInitFlag and FuseInitFlag2 bits that a guest gets together, or not at all. */
+export interface InitFeature {
+  /** The option that asks for it, for messages. */
+  readonly option: string
+  readonly flags: number
+  readonly flags2: number
+  /** A guest that does not offer all of them is refused. */
+  readonly required: boolean
+}
+
 export interface FileSystem {
   /** Refuse every modification with EROFS. */
   readonly readOnly: boolean
   /** FuseInitFlag bits that are wanted where the guest offers them. */
   readonly initFlags: number
   readonly initFlags2: number
+  readonly initFeatures: readonly InitFeature[]
 
   lookup(parent: number, name: WireBytes, reply: ReplyBody): number
   /** Lowers a lookup count; unknown nodeids and counts that are too large are no error. */

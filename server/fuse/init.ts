@@ -70,6 +70,27 @@ export function negotiate(
   }
 }
 
+/**
+ * What the file system wishes of this guest.
+ * @returns undefined where the guest lacks a feature that it must have
+ */
+function wishes(context: RequestContext, request: InitRequest): { flags: number; flags2: number } | undefined {
+  const { fileSystem } = context
+  let flags = fileSystem.initFlags
+  let flags2 = fileSystem.initFlags2
+  const offered2 = (request.flags & FuseInitFlag.INIT_EXT) !== 0 ? request.flags2 : 0
+  for (const feature of fileSystem.initFeatures) {
+    if ((feature.flags & ~request.flags) === 0 && (feature.flags2 & ~offered2) === 0) {
+      flags |= feature.flags
+      flags2 |= feature.flags2
+    } else if (feature.required) {
+      context.warn(`refused a guest that does not support what ${feature.option} asks for`)
+      return undefined
+    }
+  }
+  return { flags, flags2 }
+}
+
 /** Forgets everything that the guest, or the one before it, had: inodes, handles, mappings. */
 function dropState(context: RequestContext): void {
   context.session.clear()
@@ -79,7 +100,7 @@ function dropState(context: RequestContext): void {
 
 /**
  * Answers only when the window is where the guest will look for it.
- * @returns EPROTO for a guest that is too old or of another major version, or what `mapper.start` answered
+ * @returns EPROTO for a guest that is too old, of another major version or without a required feature, or what `mapper.start` answered
  */
 export function handleInit(context: RequestContext): number {
   const { view, end, mapper, fileSystem, session, reply } = context
@@ -100,13 +121,15 @@ export function handleInit(context: RequestContext): number {
   }
   if (request.major < FUSE_KERNEL_VERSION || request.minor < FUSE_MIN_KERNEL_MINOR_VERSION) return -Errno.EPROTO
 
+  const withWindow = wishes(context, request)
+  if (withWindow === undefined) return -Errno.EPROTO
+
   dropState(context)
   // A guest mounted with dax=inode maps only files that have FUSE_ATTR_DAX. Where the file system marks none it needs no
   // window, and it must not fail for want of one. A guest that asks for the window without that maps all files.
   const perInode = (request.flags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
   const marksFiles = (fileSystem.initFlags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
-  const withWindow = { flags: fileSystem.initFlags, flags2: fileSystem.initFlags2 }
-  const without = { flags: fileSystem.initFlags, flags2: fileSystem.initFlags2 & ~FuseInitFlag2.HAS_INODE_DAX }
+  const without = { flags: withWindow.flags, flags2: withWindow.flags2 & ~FuseInitFlag2.HAS_INODE_DAX }
   let window = mapper.size > 0 && (!perInode || marksFiles)
   let agreed = negotiate(request, window ? withWindow : without, window)
   window = (agreed.flags & FuseInitFlag.MAP_ALIGNMENT) !== 0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A file system that has nothing: every operation answers ENOSYS. For tests and fuzzers, and to derive from. */
 import { Errno } from '../errno.ts'
-import type { FileSystem } from './file-system.ts'
+import type { FileSystem, InitFeature } from './file-system.ts'
 
 const unsupported = (): number => -Errno.ENOSYS
 
@@ -9,6 +9,7 @@ export class NullFileSystem implements FileSystem {
   readonly readOnly: boolean = false
   readonly initFlags: number = 0
   readonly initFlags2: number = 0
+  readonly initFeatures: readonly InitFeature[] = []
   lookup: FileSystem['lookup'] = unsupported
   forget: FileSystem['forget'] = () => {}
   getattr: FileSystem['getattr'] = unsupported

@@ -39,6 +39,8 @@ export class RequestContext {
   readonly mapper: WindowMapper
   readonly session: FuseSession
   readonly counters: FuseCounters
+  /** Logs one line. */
+  readonly warn: (message: string) => void
 
   channel!: FuseChannel
   view: DataView = new DataView(new ArrayBuffer(0))
@@ -84,11 +86,18 @@ export class RequestContext {
     gid: 0,
   }
 
-  constructor(fileSystem: FileSystem, mapper: WindowMapper, session: FuseSession, counters: FuseCounters) {
+  constructor(
+    fileSystem: FileSystem,
+    mapper: WindowMapper,
+    session: FuseSession,
+    counters: FuseCounters,
+    warn: (message: string) => void,
+  ) {
     this.fileSystem = fileSystem
     this.mapper = mapper
     this.session = session
     this.counters = counters
+    this.warn = warn
   }
 
   /**

@@ -169,8 +169,15 @@ export class FuseServer {
    * @param session shared by the servers of all queues
    * @param counters this server's own
    */
-  constructor(fileSystem: FileSystem, mapper: WindowMapper, session: FuseSession, counters: FuseCounters) {
-    this.#context = new RequestContext(fileSystem, mapper, session, counters)
+  /** @param warn logs one line */
+  constructor(
+    fileSystem: FileSystem,
+    mapper: WindowMapper,
+    session: FuseSession,
+    counters: FuseCounters,
+    warn: (message: string) => void = () => {},
+  ) {
+    this.#context = new RequestContext(fileSystem, mapper, session, counters, warn)
   }
 
   /** Serves one request and completes it. Synchronous: it returns when the channel may bring the next one. */

@@ -47,6 +47,37 @@ test('refuses a guest whose protocol is too old', async () => {
   expect(outcome(() => client.init(GUEST_INIT_FLAGS, 8))).toBe('EPROTO')
 })
 
+const WITHOUT_ACLS = GUEST_INIT_FLAGS & ~InitFlag.DONT_MASK
+const WITHOUT_LABELS = GUEST_INIT_FLAGS & ~InitFlag.SECURITY_CTX
+
+test.skipIf(REFERENCE !== undefined).each([
+  ['--posix-acl', WITHOUT_ACLS],
+  ['--security-label', WITHOUT_LABELS],
+  ['--security-label', GUEST_INIT_FLAGS & ~InitFlag.INIT_EXT],
+])('%s must be had, and what is missing is logged', async (option, flags) => {
+  const { client, daemon } = await startSession({ args: [option, '--xattrmap=:map::user.v.:'], noInit: true })
+  expect(outcome(() => client.init(flags))).toBe('EPROTO')
+  expect(outcome(() => client.lookup(1n, '.'))).not.toBe('ok')
+  const line = `refused a guest that does not support what ${option} asks for`
+  await daemon.until(() => daemon.log.includes(line), line)
+  client.init()
+  expect(client.getattr(1n).nlink).toBeGreaterThan(0)
+})
+
+test.skipIf(REFERENCE !== undefined)('an ACL mode of auto gives all that belongs to it, or nothing', async () => {
+  const { client, initReply, daemon } = await startSession({ args: ['--posix-acl=auto'], initFlags: WITHOUT_ACLS })
+  const acl = InitFlag.POSIX_ACL | InitFlag.DONT_MASK | InitFlag.SETXATTR_EXT
+  expect((initReply?.flags ?? 0n) & acl).toBe(0n)
+  // Nobody would enforce it.
+  writeFileSync(join(daemon.sharedDir, 'file'), '')
+  const { nodeid } = client.lookup(1n, 'file')
+  expect(outcome(() => client.getxattr(nodeid, 'system.posix_acl_access', 100))).toBe('ENOTSUP')
+  expect(client.init().flags & acl).toBe(acl)
+  expect(outcome(() => client.getxattr(client.lookup(1n, 'file').nodeid, 'system.posix_acl_access', 100))).toBe(
+    'ENODATA',
+  )
+})
+
 test.skipIf(REFERENCE !== undefined)('serves nothing before INIT', async () => {
   const { client } = await startSession({ noInit: true })
   expect(outcome(() => client.getattr(1n))).not.toBe('ok')

@@ -81,10 +81,14 @@ test('the checks hold on ext4 itself', () => {
 })
 
 const CONFIGURATIONS: readonly (readonly [string, Partial<PassthroughOptions>, string])[] = [
-  ['auto', { cache: 'auto', posixAcl: true }, 'acl'],
+  ['auto', { cache: 'auto', posixAcl: 'always' }, 'acl'],
   ['always', { cache: 'always', killprivV2: true, inodeFileHandles: 'mandatory' }, 'killpriv-v2'],
   ['never', { cache: 'never', allowMmap: true, inodeFileHandles: 'never' }, 'direct'],
-  ['writeback', { cache: 'always', writeback: true, killprivV2: true, posixAcl: true }, 'writeback,acl,killpriv-v2'],
+  [
+    'writeback',
+    { cache: 'always', writeback: true, killprivV2: true, posixAcl: 'always' },
+    'writeback,acl,killpriv-v2',
+  ],
 ]
 
 test.each(CONFIGURATIONS)('the checks hold through FUSE: %s', async (name, options, traits) => {

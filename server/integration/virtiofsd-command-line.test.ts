@@ -225,7 +225,8 @@ describe('prints and ends', () => {
   test('the capabilities, but for migration and the form of options', async () => {
     const { virtiofsd, viewfsd } = await runBoth(['--print-capabilities'])
     expect(JSON.parse(virtiofsd.stdout)).toEqual({ type: 'fs', features: ['migrate-precopy', 'separate-options'] })
-    expect(JSON.parse(viewfsd.stdout)).toEqual({ type: 'fs', features: [] })
+    const features = ['posix-acl-negotiation-mode', 'security-label-negotiation-mode']
+    expect(JSON.parse(viewfsd.stdout)).toEqual({ type: 'fs', features })
   })
 
   test('the version, ours with that of the driver’s ABI', async () => {

@@ -80,7 +80,8 @@ export function splitArguments(args: readonly string[]): Arguments | EarlyAction
       const name = argument.slice(2, equals < 0 ? undefined : equals)
       const row = BY_NAME.get(name)
       if (row === undefined) throw new UsageError(`unknown option "${printable(`--${name}`)}"${suggestion(name)}`)
-      if (row.value === undefined) {
+      if (row.bare !== undefined && equals < 0) take(row, row.bare)
+      else if (row.value === undefined) {
         if (equals >= 0) throw new UsageError(`${dashed(row)} takes no value`)
         if (row.name === 'help' || row.name === 'version') return row.name
         take(row, '')

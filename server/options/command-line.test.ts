@@ -44,9 +44,9 @@ test('has defaults for everything but socket and directory', () => {
     allowMmap: false,
     readdirplus: true,
     xattr: false,
-    posixAcl: false,
+    posixAcl: 'never',
     xattrMap: undefined,
-    securityLabel: false,
+    securityLabel: 'never',
     killprivV2: false,
     announceSubmounts: true,
     preserveNoatime: false,
@@ -81,10 +81,17 @@ test('takes values with and without =, and the last of several', () => {
 })
 
 test('posix-acl, security-label and xattrmap imply xattr', () => {
-  expect(parse('--security-label')).toMatchObject({ xattr: true, securityLabel: true })
+  expect(parse('--security-label')).toMatchObject({ xattr: true, securityLabel: 'always' })
   expect(parse('--xattrmap=:map::user.v.:')).toMatchObject({ xattr: true, xattrMap: ':map::user.v.:' })
   expect(parse('-oxattrmap=:map::user.v.:')).toMatchObject({ xattr: true, xattrMap: ':map::user.v.:' })
-  expect(parse('--posix-acl')).toMatchObject({ xattr: true, posixAcl: true })
+  expect(parse('--posix-acl')).toMatchObject({ xattr: true, posixAcl: 'always' })
+  expect(parse('--posix-acl', '--posix-acl=auto')).toMatchObject({ xattr: true, posixAcl: 'auto' })
+  expect(parse('--posix-acl', '--posix-acl=never')).toMatchObject({ xattr: false, posixAcl: 'never' })
+  expect(parse('--security-label=auto', '-oposix_acl,no_security_label')).toMatchObject({
+    xattr: true,
+    posixAcl: 'always',
+    securityLabel: 'never',
+  })
   expect(parse('-o', 'no_xattr', '--posix-acl')).toMatchObject({ xattr: true })
 })
 
@@ -181,6 +188,11 @@ test.each([
   [[...REQUIRED, '--fd=3'], /--socket-path can't be used with --fd/],
   [['--socket=/s', '--shared-dir=/', '--fd=3'], /--socket can't be used with --fd/],
   [[...REQUIRED, '--posix-acl', '--translate-uid=map:0:1:2'], /--posix-acl can't be used with --translate-uid/],
+  [[...REQUIRED, '--posix-acl=auto', '--translate-gid=map:0:1:2'], /--posix-acl can't be used with --translate-gid/],
+  [[...REQUIRED, '-o', 'posix_acl', '--translate-gid=map:0:1:2'], /--posix-acl can't be used with --translate-gid/],
+  [[...REQUIRED, '--posix-acl=yes'], /"yes" for --posix-acl: must be one of never, auto, always/],
+  [[...REQUIRED, '--security-label='], /for --security-label/],
+  [[...REQUIRED, '--posix-acl', 'auto'], /unexpected argument "auto"/],
   [[...REQUIRED, '-o', 'cache=never'], /-o cache: must be none/],
   [[...REQUIRED, '-o', 'toString'], /unknown option "-o toString"/],
   [[...REQUIRED, '-o', 'xattr,,writeback'], /unknown option "-o xattr,writeback"/],
@@ -220,7 +232,7 @@ test('the help names every option once, and the short one is shorter', () => {
   for (const text of [helpText(true), helpText(false)]) {
     for (const row of OPTION_TABLE) {
       const name = row.name === row.letter ? `-${row.name}` : `--${row.name}`
-      const lines = text.split('\n').filter((line) => new RegExp(`^  (-\\w, |    )?${name}(=| |$)`).test(line))
+      const lines = text.split('\n').filter((line) => new RegExp(`^  (-\\w, |    )?${name}(\\[?=| |$)`).test(line))
       expect(lines, name).toHaveLength(1)
     }
   }

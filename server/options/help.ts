@@ -9,7 +9,8 @@ const WIDTH = 100
 export function synopsis(row: OptionRow): string {
   const { name, letter, value } = row
   if (name === letter) return value === undefined ? `-${name}` : `-${name} ${value}`
-  return `${letter === undefined ? '    ' : `-${letter}, `}--${name}${value === undefined ? '' : `=${value}`}`
+  const assigned = value === undefined ? '' : row.bare === undefined ? `=${value}` : `[=${value}]`
+  return `${letter === undefined ? '    ' : `-${letter}, `}--${name}${assigned}`
 }
 
 /** Words filled into lines, each after `indent` spaces. */

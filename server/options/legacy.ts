@@ -4,7 +4,7 @@
  * long options. Two commas stand for one that is part of a value.
  */
 import { choice } from './values.ts'
-import { CACHE_CHOICES, type CacheChoice, type LogLevel, type SandboxKind, VALUE } from './table.ts'
+import { CACHE_CHOICES, type CacheChoice, type FeatureMode, type LogLevel, type SandboxKind, VALUE } from './table.ts'
 import { UsageError } from './usage-error.ts'
 
 /** What the list sets; undefined where it says nothing. */
@@ -20,8 +20,8 @@ export interface LegacyOptions {
   writeback?: boolean
   allowDirectIo?: boolean
   killprivV2?: boolean
-  posixAcl?: boolean
-  securityLabel?: boolean
+  posixAcl?: FeatureMode
+  securityLabel?: FeatureMode
   posixLocks?: boolean
   flocks?: boolean
 }
@@ -61,10 +61,14 @@ const SWITCHES = {
   writeback: 'writeback',
   allow_direct_io: 'allowDirectIo',
   killpriv_v2: 'killprivV2',
-  posix_acl: 'posixAcl',
-  security_label: 'securityLabel',
   posix_lock: 'posixLocks',
   flock: 'flocks',
+} as const
+
+/** Likewise; what is asked for must be had. */
+const FEATURES = {
+  posix_acl: 'posixAcl',
+  security_label: 'securityLabel',
 } as const
 
 /** The default, which does not undo --no-announce-submounts. */
@@ -100,6 +104,11 @@ function parseItem(item: string, options: LegacyOptions): void {
   for (const [name, key] of Object.entries(SWITCHES)) {
     if (name !== positive) continue
     options[key] = item === positive
+    return
+  }
+  for (const [name, key] of Object.entries(FEATURES)) {
+    if (name !== positive) continue
+    options[key] = item === positive ? 'always' : 'never'
     return
   }
   throw new UsageError(`unknown option "-o ${item}"`)

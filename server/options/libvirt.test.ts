@@ -68,6 +68,9 @@ test.each<[element: string, args: readonly string[], meaning: Partial<Options>]>
 
 test('the capabilities let libvirt pass a lock element', () => {
   // Newer ones refuse it for a program that has separate-options.
-  expect(JSON.parse(capabilitiesText())).toEqual({ type: 'fs', features: [] })
+  expect(JSON.parse(capabilitiesText())).toEqual({
+    type: 'fs',
+    features: expect.not.arrayContaining(['separate-options']),
+  })
   expect(parseCommandLine(['--print-capabilities'])).toEqual({ action: 'print-capabilities' })
 })

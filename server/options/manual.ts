@@ -24,12 +24,19 @@ function argument(text: string): string {
   return escape(text).replaceAll('|', '\\&|')
 }
 
+/** What stands behind a long option. */
+function assigned({ value, bare }: OptionRow): string {
+  if (value === undefined) return ''
+  const assignment = `= Ns Ar ${argument(value)}`
+  return bare === undefined ? ` Ns ${assignment}` : ` Ns Oo Ns ${assignment} Oc`
+}
+
 function item(row: OptionRow): string {
   const { name, letter, value } = row
   const flags =
     name === letter
       ? `Fl ${name}${value === undefined ? '' : ` Ar ${argument(value)}`}`
-      : `${letter === undefined ? '' : `Fl ${letter} , `}Fl Fl ${argument(name)}${value === undefined ? '' : ` Ns = Ns Ar ${argument(value)}`}`
+      : `${letter === undefined ? '' : `Fl ${letter} , `}Fl Fl ${argument(name)}${assigned(row)}`
   const details = (row.detail ?? []).map((text) => `.Pp\n${paragraph(text)}`)
   return `.It ${flags}\n${paragraph(sentence(summaryOf(row)))}${details.join('')}`
 }

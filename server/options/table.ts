@@ -20,6 +20,8 @@ export const FILE_HANDLE_CHOICES = ['never', 'prefer', 'mandatory'] as const
 export type FileHandleChoice = (typeof FILE_HANDLE_CHOICES)[number]
 export const MIGRATION_MODES = ['find-paths', 'file-handles'] as const
 export const MIGRATION_REACTIONS = ['abort', 'guest-error'] as const
+export const FEATURE_MODES = ['never', 'auto', 'always'] as const
+export type FeatureMode = (typeof FEATURE_MODES)[number]
 export const WHEN_CHOICES = ['auto', 'on', 'off'] as const
 
 /** Typed values; the option's name is put before what they throw. */
@@ -39,6 +41,7 @@ export const VALUE = {
   window: choice(WINDOW_CHOICES),
   windowSize,
   daxPolicy,
+  feature: choice(FEATURE_MODES),
   when: choice(WHEN_CHOICES),
   // Stays text: each queue thread makes its own.
   xattrMap: (text: string): string => {
@@ -57,6 +60,8 @@ export interface OptionRow {
   readonly value?: string
   /** Only `--name=value` is understood, not `--name value`. */
   readonly needsEquals?: boolean
+  /** What `--name` alone stands for; with it, `needsEquals` goes without saying. */
+  readonly bare?: string
   /** Each occurrence counts; of other options the last does. */
   readonly repeats?: boolean
   /** Refuses a bad value when it is met, before anything that comes after it. */
@@ -117,8 +122,15 @@ export const OPTION_TABLE: readonly OptionRow[] = [
   { name: 'xattr', summary: 'give the guest extended attributes' },
   {
     name: 'posix-acl',
-    summary: 'give the guest POSIX access control lists; implies --xattr',
-    detail: ['Not together with --translate-uid or --translate-gid: the ids in the lists would be wrong.'],
+    value: 'MODE',
+    bare: 'always',
+    check: VALUE.feature,
+    default: 'never',
+    summary: `give the guest POSIX access control lists; implies --xattr: ${FEATURE_MODES.join(', ')}; without a value always`,
+    detail: [
+      'auto: where the guest knows them. always: a guest that does not can not mount.',
+      'Not together with --translate-uid or --translate-gid: the ids in the lists would be wrong.',
+    ],
   },
   {
     name: 'xattrmap',
@@ -230,7 +242,12 @@ export const OPTION_TABLE: readonly OptionRow[] = [
   { name: 'f', letter: 'f', deprecated: true, summary: 'without effect: the daemon always stays in the foreground' },
   {
     name: 'security-label',
-    summary: 'store the security label that the guest sends with each new file; implies --xattr',
+    value: 'MODE',
+    bare: 'always',
+    check: VALUE.feature,
+    default: 'never',
+    summary: `store the security label that the guest sends with each new file; implies --xattr: ${FEATURE_MODES.join(', ')}; without a value always`,
+    detail: ['auto: where the guest knows how to. always: a guest that does not can not mount.'],
   },
   {
     name: 'uid-map',

@@ -19,16 +19,19 @@ export type CachePolicy = 'never' | 'metadata' | 'auto' | 'always'
  */
 export type InodeFileHandles = 'never' | 'prefer' | 'mandatory'
 
+/** Whether a guest gets a feature; with `always`, one that does not know it can't mount. */
+export type FeatureMode = 'never' | 'auto' | 'always'
+
 export interface PassthroughOptions {
   cache: CachePolicy
   /** Extended attributes. A guest's root file system needs them (file capabilities). */
   xattr: boolean
   /** POSIX ACLs are enforced by the guest; needs `xattr`. */
-  posixAcl: boolean
+  posixAcl: FeatureMode
   /** Rules by which names of extended attributes differ between guest and host (xattr-map.ts); needs `xattr`. */
   xattrMap: string | undefined
   /** What the guest creates is born with the security label that it sends; needs `xattr`. */
-  securityLabel: boolean
+  securityLabel: FeatureMode
   /** Rules by which ids differ between guest and host (id-translation.ts). Not to be combined with `posixAcl`. */
   translateUid: readonly IdTranslation[]
   translateGid: readonly IdTranslation[]
@@ -68,9 +71,9 @@ export interface PassthroughOptions {
 export const defaultOptions: Readonly<PassthroughOptions> = {
   cache: 'auto',
   xattr: true,
-  posixAcl: false,
+  posixAcl: 'never',
   xattrMap: undefined,
-  securityLabel: false,
+  securityLabel: 'never',
   posixLocks: false,
   flocks: false,
   translateUid: [],

@@ -19,7 +19,7 @@ import {
   FuseSetattrValid,
   FuseStatxOut,
 } from '../fuse/abi.ts'
-import type { Caller, FileSystem, LockRequest, SetattrArguments } from '../fuse/file-system.ts'
+import type { Caller, FileSystem, InitFeature, LockRequest, SetattrArguments } from '../fuse/file-system.ts'
 import type { FuseSession } from '../fuse/session.ts'
 import { getU64, type ReplyBody, setU64, WireBytes } from '../fuse/wire.ts'
 import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options.ts'
@@ -70,10 +70,25 @@ export function createSharedDirectory(path: string, options: Partial<Passthrough
   return directory
 }
 
+function wantedFeatures({ xattr, posixAcl, securityLabel }: PassthroughOptions): InitFeature[] {
+  const features: InitFeature[] = []
+  if (xattr && posixAcl !== 'never') {
+    // The host applies the umask, because a default ACL takes its place.
+    const flags = FuseInitFlag.POSIX_ACL | FuseInitFlag.DONT_MASK | FuseInitFlag.SETXATTR_EXT
+    features.push({ option: '--posix-acl', flags, flags2: 0, required: posixAcl === 'always' })
+  }
+  if (xattr && securityLabel !== 'never') {
+    const flags2 = FuseInitFlag2.SECURITY_CTX
+    features.push({ option: '--security-label', flags: 0, flags2, required: securityLabel === 'always' })
+  }
+  return features
+}
+
 export class PassthroughFileSystem implements FileSystem {
   readonly readOnly: boolean
   readonly initFlags: number
   readonly initFlags2: number
+  readonly initFeatures: readonly InitFeature[]
   readonly #directory: SharedDirectoryId
   readonly #options: PassthroughOptions
   readonly #session: FuseSession
@@ -94,13 +109,11 @@ export class PassthroughFileSystem implements FileSystem {
     this.#directory = directory
     this.#session = session
     this.#options = { ...defaultOptions, ...options }
-    const { cache, readOnly, writeback, killprivV2, announceSubmounts, readdirplus, xattr, posixAcl, allowMmap } =
-      this.#options
-    const { securityLabel, daxPolicy, posixLocks, flocks } = this.#options
+    const { cache, readOnly, writeback, killprivV2, announceSubmounts, readdirplus, allowMmap } = this.#options
+    const { daxPolicy, posixLocks, flocks } = this.#options
     this.readOnly = readOnly
     this.#xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
     this.#capability = this.#mappedCapability()
-    const acl = xattr && posixAcl
     this.initFlags =
       FuseInitFlag.AUTO_INVAL_DATA |
       FuseInitFlag.CACHE_SYMLINKS |
@@ -110,15 +123,13 @@ export class PassthroughFileSystem implements FileSystem {
       (posixLocks ? FuseInitFlag.POSIX_LOCKS : 0) |
       (flocks ? FuseInitFlag.FLOCK_LOCKS : 0) |
       (killprivV2 ? FuseInitFlag.HANDLE_KILLPRIV_V2 : 0) |
-      (announceSubmounts ? FuseInitFlag.SUBMOUNTS : 0) |
-      // With ACLs the host applies the umask, because a default ACL takes its place.
-      (acl ? FuseInitFlag.POSIX_ACL | FuseInitFlag.DONT_MASK | FuseInitFlag.SETXATTR_EXT : 0)
+      (announceSubmounts ? FuseInitFlag.SUBMOUNTS : 0)
     this.initFlags2 =
       FuseInitFlag2.CREATE_SUPP_GROUP |
       FuseInitFlag2.ALLOW_IDMAP |
       (allowMmap ? FuseInitFlag2.DIRECT_IO_ALLOW_MMAP : 0) |
-      (xattr && securityLabel ? FuseInitFlag2.SECURITY_CTX : 0) |
       (daxPolicy.enabled ? FuseInitFlag2.HAS_INODE_DAX : 0)
+    this.initFeatures = wantedFeatures(this.#options)
     const noData = cache === 'never' || cache === 'metadata'
     this.#openFlags = noData ? FuseOpenFlag.DIRECT_IO : cache === 'always' ? FuseOpenFlag.KEEP_CACHE : 0
     const keepsNames = cache === 'always' || cache === 'metadata'
@@ -539,13 +550,13 @@ export class PassthroughFileSystem implements FileSystem {
   }
 
   listxattr(nodeid: number, size: number, reply: ReplyBody): number {
-    const { xattr, posixAcl } = this.#options
-    if (!xattr) return -Errno.ENOSYS
+    if (!this.#options.xattr) return -Errno.ENOSYS
+    const hidesAcls = !this.#session.has(FuseInitFlag.POSIX_ACL)
     if (this.#xattrMap === undefined) {
-      return native.listxattr(this.#directory, nodeid, !posixAcl, reply.bytes, reply.offset, size)
+      return native.listxattr(this.#directory, nodeid, hidesAcls, reply.bytes, reply.offset, size)
     }
     const list = new Uint8Array(XATTR_LIST_MAX)
-    const listed = native.listxattr(this.#directory, nodeid, !posixAcl, list, 0, list.length)
+    const listed = native.listxattr(this.#directory, nodeid, hidesAcls, list, 0, list.length)
     if (listed < 0) return listed
     const length = this.#xattrMap.listFromHost(list.subarray(0, listed))
     if (size === 0) return length
@@ -579,7 +590,7 @@ export class PassthroughFileSystem implements FileSystem {
    */
   #toHostXattr(name: WireBytes): number {
     if (!this.#options.xattr) return -Errno.ENOSYS
-    if (!this.#options.posixAcl && isAclName(name)) return -Errno.EOPNOTSUPP
+    if (isAclName(name) && !this.#session.has(FuseInitFlag.POSIX_ACL)) return -Errno.EOPNOTSUPP
     if (this.#xattrMap !== undefined) return this.#xattrMap.toHost(name, this.#hostName)
     this.#hostName.set(name.bytes, name.offset, name.length)
     return 0

@@ -25,9 +25,9 @@ import { serve } from './serve.ts'
 const VARIANTS: readonly Partial<PassthroughOptions>[] = [
   {},
   { readOnly: true },
-  { cache: 'never', killprivV2: true, posixAcl: true },
+  { cache: 'never', killprivV2: true, posixAcl: 'auto' },
   { cache: 'always', writeback: true, posixLocks: true, flocks: true },
-  { xattrMap: ':map::user.virtiofsd.:', securityLabel: true, killprivV2: true },
+  { xattrMap: ':map::user.virtiofsd.:', securityLabel: 'auto', killprivV2: true },
   {
     translateUid: [{ kind: 'map', from: 1000, to: 2000, count: 1 }],
     translateGid: [{ kind: 'forbid-guest', from: 1000, to: 0, count: 1 }],
