@@ -141,8 +141,9 @@ GuestMemory::GuestMemory(std::function<bool(dev_t, ino_t)> is_window)
     : is_window_(std::move(is_window)),
       table_(std::make_shared<MemoryTable>(std::vector<std::shared_ptr<const Region>>())) {}
 
-Snapshot GuestMemory::Get() const {
+Snapshot GuestMemory::Get(uint64_t* generation) const {
   const std::lock_guard lock(mutex_);
+  if (generation != nullptr) *generation = generation_.load(std::memory_order_relaxed);
   return table_;
 }
 

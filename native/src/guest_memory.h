@@ -100,7 +100,8 @@ class GuestMemory {
   int RemoveRegion(const RegionDescription& description);
   void Clear();
 
-  Snapshot Get() const;
+  // With the number of its generation.
+  Snapshot Get(uint64_t* generation = nullptr) const;
   // Changes with every new table; cheap to poll.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 

@@ -127,11 +127,17 @@ RequestServer::~RequestServer() {
   for (QueueUse& use : uses_) Leave(&use);
 }
 
-void RequestServer::RefreshMemory() {
-  // The number first: a table that is newer than its number is only looked up once more than
-  // needed.
-  generation_ = device_->memory().generation();
-  table_ = device_->memory().Get();
+// Lets the ring point into the present memory table. False, with `*reason`, where it is not there.
+bool RequestServer::Attach(QueueUse* use, const char** reason) {
+  if (use->table != nullptr && use->generation == device_->memory().generation()) return true;
+  uint64_t generation = 0;
+  Snapshot table = device_->memory().Get(&generation);
+  const auto is_window = [this](const Region& region) { return device_->IsWindow(region); };
+  if (use->generation != generation && !use->queue->ring.Attach(*table, is_window, reason))
+    return false;
+  use->table = std::move(table);
+  use->generation = generation;
+  return true;
 }
 
 // Takes the queue for this thread, where main lets it.
@@ -144,23 +150,18 @@ bool RequestServer::Enter(QueueUse* use) {
     return false;
   }
   use->entered = true;
-  if (table_ == nullptr) RefreshMemory();
   const uint32_t start_count = queue->start_count.load();
-  if (use->start_count != start_count) {
+  const bool fresh = use->start_count != start_count;
+  if (fresh) {
     queue->ring.Configure(queue->size, queue->addresses, device_->event_idx(), device_->indirect());
     use->generation = 0;
     use->unsignalled = 0;
   }
-  const bool fresh = use->start_count != start_count;
   use->start_count = start_count;
   const char* reason = nullptr;
-  const auto is_window = [this](const Region& region) { return device_->IsWindow(region); };
-  if (use->generation != generation_) {
-    if (!queue->ring.Attach(*table_, is_window, &reason)) {
-      Break(use, reason);
-      return false;
-    }
-    use->generation = generation_;
+  if (!Attach(use, &reason)) {
+    Break(use, reason);
+    return false;
   }
   if ((fresh && !queue->ring.Resume(queue->base, &reason)) || !queue->ring.DisableKicks()) {
     Break(use, reason != nullptr ? reason : "the used ring can't be written");
@@ -175,7 +176,14 @@ void RequestServer::Leave(QueueUse* use) {
   // The ring may have turned out to be broken.
   if (!use->entered) return;
   Signal(use);
+  LetGo(use);
+}
+
+void RequestServer::LetGo(QueueUse* use) {
+  // What has not been completed has no buffers without the table.
+  if (current_ == use) current_ = nullptr;
   use->entered = false;
+  use->table.reset();
   device_->Leave(use->queue);
 }
 
@@ -183,8 +191,7 @@ void RequestServer::Break(QueueUse* use, const char* reason) {
   EndDeferred(use, false);
   Signal(use);
   device_->Break(use->queue, reason);
-  use->entered = false;
-  device_->Leave(use->queue);
+  LetGo(use);
 }
 
 // Tries to make a request of this queue the current one.
@@ -193,16 +200,11 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
   if (!use->entered && !Enter(use)) return Taken::kNothing;
   Queue* queue = use->queue;
   const char* reason = nullptr;
-  if (device_->memory().generation() != generation_) RefreshMemory();
-  if (use->generation != generation_) {
-    const auto is_window = [this](const Region& region) { return device_->IsWindow(region); };
-    if (!queue->ring.Attach(*table_, is_window, &reason)) {
-      Break(use, reason);
-      return Taken::kNothing;
-    }
-    use->generation = generation_;
+  if (!Attach(use, &reason)) {
+    Break(use, reason);
+    return Taken::kNothing;
   }
-  switch (queue->ring.Pop(*table_, &chain_, &reason)) {
+  switch (queue->ring.Pop(*use->table, &chain_, &reason)) {
     case SplitVirtqueue::PopResult::kEmpty:
       return Taken::kNothing;
     case SplitVirtqueue::PopResult::kBroken:
@@ -265,7 +267,6 @@ int RequestServer::Next(int timeout_ms) {
   for (;;) {
     if (device_->shutting_down()) {
       for (QueueUse& use : uses_) Leave(&use);
-      table_.reset();
       return kStopped;
     }
     // A guest can fill a queue faster than it is emptied, so after each request, refused or not, a
@@ -339,7 +340,6 @@ bool RequestServer::PrepareWait() {
   // A queue with requests that were set aside stays: their replies need the ring as it is.
   for (QueueUse& use : uses_)
     if (use.deferred == 0) Leave(&use);
-  if (deferred_.empty()) table_.reset();
   return true;
 }
 
@@ -367,7 +367,7 @@ void RequestServer::Complete(uint32_t written) {
 int64_t RequestServer::Defer() {
   if (current_ == nullptr || chain_.writable_size < kOutHeader) return -EINVAL;
   if (deferred_.size() >= kMaxDeferred) return -ENOLCK;
-  Deferred deferred = {current_, chain_.head, 0, {}, table_};
+  Deferred deferred = {current_, chain_.head, 0, {}, current_->table};
   memcpy(&deferred.unique, request_ + 8, 8);
   deferred.reply.resize(kOutHeader);
   uint64_t taken = 0;
@@ -389,6 +389,12 @@ int64_t RequestServer::CompleteDeferred(uint32_t number, int error) {
   const Deferred deferred = std::move(found->second);
   deferred_.erase(found);
   deferred.use->deferred--;
+  // The queue may have waited for long, and its ring have been moved meanwhile.
+  const char* reason = nullptr;
+  if (!Attach(deferred.use, &reason)) {
+    Break(deferred.use, reason);
+    return 0;
+  }
   OutHeader header = {kOutHeader, -error, deferred.unique};
   const bool written = CopyPieces(Direction::kToGuest, deferred.reply.data(), deferred.reply.size(),
                                   0, reinterpret_cast<uint8_t*>(&header), kOutHeader);

@@ -64,7 +64,9 @@ class RequestServer {
     uint32_t index;
     bool entered = false;
     uint32_t start_count = 0;
-    // The table that the ring's addresses were looked up in.
+    // The table that the ring and the current request's buffers point into; held while entered.
+    Snapshot table = nullptr;
+    // Of the table in which the ring was looked up last; 0 for none.
     uint64_t generation = 0;
     uint32_t unsignalled = 0;
     uint32_t deferred = 0;
@@ -83,8 +85,9 @@ class RequestServer {
 
   bool Enter(QueueUse* use);
   void Leave(QueueUse* use);
+  void LetGo(QueueUse* use);
   void Break(QueueUse* use, const char* reason);
-  void RefreshMemory();
+  bool Attach(QueueUse* use, const char** reason);
   // kRefused: there was one, it is completed, and there may be more.
   enum class Taken { kNothing, kRefused, kRequest };
   Taken Take(QueueUse* use);
@@ -104,8 +107,6 @@ class RequestServer {
   std::vector<QueueUse> uses_;
   // Which of them is looked at first.
   size_t turn_ = 0;
-  Snapshot table_;
-  uint64_t generation_ = 0;
 
   std::unordered_map<uint32_t, Deferred> deferred_;
   uint32_t next_deferred_ = 0;

@@ -66,17 +66,20 @@ bool SplitVirtqueue::AttachRegions(const Region* descriptors, const Region* avai
   const auto host = [](const Region& region, uint64_t user_address) {
     return region.host() + (user_address - region.description().user_address);
   };
-  descriptors_ = host(*descriptors, addresses_.descriptors);
-  available_ = host(*available, addresses_.available);
-  used_ = host(*used, addresses_.used);
+  uint8_t* descriptor_table = host(*descriptors, addresses_.descriptors);
+  uint8_t* available_ring = host(*available, addresses_.available);
+  uint8_t* used_ring = host(*used, addresses_.used);
   // Alignment per the specification; host mappings are page aligned, so this checks the guest's
   // choice.
-  if (reinterpret_cast<uintptr_t>(descriptors_) % 16 != 0 ||
-      reinterpret_cast<uintptr_t>(available_) % 2 != 0 ||
-      reinterpret_cast<uintptr_t>(used_) % 4 != 0) {
+  if (reinterpret_cast<uintptr_t>(descriptor_table) % 16 != 0 ||
+      reinterpret_cast<uintptr_t>(available_ring) % 2 != 0 ||
+      reinterpret_cast<uintptr_t>(used_ring) % 4 != 0) {
     *reason = "a ring is misaligned";
     return false;
   }
+  descriptors_ = descriptor_table;
+  available_ = available_ring;
+  used_ = used_ring;
   return true;
 }
 

@@ -54,9 +54,9 @@ class SplitVirtqueue {
 
   // `size` is a power of two up to kMaxSize.
   void Configure(uint32_t size, const Addresses& addresses, bool event_idx, bool indirect);
-  // Finds the rings in a new table. False, with `*reason`, where they are not there. The table must
-  // outlive the use. `is_window` tells whether a region is (part of) a DAX window, where rings are
-  // refused.
+  // Finds the rings in a new table. False, with `*reason`, where they are not there; then it stays
+  // with the table before. The table must outlive the use. `is_window` tells whether a region is
+  // (part of) a DAX window, where rings are refused.
   template <typename IsWindow>
   bool Attach(const MemoryTable& table, const IsWindow& is_window, const char** reason);
   // Takes over from the used ring, where the device stood when it stopped last.
