@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
 namespace viewfsd {
 
@@ -44,9 +45,12 @@ int64_t NextHole(int fd, int64_t offset, int64_t end) {
 
 int64_t CopyFileRange(int source, int64_t source_offset, int target, int64_t target_offset,
                       int64_t length) {
-  struct stat status;
-  if (fstat(source, &status) < 0) return -errno;
-  length = std::min<int64_t>(length, status.st_size - source_offset);
+  struct stat from, to;
+  if (fstat(source, &from) < 0 || fstat(target, &to) < 0) return -errno;
+  length = std::min<int64_t>(length, from.st_size - source_offset);
+  // Each of the calls below would see its own part alone.
+  const bool same_file = from.st_dev == to.st_dev && from.st_ino == to.st_ino;
+  if (same_file && std::abs(source_offset - target_offset) < length) return -EINVAL;
   const int64_t end = source_offset + length;
   int64_t budget = kMostDataPerCopy;
   int64_t done = 0;

@@ -488,6 +488,33 @@ describe('open files', () => {
     expect(bench.errno(requests.copyFileRange(from.nodeid, { ...fields, fh_out: 999 }))).toBe(Errno.EBADF)
   })
 
+  test('COPY_FILE_RANGE within one file, by two nodeids', () => {
+    const MIB = 1 << 20
+    for (const name of ['one', 'two']) fs.mkdirSync(bench.at(name))
+    // A hole and data: the parts of a copy, which alone overlap nothing.
+    fs.writeFileSync(bench.at('one', 'file'), '')
+    fs.truncateSync(bench.at('one', 'file'), MIB)
+    fs.appendFileSync(bench.at('one', 'file'), Buffer.alloc(2 * MIB, 'data'))
+    const before = fs.readFileSync(bench.at('one', 'file'))
+    execFileSync('mount', ['--bind', bench.at('one'), bench.at('two')])
+    try {
+      const openIn = (name: string): { nodeid: number; fh: number } => {
+        const { nodeid } = bench.lookup('file', bench.lookup(name).nodeid)
+        return { nodeid, fh: decodeOpenOut(bench.body(requests.open(nodeid, O_RDWR))).fh }
+      }
+      const [from, to] = [openIn('one'), openIn('two')]
+      expect(from.nodeid).not.toBe(to.nodeid)
+      const fields = { fh_in: from.fh, off_in: 0, nodeid_out: to.nodeid, fh_out: to.fh, off_out: MIB, len: 2 * MIB }
+      expect(bench.errno(requests.copyFileRange(from.nodeid, fields))).toBe(Errno.EINVAL)
+      expect(fs.readFileSync(bench.at('one', 'file')).equals(before)).toBe(true)
+      // What lies beyond the end is not copied, and so overlaps nothing.
+      const last = { ...fields, off_in: 3 * MIB - 10, off_out: 10, len: 4 * MIB }
+      expect(new DataView(bench.body(requests.copyFileRange(from.nodeid, last)).buffer).getUint32(0, true)).toBe(10)
+    } finally {
+      execFileSync('umount', ['-l', bench.at('two')])
+    }
+  })
+
   test('an unlinked file lives on, is read, written and mapped', () => {
     const { nodeid, fh } = bench.create('file', O_RDWR)
     bench.body(requests.write(nodeid, fh, 0, bytes('alive')))
