@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace viewfsd {
 
@@ -29,10 +30,17 @@ size_t AlignToEight(size_t size) { return (size + 7) & ~size_t{7}; }
 
 bool IsDots(const char* name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
 
+KernelEntry EntryAt(const DirectoryStream& stream, size_t position) {
+  KernelEntry entry;
+  memcpy(&entry, stream.buffer->bytes.get() + position, kNameOffset);
+  return entry;
+}
+
 // Gets more entries into the buffer. Returns their bytes, 0 at the end, or -errno.
 int64_t Refill(const Handle& handle, DirectoryStream& stream) {
   if (stream.buffer == nullptr) stream.buffer = std::make_unique<StreamBuffer>();
   stream.position = stream.length = 0;
+  stream.begin = stream.offset;
   const long length =
       syscall(SYS_getdents64, handle.fd.get(), stream.buffer->bytes.get(), StreamBuffer::kSize);
   const int64_t result = length < 0 ? -errno : length;
@@ -43,12 +51,49 @@ int64_t Refill(const Handle& handle, DirectoryStream& stream) {
   return result;
 }
 
+// Goes to an offset of the buffer. False where it is none.
+bool FindInBuffer(DirectoryStream& stream, int64_t offset) {
+  if (stream.buffer == nullptr) return false;
+  size_t position = 0;
+  if (stream.begin != offset) {
+    int64_t before;
+    do {
+      if (position == stream.length) return false;
+      const KernelEntry entry = EntryAt(stream, position);
+      position += entry.reclen;
+      before = entry.off;
+    } while (before != offset);
+  }
+  stream.position = position;
+  stream.offset = offset;
+  return true;
+}
+
+int64_t Seek(const Handle& handle, DirectoryStream& stream, int64_t offset) {
+  if (stream.offset == offset) return 0;
+  // Whoever goes back to the start wants to see what is new.
+  if (offset != 0 && FindInBuffer(stream, offset)) return 0;
+  stream.position = stream.length = 0;
+  stream.offset.reset();
+  if (lseek64(handle.fd.get(), offset, SEEK_SET) >= 0) {
+    stream.offset = offset;
+    return 0;
+  }
+  if (offset >= 0 || errno != EINVAL) return -errno;
+  if (lseek64(handle.fd.get(), 0, SEEK_SET) < 0) return -errno;
+  do {
+    const int64_t length = Refill(handle, stream);
+    if (length <= 0) return length < 0 ? length : -EINVAL;
+  } while (!FindInBuffer(stream, offset));
+  return 0;
+}
+
 // Gives the buffer back where too many are kept, and forgets what is left in it.
 void DropExcess(DirectoryStream& stream) {
   if (stream.buffer == nullptr || StreamBuffer::count() <= StreamBuffer::kMaxKept) return;
   stream.buffer.reset();
   stream.position = stream.length = 0;
-  stream.offset = DirectoryStream::kNowhere;
+  stream.offset.reset();
 }
 
 }  // namespace
@@ -66,28 +111,27 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
                       bool plus, uint8_t* out, size_t size) {
   const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kDirectory);
   if (handle == nullptr) return -EBADF;
-  const InodeUse inode = directory.Use(nodeid);
-  if (!inode) return inode.error();
+  InodeRef known = directory.inodes().Get(nodeid);
+  if (known == nullptr) return -ESTALE;
+  // Needs no descriptor but its own.
+  const InodeUse inode(std::move(known), handle->fd.get());
   DirectoryStream& stream = *handle->stream;
   const std::lock_guard lock(stream.mutex);
-  if (offset != stream.offset) {
-    if (lseek64(handle->fd.get(), offset, SEEK_SET) < 0) return -errno;
-    stream.position = stream.length = 0;
-    stream.offset = offset;
-  }
+  if (const int64_t result = Seek(*handle, stream, offset); result < 0) return result;
 
   const size_t head = plus ? sizeof(fuse_entry_out) + sizeof(fuse_dirent) : sizeof(fuse_dirent);
   size_t written = 0;
   for (;;) {
     if (stream.position == stream.length) {
+      // A guest whose reader had no room for all goes on in the middle of this reply. Such an
+      // offset is found in this buffer, or by reading from the start again.
+      if (written > 0 && stream.offset < 0) break;
       const int64_t length = Refill(*handle, stream);
       // An error after some entries comes again with the next request.
       if (length <= 0) return written > 0 ? static_cast<int64_t>(written) : length;
     }
-    const char* raw = stream.buffer->bytes.get() + stream.position;
-    KernelEntry next;
-    memcpy(&next, raw, kNameOffset);
-    const char* name = raw + kNameOffset;
+    const KernelEntry next = EntryAt(stream, stream.position);
+    const char* name = stream.buffer->bytes.get() + stream.position + kNameOffset;
     const size_t name_length = strlen(name);
     const size_t needed = AlignToEight(head + name_length);
     if (needed > size - written) break;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading directories: OPENDIR, READDIR, READDIRPLUS. The positions that the guest gets are the
-// host's own (d_off of getdents64), so they stay valid as long as the host's do, and no list of
-// names is kept.
+// host's own (d_off of getdents64), whatever their values, so they stay valid as long as the host's
+// do, and no list of names is kept.
 #ifndef VIEWFSD_DIRECTORY_H_
 #define VIEWFSD_DIRECTORY_H_
 

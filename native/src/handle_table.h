@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -39,18 +40,18 @@ struct StreamBuffer {
   static inline std::atomic<size_t> count_{0};
 };
 
-// Entries that getdents64 has brought and READDIR has not taken yet.
+// Entries that getdents64 has brought, and those of them that READDIR has not taken yet. Offsets
+// are the host's; some file systems' are negative, and can't be sought.
 struct DirectoryStream {
-  // No offset of a directory.
-  static constexpr int64_t kNowhere = -1;
-
   std::mutex mutex;
   // Null where there are none.
   std::unique_ptr<StreamBuffer> buffer;
   size_t position = 0;
   size_t length = 0;
-  // The directory offset of the next entry; kNowhere makes the next READDIR seek to its own.
-  int64_t offset = 0;
+  // The offsets of the buffer's first entry and of the next one to take. No value: the next READDIR
+  // has to seek.
+  std::optional<int64_t> begin;
+  std::optional<int64_t> offset = 0;
 };
 
 struct Handle {

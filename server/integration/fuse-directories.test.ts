@@ -4,6 +4,7 @@ import { closeSync, constants, existsSync, lstatSync, mkdirSync, openSync, rmSyn
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { REFERENCE } from './harness/daemon.ts'
+import { mountFarOffsets } from './harness/far-offsets.ts'
 import { type DirectoryEntry, ROOT_ID } from './harness/fuse-abi.ts'
 import type { FuseClient } from './harness/fuse-client.ts'
 import { outcome, startSession } from './harness/session.ts'
@@ -156,4 +157,30 @@ test.skipIf(REFERENCE !== undefined)('lists 100,000 entries completely and once 
     client.batchForget(ids.slice(at, at + 4000).map((nodeid) => ({ nodeid, lookups: 1 })))
   }
   expect(client.lookup(ROOT_ID, 'entry-99999').attr.nlink).toBe(1)
+})
+
+test.each([
+  ['READDIR', false],
+  ['READDIRPLUS', true],
+])('finds offsets of 2^63 and above again, by %s', async (_, plus) => {
+  const { backing, mountPoint } = await mountFarOffsets()
+  // More than one getdents64 of the daemon brings.
+  const names = Array.from({ length: 2000 }, (__, index) => `a-name-of-some-length-${index}`)
+  for (const name of names) writeFileSync(join(backing, name), '')
+  const { client } = await startSession({ sharedDir: mountPoint })
+  const fh = client.opendir(ROOT_ID)
+  const read = (offset: bigint): DirectoryEntry[] =>
+    plus ? client.readdirplus(ROOT_ID, fh, offset, 32768) : client.readdir(ROOT_ID, fh, offset, 32768)
+  // A reader whose buffer is smaller than the reply takes a part of it, and comes back for the rest.
+  const all: DirectoryEntry[] = []
+  for (let part = read(0n); part.length > 0; part = read(all.at(-1)?.offset ?? 0n)) {
+    all.push(...part.slice(0, Math.ceil(part.length / 3)))
+  }
+  expect(all.every(({ offset }) => offset >= 1n << 63n)).toBe(true)
+  expect(all.map(({ name }) => name).toSorted()).toEqual(['.', '..', ...names].toSorted())
+  // telldir and seekdir, far back and to the start.
+  for (const index of [1000, 3, 1999, 700]) {
+    expect(read(all[index]?.offset ?? 0n)[0]?.name).toBe(all[index + 1]?.name)
+  }
+  expect(read(0n)[0]?.name).toBe(all[0]?.name)
 })

@@ -3,8 +3,8 @@
  * Serves a directory through this machine's own /dev/fuse instead of a virtqueue, so that the kernel's FUSE client and
  * ordinary programs can try the FUSE server and the file system without a guest.
  *
- * `node dev-fuse-server.js DIRECTORY MOUNTPOINT [OPTIONS-JSON [THREADS]]` mounts, writes "ready" and the number of threads, and serves until the
- * file system is unmounted.
+ * `node dev-fuse-server.js DIRECTORY MOUNTPOINT [OPTIONS-JSON [THREADS [far-offsets]]]` mounts, writes "ready" and the
+ * number of threads, and serves until the file system is unmounted. With `far-offsets`, directory offsets are 2^63 and above.
  */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -17,12 +17,14 @@ import { FuseServer } from '../server.ts'
 import { FuseSession } from '../session.ts'
 import { FakeChannel } from './fake-channel.ts'
 import { FakeMapper } from './fake-mapper.ts'
+import { FarOffsetsFileSystem } from './far-offsets-file-system.ts'
 
 interface ThreadData {
   device: number
   directory: number
   session: SharedArrayBuffer
   options: Partial<PassthroughOptions>
+  farOffsets: boolean
 }
 
 /** The largest WRITE and its headers. */
@@ -35,7 +37,8 @@ function isErrno(error: unknown, ...codes: string[]): boolean {
 /** Serves requests on the calling thread until the file system is unmounted. */
 function serve(data: ThreadData): void {
   const session = new FuseSession(data.session)
-  const fileSystem = new PassthroughFileSystem(data.directory, session, data.options)
+  const Directory = data.farOffsets ? FarOffsetsFileSystem : PassthroughFileSystem
+  const fileSystem = new Directory(data.directory, session, data.options)
   fileSystem.attachThread()
   const server = new FuseServer(fileSystem, new FakeMapper(0), session, new FuseCounters(FuseCounters.allocate()))
   const channel = new FakeChannel(BUFFER_BYTES)
@@ -70,7 +73,7 @@ function serve(data: ThreadData): void {
 }
 
 function main(): void {
-  const [directory, mountPoint, json = '{}', threads = '1'] = process.argv.slice(2)
+  const [directory, mountPoint, json = '{}', threads = '1', offsets] = process.argv.slice(2)
   if (directory === undefined || mountPoint === undefined) throw new Error('which directory, and where to?')
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a test's own argument
   const options = JSON.parse(json) as Partial<PassthroughOptions>
@@ -80,7 +83,13 @@ function main(): void {
   execFileSync('mount', ['-i', '-t', 'fuse', '-o', mount, 'viewfsd', mountPoint], {
     stdio: ['ignore', 'inherit', 'inherit', device],
   })
-  const data: ThreadData = { device, directory: shared, session: FuseSession.allocate(), options }
+  const data: ThreadData = {
+    device,
+    directory: shared,
+    session: FuseSession.allocate(),
+    options,
+    farOffsets: offsets === 'far-offsets',
+  }
   const count = Number(threads)
   const workers = Array.from({ length: count }, () => new Worker(new URL(import.meta.url), { workerData: data }))
   process.stdout.write(`ready ${workers.length}\n`)
