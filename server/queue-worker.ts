@@ -7,6 +7,7 @@
 import { isMainThread, workerData } from 'node:worker_threads'
 import type { AddonLocation } from '../native/index.ts'
 import { createMapper, type WindowSpec } from './dax/window.ts'
+import { opcodeName } from './fuse/abi.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseServer } from './fuse/server.ts'
 import { FuseSession } from './fuse/session.ts'
@@ -37,6 +38,11 @@ function serve(data: QueueWorkerData): void {
     new FuseCounters(data.counters),
     (message) => log.warn(message),
   )
+  server.onShortage = (opcode) =>
+    log.warn(
+      { request: opcodeName(opcode), errno: 'ENFILE' },
+      'this guest has more files open, or known, than the daemon can hold: see --rlimit-nofile and --inode-file-handles',
+    )
   const channel = new QueueChannel(data.deviceId, data.workerIndex)
   for (;;) {
     const queue = channel.next(server.waitMs)

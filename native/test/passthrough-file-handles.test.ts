@@ -8,7 +8,7 @@ import { setTimeout } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Errno } from '../../server/errno.ts'
 import { FuseEntryOut } from '../../server/fuse/abi.ts'
-import { requests } from '../../server/fuse/testing/messages.ts'
+import { decodeDirectory, decodeOpenOut, type DirectoryEntry, requests } from '../../server/fuse/testing/messages.ts'
 import { createSharedDirectory } from '../../server/passthrough/passthrough-file-system.ts'
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
 import { fileSystem as native } from '../index.ts'
@@ -17,6 +17,9 @@ import { PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 const { O_RDONLY, O_RDWR } = fs.constants
 const S_IFIFO = 0o10000
 
+function limitTo(descriptors: number | string): void {
+  execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${descriptors}:`])
+}
 const countDescriptors = (): number => fs.readdirSync('/proc/self/fd').length
 
 let bench: PassthroughBench
@@ -189,7 +192,7 @@ describe('limits', () => {
     const old = /Max open files\s+(\d+)/.exec(fs.readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024'
     const limit = countDescriptors() + 600
     try {
-      execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${limit}:`])
+      limitTo(limit)
       start({ inodeFileHandles, descriptorLimit: 0 })
       fs.writeFileSync(bench.at('file'), '')
       const { nodeid } = bench.lookup('file')
@@ -210,7 +213,7 @@ describe('limits', () => {
       expect(bench.errno(requests.lookup(ROOT, 'other'))).toBe(inodeFileHandles === 'never' ? Errno.ENFILE : 0)
       bench.body(requests.destroy())
     } finally {
-      execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${old}:`])
+      limitTo(old)
     }
   })
 })
@@ -264,3 +267,40 @@ test(
   },
   60_000 + MANY,
 )
+
+test('where no descriptor can be had, files are flushed and directories listed to the end', () => {
+  const old = /Max open files\s+(\d+)/.exec(fs.readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024'
+  limitTo(countDescriptors() + 600)
+  // With a small cache of descriptors, therefore.
+  start({ descriptorLimit: 0 })
+  const names = Array.from({ length: 1000 }, (_, index) => `a-name-of-some-length-${index}`)
+  fs.mkdirSync(bench.at('dir'))
+  for (const name of names) fs.writeFileSync(bench.at('dir', name), '')
+  const { nodeid, fh } = bench.create('file', O_RDWR)
+  const dir = bench.lookup('dir').nodeid
+  const dirFh = decodeOpenOut(bench.body(requests.opendir(dir))).fh
+  const list = (plus: boolean): string[] => {
+    const read = plus ? requests.readdirplus : requests.readdir
+    const entries: DirectoryEntry[] = []
+    for (;;) {
+      const part = decodeDirectory(bench.body(read(dir, dirFh, entries.at(-1)?.off ?? 0n, 5000)), plus)
+      if (part.length === 0) return entries.map(({ name }) => Buffer.from(name).toString()).toSorted()
+      entries.push(...part)
+    }
+  }
+  // Other inodes take the directory's place there.
+  const nodeids = names.map((name) => bench.lookup(name, dir).nodeid)
+  for (const known of nodeids) bench.attributes(requests.getattr(known))
+  const own: number[] = []
+  try {
+    expect(() => {
+      for (;;) own.push(fs.openSync('/dev/null', 'r'))
+    }).toThrow('EMFILE')
+    for (const plus of [false, true]) expect(list(plus)).toEqual(['.', '..', ...names].toSorted())
+    expect(bench.errno(requests.flush(nodeid, fh))).toBe(0)
+    expect(bench.errno(requests.open(nodeid, O_RDONLY))).toBe(Errno.ENFILE)
+  } finally {
+    for (const fd of own) fs.closeSync(fd)
+    limitTo(old)
+  }
+})

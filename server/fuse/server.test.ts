@@ -138,6 +138,26 @@ const silent = new Set(['FORGET', 'BATCH_FORGET'])
 const bodyless = new Set(['READLINK', 'STATFS', 'DESTROY'])
 const minimalLength: Record<string, number> = { INIT: 56, TMPFILE: 56 }
 
+test('a server without descriptors answers ENFILE, and says so once in a session', () => {
+  class Exhausted extends NullFileSystem {
+    errno: number = Errno.EMFILE
+    override lookup = (): number => -this.errno
+  }
+  const fileSystem = new Exhausted()
+  const { server, send } = makeBench(fileSystem)
+  const told: number[] = []
+  server.onShortage = (opcode) => told.push(opcode)
+  const start = (): void => void send(requests.init({ flags: INIT_FLAGS }))
+  start()
+  expect(send(requests.lookup(1, 'a'))?.error).toBe(-Errno.ENFILE)
+  fileSystem.errno = Errno.ENFILE
+  expect(send(requests.lookup(1, 'a'))?.error).toBe(-Errno.ENFILE)
+  expect(told).toEqual([FuseOpcode.LOOKUP])
+  start()
+  send(requests.lookup(1, 'a'))
+  expect(told).toEqual([FuseOpcode.LOOKUP, FuseOpcode.LOOKUP])
+})
+
 describe('dispatch', () => {
   let fileSystem: RecordingFileSystem
   let bench: Bench

@@ -164,6 +164,8 @@ operation(FuseOpcode.POLL, unsupported, 0)
 
 export class FuseServer {
   readonly #context: RequestContext
+  /** Told once in a session that the server has no descriptors, or no room for inodes, left: the request fails with ENFILE. */
+  onShortage: (opcode: number) => void = () => {}
 
   /**
    * @param session shared by the servers of all queues
@@ -190,8 +192,13 @@ export class FuseServer {
     const silent = served !== undefined && served.silent
     // Without room for the header nobody could learn what became of it, so nothing is done.
     const unanswerable = !silent && channel.replyCapacity < FuseOutHeader.SIZE
-    const result = fault < 0 ? fault : unanswerable ? -Errno.EINVAL : this.#run(context, served)
+    let result = fault < 0 ? fault : unanswerable ? -Errno.EINVAL : this.#run(context, served)
     if (result === COMPLETED) return
+    if (result === -Errno.ENFILE || result === -Errno.EMFILE) {
+      // The process's limit is none of the caller's process in the guest.
+      result = -Errno.ENFILE
+      if (context.session.takeShortage()) this.onShortage(opcode)
+    }
     if (result === INTERRUPTED) {
       channel.giveBack()
       return

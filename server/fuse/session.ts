@@ -10,6 +10,7 @@ const WINDOW = 4
 const EVERY_FILE = 5
 /** How many INTERRUPTs have come, then the last ones' `unique`s, two words each. */
 const INTERRUPTS = 6
+const SHORTAGE = 7
 const INTERRUPT_SLOTS = 64
 const WORDS = 8 + 2 * INTERRUPT_SLOTS
 
@@ -94,9 +95,15 @@ export class FuseSession {
     return false
   }
 
+  /** Whether this is the first shortage of descriptors or inodes in the session. */
+  takeShortage(): boolean {
+    return Atomics.exchange(this.#words, SHORTAGE, 1) === 0
+  }
+
   clear(): void {
     Atomics.store(this.#words, INITIALIZED, 0)
     this.#words[WINDOW] = 0
     this.#words[EVERY_FILE] = 0
+    this.#words[SHORTAGE] = 0
   }
 }

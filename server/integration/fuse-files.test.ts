@@ -4,8 +4,9 @@ import { constants, existsSync, readFileSync, readdirSync, statSync, truncateSyn
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { REFERENCE } from './harness/daemon.ts'
-import { ROOT_ID } from './harness/fuse-abi.ts'
+import { Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import { outcome, startSession } from './harness/session.ts'
+import { pack } from './harness/wire.ts'
 
 const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants
 
@@ -211,3 +212,22 @@ test('closes what the guest releases', async () => {
   }
   expect(daemon.openFiles).toBeLessThanOrEqual(before + 2)
 })
+
+test.skipIf(REFERENCE !== undefined)(
+  'says once that it has no descriptors left, and flushes what is open',
+  async () => {
+    const { client, daemon, queues, transport } = await startSession({ args: ['--rlimit-nofile=700'], queues: 3 })
+    const { entry, fh } = client.create(ROOT_ID, 'file', O_RDWR)
+    const handles = [fh]
+    const openAll = (): string => outcome(() => handles.push(client.open(entry.nodeid, O_RDONLY)))
+    while (openAll() === 'ok');
+    expect(openAll()).toBe('ENFILE')
+    const options = { replyBytes: 16, ...(queues[2] === undefined ? {} : { queue: queues[2] }) }
+    const open = pack(['u32', O_RDONLY], ['u32', 0])
+    expect(outcome(() => transport.call(Opcode.OPEN, entry.nodeid, open, options))).toBe('ENFILE')
+    client.flush(entry.nodeid, fh)
+    client.release(entry.nodeid, handles.pop() ?? 0n)
+    expect(openAll()).toBe('ok')
+    expect(daemon.log.match(/ENFILE/g)).toHaveLength(1)
+  },
+)
