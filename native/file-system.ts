@@ -58,6 +58,8 @@ export interface NativeFileSystem {
   countHandles(directory: SharedDirectoryId): number
   /** Buffers of directories that are being listed, of the whole process. */
   countStreamBuffers(): number
+  /** The first [uid, gid] that a file was to get and this process could not give, once; 2^32 - 1 for one that was not to change. */
+  takeRefusedOwner(): [number, number] | undefined
 
   /** Replies struct fuse_entry_out. */
   lookup(

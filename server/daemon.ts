@@ -61,7 +61,7 @@ export class Daemon {
     this.#launched = launched
     this.#log = log
     this.#directory = shareDirectory(options, launched?.root)
-    this.#fileSystem = openSharedDirectory(this.#directory, this.#session)
+    this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) => log.warn(message))
     this.#plan = planWindow(options.window, options.windowSizeBytes)
     this.#device = new VirtioDevice(1 + options.requestQueues)
     this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')

@@ -29,14 +29,15 @@ export interface QueueWorkerData extends AddonLocation {
 /** Serves until the device shuts down. */
 function serve(data: QueueWorkerData): void {
   const log = createLogger(data.log).child({ worker: data.workerIndex })
-  const fileSystem = openSharedDirectory(data.directory, data.session)
+  const warn = (message: string): void => log.warn(message)
+  const fileSystem = openSharedDirectory(data.directory, data.session, warn)
   fileSystem.attachThread()
   const server = new FuseServer(
     fileSystem,
     createMapper(data.window, (message) => log.error(message)),
     new FuseSession(data.session),
     new FuseCounters(data.counters),
-    (message) => log.warn(message),
+    warn,
   )
   server.onShortage = (opcode) =>
     log.warn(

@@ -46,6 +46,10 @@ export function shareDirectory(options: Options, root = -1): SharedDirectory {
 }
 
 /** The calling thread's file system. */
-export function openSharedDirectory(directory: SharedDirectory, session: SharedArrayBuffer): PassthroughFileSystem {
-  return openFileSystem(directory.id, new FuseSession(session), directory.options)
+export function openSharedDirectory(
+  directory: SharedDirectory,
+  session: SharedArrayBuffer,
+  warn: (message: string) => void,
+): PassthroughFileSystem {
+  return openFileSystem(directory.id, new FuseSession(session), directory.options, warn)
 }

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <mutex>
 
 #include "proc_fds.h"
 
@@ -66,6 +67,10 @@ const OwnIds& Own() {
 
 thread_local bool attached = false;
 
+std::mutex refused_mutex;
+std::optional<RefusedOwner> refused;
+bool refused_was_taken = false;
+
 }  // namespace
 
 int AttachThread() {
@@ -105,18 +110,17 @@ int ScopedCaller::Assume(const Caller& caller) {
   if (uid == own.uid && gid == own.gid) return 0;
 
   if (own.groups_can_change) {
-    if (const int result = SetGroups(caller.groups.size(), caller.groups.data()); result < 0)
-      return result;
+    if (SetGroups(caller.groups.size(), caller.groups.data()) < 0) return RefuseOwner(uid, gid);
     groups_changed_ = true;
   }
   if (gid != own.gid) {
     const int result = SetEffectiveGid(gid);
     gid_changed_ = result == 0;
     // EINVAL: a user namespace need not have a group 0.
-    if (result < 0 && !(gid == 0 && result == -EINVAL)) return result;
+    if (result < 0 && !(gid == 0 && result == -EINVAL)) return RefuseOwner(uid, gid);
   }
   if (uid != own.uid) {
-    if (const int result = SetEffectiveUid(uid); result < 0) return result;
+    if (SetEffectiveUid(uid) < 0) return RefuseOwner(uid, gid);
     uid_changed_ = true;
     // The change cleared the effective set; the permitted one is still there.
     __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
@@ -143,6 +147,19 @@ ScopedCaller::~ScopedCaller() {
   if (umask_changed_) umask(0);
   RestoreIds();
   errno = saved_errno;
+}
+
+int RefuseOwner(uint32_t uid, uint32_t gid) {
+  const std::lock_guard lock(refused_mutex);
+  if (!refused) refused = {uid, gid};
+  return -EPERM;
+}
+
+std::optional<RefusedOwner> TakeRefusedOwner() {
+  const std::lock_guard lock(refused_mutex);
+  if (!refused || refused_was_taken) return std::nullopt;
+  refused_was_taken = true;
+  return refused;
 }
 
 ScopedWithoutFsetid::ScopedWithoutFsetid() {

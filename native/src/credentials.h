@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace viewfsd {
@@ -31,7 +32,7 @@ bool ThreadIsAttached();
 // Makes the calling thread act as the guest's caller in everything that decides the owner, group
 // and mode of a new inode. Access is not checked again (CAP_DAC_OVERRIDE stays): the guest has done
 // it, with groups that are not known here. What a daemon that is not root makes for the guest's
-// root is its own; it can make nothing for anybody else.
+// root is its own; for anybody else it can make what its user namespace has the ids for.
 class ScopedCaller {
  public:
   explicit ScopedCaller(const Caller& caller);
@@ -39,7 +40,8 @@ class ScopedCaller {
   ScopedCaller(const ScopedCaller&) = delete;
   ScopedCaller& operator=(const ScopedCaller&) = delete;
 
-  // 0, or -errno where the change failed; then nothing has been changed.
+  // 0, or -errno where the change failed; then nothing has been changed. EPERM: the process may not
+  // take these ids.
   int result() const { return result_; }
 
  private:
@@ -52,6 +54,18 @@ class ScopedCaller {
   bool umask_changed_ = false;
   int result_ = 0;
 };
+
+// Ids that files were to get, and that are none of this process's to give.
+struct RefusedOwner {
+  uint32_t uid;
+  uint32_t gid;
+};
+
+// Keeps the first of them for the log. Returns -EPERM.
+int RefuseOwner(uint32_t uid, uint32_t gid);
+
+// The first that was refused, once in the life of the process.
+std::optional<RefusedOwner> TakeRefusedOwner();
 
 // Takes CAP_FSETID from the calling thread, so that writing and truncating clear setuid and setgid
 // as they do for an ordinary user.

@@ -67,7 +67,10 @@ int64_t Truncate(SharedDirectory& directory, const InodeUse& inode, const Setatt
 int64_t ChangeOwner(const InodeUse& inode, const SetattrRequest& request) {
   const uid_t uid = (request.valid & FATTR_UID) != 0 ? request.uid : static_cast<uid_t>(-1);
   const gid_t gid = (request.valid & FATTR_GID) != 0 ? request.gid : static_cast<gid_t>(-1);
-  return Result(fchownat(inode.fd(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  const int64_t result =
+      Result(fchownat(inode.fd(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  // The user namespace has no such id.
+  return result == -EINVAL ? RefuseOwner(uid, gid) : result;
 }
 
 int64_t ApplyAttributes(SharedDirectory& directory, const InodeUse& inode,
@@ -358,7 +361,12 @@ int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writab
   const InodeRef inode = directory.inodes().Get(nodeid);
   if (inode == nullptr) return -ESTALE;
   if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
-  return directory.Reopen(inode, writable ? O_RDWR : O_RDONLY);
+  const int fd = directory.Reopen(inode, writable ? O_RDWR : O_RDONLY);
+  if (fd != -EACCES) return fd;
+  // Like write(2), a mapping goes by what the file was opened for, whatever its mode is by now.
+  const HandleRef handle = directory.handles().Find(nodeid, writable);
+  if (handle == nullptr) return -EACCES;
+  return Result(fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
 }
 
 int64_t PinFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, bool kill_suidgid) {

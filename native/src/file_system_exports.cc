@@ -220,6 +220,16 @@ Napi::Value CountStreamBuffers(const Info& info) {
   return Number(info, static_cast<int64_t>(StreamBuffer::count()));
 }
 
+// takeRefusedOwner(): [uid, gid], or undefined
+Napi::Value TakeRefusedOwnerJs(const Info& info) {
+  const std::optional<RefusedOwner> refused = TakeRefusedOwner();
+  if (!refused) return info.Env().Undefined();
+  Napi::Array ids = Napi::Array::New(info.Env(), 2);
+  ids.Set(0u, Napi::Number::New(info.Env(), refused->uid));
+  ids.Set(1u, Napi::Number::New(info.Env(), refused->gid));
+  return ids;
+}
+
 // lookup(directory, parent, name.., reply, replyOffset)
 Napi::Value Lookup(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
@@ -616,6 +626,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("countInodes", CountInodes);
   add("countHandles", CountHandles);
   add("countStreamBuffers", CountStreamBuffers);
+  add("takeRefusedOwner", TakeRefusedOwnerJs);
   add("lookup", Lookup);
   add("forget", Forget);
   add("getattr", Getattr);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handle_table.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 
 namespace viewfsd {
@@ -26,6 +28,16 @@ HandleRef HandleTable::Get(uint64_t fh, uint64_t nodeid, HandleKind kind) {
   const auto found = handles_.find(fh);
   if (found == handles_.end() || !Matches(*found->second, nodeid, kind)) return nullptr;
   return found->second;
+}
+
+HandleRef HandleTable::Find(uint64_t nodeid, bool writable) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [fh, handle] : handles_) {
+    if (!Matches(*handle, nodeid, HandleKind::kFile)) continue;
+    const int access = fcntl(handle->fd.get(), F_GETFL) & O_ACCMODE;
+    if (access == O_RDWR || (access == O_RDONLY && !writable)) return handle;
+  }
+  return nullptr;
 }
 
 HandleRef HandleTable::Remove(uint64_t fh, uint64_t nodeid, HandleKind kind) {

@@ -82,6 +82,10 @@ class HandleTable {
   // Null unless `fh` is an open handle of that inode and kind.
   HandleRef Get(uint64_t fh, uint64_t nodeid, HandleKind kind);
 
+  // A file of that inode that is open for reading, and for writing where that is wanted; null if
+  // there is none. Looks at all handles.
+  HandleRef Find(uint64_t nodeid, bool writable);
+
   // Takes the handle out. The caller's reference is the last one unless it is in use elsewhere.
   HandleRef Remove(uint64_t fh, uint64_t nodeid, HandleKind kind);
 

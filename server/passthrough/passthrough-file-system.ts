@@ -38,6 +38,8 @@ const NOFLUSH_MINOR = 36
 
 /** XATTR_LIST_MAX of Linux. */
 const XATTR_LIST_MAX = 65536
+/** Of chown(2): leave it. */
+const NO_ID = 0xffff_ffff
 /** Bytes of struct fsxattr. */
 const FSXATTR_BYTES = 28
 
@@ -70,6 +72,11 @@ export function createSharedDirectory(path: string, options: Partial<Passthrough
   return directory
 }
 
+/** A rule of --translate-uid or --translate-gid. */
+function squashing(own: number | undefined): string {
+  return `squash-guest:0:${own}:4294967295`
+}
+
 function wantedFeatures({ xattr, posixAcl, securityLabel }: PassthroughOptions): InitFeature[] {
   const features: InitFeature[] = []
   if (xattr && posixAcl !== 'never') {
@@ -92,6 +99,7 @@ export class PassthroughFileSystem implements FileSystem {
   readonly #directory: SharedDirectoryId
   readonly #options: PassthroughOptions
   readonly #session: FuseSession
+  readonly #warn: (message: string) => void
   readonly #xattrMap: XattrMap | undefined
   /** The host's name for file capabilities, where the map changes it, so that the kernel can't drop them by itself. */
   readonly #capability: WireBytes | undefined
@@ -104,10 +112,17 @@ export class PassthroughFileSystem implements FileSystem {
   /**
    * @param directory from `createSharedDirectory`, with the same options
    * @param session what the guest has negotiated, shared by all queues
+   * @param warn logs one line
    */
-  constructor(directory: SharedDirectoryId, session: FuseSession, options: Partial<PassthroughOptions> = {}) {
+  constructor(
+    directory: SharedDirectoryId,
+    session: FuseSession,
+    options: Partial<PassthroughOptions> = {},
+    warn: (message: string) => void = () => {},
+  ) {
     this.#directory = directory
     this.#session = session
+    this.#warn = warn
     this.#options = { ...defaultOptions, ...options }
     const { cache, readOnly, writeback, killprivV2, announceSubmounts, readdirplus, allowMmap } = this.#options
     const { daxPolicy, posixLocks, flocks } = this.#options
@@ -178,7 +193,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.bytes,
       reply.offset,
     )
-    return result < 0 ? result : FuseAttrOut.SIZE
+    return result < 0 ? this.#refused(result) : FuseAttrOut.SIZE
   }
 
   statx(nodeid: number, mask: number, reply: ReplyBody): number {
@@ -209,7 +224,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.bytes,
       reply.offset,
     )
-    if (result < 0) return result
+    if (result < 0) return this.#refused(result)
     const labelled = this.#label(parent, name, false, caller, reply)
     return labelled < 0 ? labelled : FuseEntryOut.SIZE
   }
@@ -240,7 +255,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.bytes,
       reply.offset,
     )
-    if (result < 0) return result
+    if (result < 0) return this.#refused(result)
     const labelled = this.#label(parent, name, false, caller, reply)
     return labelled < 0 ? labelled : FuseEntryOut.SIZE
   }
@@ -262,7 +277,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.bytes,
       reply.offset,
     )
-    if (result < 0) return result
+    if (result < 0) return this.#refused(result)
     const labelled = this.#label(parent, name, true, caller, reply)
     return labelled < 0 ? labelled : FuseEntryOut.SIZE
   }
@@ -283,7 +298,7 @@ export class PassthroughFileSystem implements FileSystem {
     flags: number,
     caller: Caller,
   ): number {
-    return native.rename(
+    const result = native.rename(
       this.#directory,
       parent,
       name.bytes,
@@ -301,6 +316,7 @@ export class PassthroughFileSystem implements FileSystem {
       caller.supplementaryGroups.offset,
       caller.supplementaryGroups.length,
     )
+    return result < 0 ? this.#refused(result) : result
   }
 
   link(nodeid: number, newParent: number, newName: WireBytes, reply: ReplyBody): number {
@@ -312,7 +328,11 @@ export class PassthroughFileSystem implements FileSystem {
   open(nodeid: number, flags: number, openFlags: number, reply: ReplyBody): number {
     const kill = (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0
     if (kill && (flags & O_TRUNC) !== 0) this.#dropCapability(nodeid)
-    const fh = native.open(this.#directory, nodeid, this.#hostFlags(flags), kill)
+    const host = this.#hostFlags(flags)
+    let fh = native.open(this.#directory, nodeid, host, kill)
+    // A file that may be written and not read can do without a mapping.
+    if (fh === -Errno.EACCES && this.#session.hasWindow && (flags & O_ACCMODE) === O_WRONLY)
+      fh = native.open(this.#directory, nodeid, (host & ~O_ACCMODE) | O_WRONLY, kill)
     if (fh < 0) return fh
     this.#encodeOpenOut(reply, reply.offset, fh, this.#openOutFlags(flags))
     return FuseOpenOut.SIZE
@@ -346,7 +366,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.bytes,
       reply.offset,
     )
-    if (fh < 0) return fh
+    if (fh < 0) return this.#refused(fh)
     const labelled = this.#label(parent, name, false, caller, reply, fh)
     return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
   }
@@ -374,7 +394,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.bytes,
       reply.offset,
     )
-    if (fh < 0) return fh
+    if (fh < 0) return this.#refused(fh)
     const labelled = this.#label(parent, undefined, false, caller, reply, fh)
     return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
   }
@@ -636,6 +656,19 @@ export class PassthroughFileSystem implements FileSystem {
     return result
   }
 
+  /** Says once which option helps where the reason of an EPERM is that this process may not give a file to that owner. */
+  #refused(result: number): number {
+    const ids = result === -Errno.EPERM ? native.takeRefusedOwner() : undefined
+    if (ids === undefined) return result
+    const owner = ids.map((id) => (id === NO_ID ? '' : id)).join(':')
+    this.#warn(
+      `a file can not be given to the owner ${owner}, whose ids this process may not take: EPERM. ` +
+        `--translate-uid=${squashing(process.geteuid?.())} and --translate-gid=${squashing(process.getegid?.())} make all files its own; ` +
+        '--uid-map and --gid-map give it more ids, in --sandbox=namespace',
+    )
+    return result
+  }
+
   /** The guest has applied the umask itself unless DONT_MASK was negotiated. */
   #umask(umask: number): number {
     return this.#session.has(FuseInitFlag.DONT_MASK) ? umask : 0
@@ -645,11 +678,12 @@ export class PassthroughFileSystem implements FileSystem {
   #hostFlags(flags: number): number {
     let host = this.#options.allowDirectIo ? flags : flags & ~O_DIRECT
     if (!this.#options.preserveNoatime) host &= ~O_NOATIME
-    if (this.#session.has(FuseInitFlag.WRITEBACK_CACHE)) {
-      // A partial page is read before it is written, and the guest finds the end of the file by itself.
-      if ((host & O_ACCMODE) === O_WRONLY) host = (host & ~O_ACCMODE) | O_RDWR
-      host &= ~O_APPEND
-    }
+    const writeback = this.#session.has(FuseInitFlag.WRITEBACK_CACHE)
+    // A write-back cache reads a partial page before it is written; a mapping that is written can also be read.
+    const reads = writeback || this.#session.hasWindow
+    if (reads && (host & O_ACCMODE) === O_WRONLY) host = (host & ~O_ACCMODE) | O_RDWR
+    // The guest finds the end of the file by itself.
+    if (writeback) host &= ~O_APPEND
     return host >>> 0
   }
 

@@ -36,8 +36,13 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
     label: new WireBytes(),
   }
 
-  constructor(directory: SharedDirectoryId, session: FuseSession, options: Partial<PassthroughOptions>) {
-    super(directory, session, options)
+  constructor(
+    directory: SharedDirectoryId,
+    session: FuseSession,
+    options: Partial<PassthroughOptions>,
+    warn?: (message: string) => void,
+  ) {
+    super(directory, session, options, warn)
     this.#uids = new IdTranslator(options.translateUid ?? [])
     this.#gids = new IdTranslator(options.translateGid ?? [])
   }
@@ -227,9 +232,10 @@ export function openFileSystem(
   directory: SharedDirectoryId,
   session: FuseSession,
   options: Partial<PassthroughOptions> = {},
+  warn?: (message: string) => void,
 ): PassthroughFileSystem {
   const translates = (options.translateUid?.length ?? 0) > 0 || (options.translateGid?.length ?? 0) > 0
   return translates
-    ? new TranslatingFileSystem(directory, session, options)
-    : new PassthroughFileSystem(directory, session, options)
+    ? new TranslatingFileSystem(directory, session, options, warn)
+    : new PassthroughFileSystem(directory, session, options, warn)
 }
