@@ -11,6 +11,18 @@
 /** The number of a shared directory. */
 export type SharedDirectoryId = number
 
+/** Results of `judgeOpen`. */
+export const Freshness = {
+  /** What the guest has cached must go. */
+  CHANGED: 0,
+  /** It may stay. */
+  UNCHANGED: 1,
+  /** The guest's attributes are out of date, too: ESTALE makes it look the path up and open again. */
+  ASK_AGAIN: 2,
+  /** The size says nothing about the contents. */
+  UNSIZED: 3,
+} as const
+
 export interface NativeFileSystem {
   /**
    * Opens a directory to share. Names and attributes stay valid in the guest for the given seconds. Open files, and
@@ -28,6 +40,8 @@ export interface NativeFileSystem {
   ): SharedDirectoryId
   /** @returns 0 where the directory's file system has file handles and they are used, or why not as `-errno` */
   fileHandles(directory: SharedDirectoryId): number
+  /** Whether the directory lies on a file system like procfs, where a file's size says nothing about its contents. */
+  isPseudo(directory: SharedDirectoryId): boolean
   /**
    * Sets RLIMIT_NOFILE to `wanted`, or to as much as the system allows.
    * @returns the limit now
@@ -223,8 +237,11 @@ export interface NativeFileSystem {
   /** @returns a descriptor, which `closeMappingFile` closes */
   openMappingFile(directory: SharedDirectoryId, nodeid: number, writable: boolean): number
   closeMappingFile(fd: number): void
-  /** @returns the handle's descriptor, open until this thread's `unpin` whatever becomes of the handle */
-  pin(directory: SharedDirectoryId, nodeid: number, fh: number, killSuidgid: boolean): number
+  /**
+   * @param guestAsks what is done with it makes the guest ask for the file's attributes
+   * @returns the handle's descriptor, open until this thread's `unpin` whatever becomes of the handle
+   */
+  pin(directory: SharedDirectoryId, nodeid: number, fh: number, killSuidgid: boolean, guestAsks: boolean): number
   unpin(): void
   release(directory: SharedDirectoryId, nodeid: number, fh: number): number
   releasedir(directory: SharedDirectoryId, nodeid: number, fh: number): number
@@ -255,6 +272,20 @@ export interface NativeFileSystem {
     killSuidgid: boolean,
   ): number
 
+  /**
+   * What the guest may go on believing of a file or directory that has just been opened: see native/src/freshness.h.
+   * @param pid who opens; 0 where it can't be asked to try again
+   * @param readsOnly the handle can't write
+   * @returns a value of `Freshness`
+   */
+  judgeOpen(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    fh: number,
+    isDirectory: boolean,
+    pid: number,
+    readsOnly: boolean,
+  ): number
   /** @returns the new handle's fh */
   opendir(directory: SharedDirectoryId, nodeid: number): number
   /** @returns bytes of entries */

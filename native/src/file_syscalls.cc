@@ -127,6 +127,12 @@ int64_t OpenInode(SharedDirectory& directory, const InodeRef& inode, int flags, 
   return result;
 }
 
+// A Linux guest asks for attributes after what it has done to a file by these requests.
+void ChangedByGuest(SharedDirectory& directory, uint64_t nodeid) {
+  if (const InodeRef inode = directory.inodes().Get(nodeid); inode != nullptr)
+    inode->told().GuestAsks();
+}
+
 thread_local HandleRef pinned;
 thread_local std::optional<ScopedWithoutFsetid> pinned_as_ordinary;
 
@@ -194,6 +200,7 @@ int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uin
       result < 0)
     return result;
   const auto time = [](const statx_timestamp& from) { return Time{from.tv_sec, from.tv_nsec, 0}; };
+  inode->told().Tell(status);
   StatxOut reply = {};
   reply.attr_valid = directory.AttributeTimeout(status.stx_mode);
   reply.mask = status.stx_mask & known;
@@ -308,6 +315,7 @@ int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool ki
   if (inode == nullptr) return -ESTALE;
   const int64_t fd = OpenInode(directory, inode, flags, kill_suidgid);
   if (fd < 0) return fd;
+  if ((flags & O_TRUNC) != 0) inode->told().GuestAsks();
   return AddFile(directory, nodeid, UniqueFd(static_cast<int>(fd)));
 }
 
@@ -369,9 +377,11 @@ int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writab
   return Result(fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
 }
 
-int64_t PinFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, bool kill_suidgid) {
+int64_t PinFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, bool kill_suidgid,
+                bool guest_asks) {
   HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
+  if (guest_asks) ChangedByGuest(directory, nodeid);
   const int fd = handle->fd.get();
   pinned = std::move(handle);
   if (kill_suidgid) pinned_as_ordinary.emplace();
@@ -413,6 +423,7 @@ int64_t Allocate(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int m
   if (handle == nullptr) return -EBADF;
   std::optional<ScopedWithoutFsetid> ordinary;
   if (kill_suidgid) ordinary.emplace();
+  ChangedByGuest(directory, nodeid);
   return Result(fallocate(handle->fd.get(), mode, offset, length));
 }
 
@@ -431,6 +442,7 @@ int64_t CopyRange(SharedDirectory& directory, const FileRange& from, const FileR
   if (source == nullptr || target == nullptr) return -EBADF;
   std::optional<ScopedWithoutFsetid> ordinary;
   if (kill_suidgid) ordinary.emplace();
+  ChangedByGuest(directory, to.nodeid);
   return CopyFileRange(source->fd.get(), from.offset, target->fd.get(), to.offset, length);
 }
 

@@ -21,6 +21,7 @@
 #include "credentials.h"
 #include "directory.h"
 #include "file_syscalls.h"
+#include "freshness.h"
 #include "proc_fds.h"
 #include "shared_directory.h"
 #include "util/arguments.h"
@@ -166,6 +167,11 @@ Napi::Value Create(const Info& info) {
 // fileHandles(directory): 0 or -errno
 Napi::Value FileHandles(const Info& info) {
   return Number(info, DirectoryArgument(info).root_handles());
+}
+
+// isPseudo(directory)
+Napi::Value IsPseudoJs(const Info& info) {
+  return Napi::Boolean::New(info.Env(), DirectoryArgument(info).root_is_pseudo());
 }
 
 // setDescriptorLimit(wanted)
@@ -419,7 +425,8 @@ void CloseMappingFile(const Info& info) { close(FdArgument(info, 0)); }
 Napi::Value Pin(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   return Number(info, PinFile(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh"),
-                              BooleanArgument(info, 3, "killSuidgid")));
+                              BooleanArgument(info, 3, "killSuidgid"),
+                              BooleanArgument(info, 4, "guestAsks")));
 }
 
 void UnpinJs(const Info&) { Unpin(); }
@@ -480,6 +487,17 @@ Napi::Value CopyFileRange(const Info& info) {
                         FileOffsetArgument(info, 6, "offsetOut")};
   return Number(info, CopyRange(directory, from, to, FileOffsetArgument(info, 7, "length"),
                                 BooleanArgument(info, 8, "killSuidgid")));
+}
+
+// judgeOpen(directory, nodeid, fh, isDirectory, pid, readsOnly)
+Napi::Value JudgeOpenJs(const Info& info) {
+  SharedDirectory& directory = DirectoryArgument(info);
+  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
+  const uint64_t fh = U64Argument(info, 2, "fh");
+  const HandleKind kind =
+      BooleanArgument(info, 3, "isDirectory") ? HandleKind::kDirectory : HandleKind::kFile;
+  return Number(info, JudgeOpen(directory, nodeid, fh, kind, U32Argument(info, 4, "pid"),
+                                BooleanArgument(info, 5, "readsOnly")));
 }
 
 // opendir(directory, nodeid)
@@ -622,6 +640,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("reset", Reset);
   add("setAnnounceSubmounts", SetAnnounceSubmounts);
   add("fileHandles", FileHandles);
+  add("isPseudo", IsPseudoJs);
   add("setDaxPolicy", SetDaxPolicy);
   add("countInodes", CountInodes);
   add("countHandles", CountHandles);
@@ -655,6 +674,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("fallocate", Fallocate);
   add("lseek", Lseek);
   add("copyFileRange", CopyFileRange);
+  add("judgeOpen", JudgeOpenJs);
   add("opendir", Opendir);
   add("readdir", Readdir);
   add("ioctl", IoctlJs);

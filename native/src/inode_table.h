@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "file_handle.h"
+#include "freshness.h"
 #include "util/pointer_index.h"
 #include "util/unique_fd.h"
 
@@ -73,6 +74,7 @@ class Inode {
   const std::shared_ptr<const Mount>& mount() const { return mount_; }
   // Empty for an inode that holds a descriptor instead.
   const FileHandle& handle() const { return handle_; }
+  ToldVersion& told() const { return told_; }
 
  private:
   friend class InodeTable;
@@ -86,6 +88,7 @@ class Inode {
   const int64_t birth_;
   const std::shared_ptr<const Mount> mount_;
   const FileHandle handle_;
+  mutable ToldVersion told_;
   std::atomic<uint32_t> references_{0};
   // The rest is guarded by the table's mutex.
   int held_;

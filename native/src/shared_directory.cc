@@ -66,6 +66,7 @@ int SharedDirectory::Initialize() {
   if (const int result = Status(root_.get(), "", kAttributeMask, &status); result < 0)
     return result;
   if (!S_ISDIR(status.stx_mode)) return -ENOTDIR;
+  root_is_pseudo_ = IsPseudoFileSystem(root_.get());
   const InodeFacts facts = FactsOf(status);
   std::shared_ptr<const Mount> mount = MountOf(facts.key.mount, root_.get(), facts.type);
   root_handles_ = handle_use_ == HandleUse::kNever ? -EOPNOTSUPP : mount->handles();
@@ -90,6 +91,7 @@ std::shared_ptr<const Mount> SharedDirectory::MountOf(uint64_t id, int path_fd, 
 void SharedDirectory::Reset() {
   locks_.Clear();
   handles_.Clear();
+  reopens_.Clear();
   inodes_.Clear();
 }
 
@@ -108,6 +110,7 @@ int SharedDirectory::Reopen(const InodeRef& inode, int flags) {
 
 void SharedDirectory::FillAttributes(const struct statx& status, const Inode& inode,
                                      fuse_attr* attributes) const {
+  inode.told().Tell(status);
   attributes->ino = status.stx_ino;
   attributes->size = status.stx_size;
   attributes->blocks = status.stx_blocks;
@@ -155,6 +158,7 @@ void SharedDirectory::FillEntry(const struct statx& status, const Inode& inode,
 int64_t SharedDirectory::Lookup(uint64_t parent, const char* name, fuse_entry_out* entry) {
   const InodeUse directory = Use(parent);
   if (!directory) return directory.error();
+  directory->told().CountLookup();
   return LookupAt(directory, name, entry);
 }
 

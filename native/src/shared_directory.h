@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "freshness.h"
 #include "handle_table.h"
 #include "inode_table.h"
 #include "lock_table.h"
@@ -73,6 +74,8 @@ class SharedDirectory {
   // Puts the root into the table. Returns 0 or -errno; -EOPNOTSUPP or -EPERM where handles are
   // mandatory and can't be had.
   int Initialize();
+  // See IsPseudoFileSystem.
+  bool root_is_pseudo() const { return root_is_pseudo_; }
   // 0 where the root's file system has handles and they are used, or why not as -errno.
   int root_handles() const { return root_handles_; }
 
@@ -83,6 +86,7 @@ class SharedDirectory {
   InodeUse Use(uint64_t nodeid) { return inodes_.Use(nodeid); }
   HandleTable& handles() { return handles_; }
   LockTable& locks() { return locks_; }
+  Reopens& reopens() { return reopens_; }
   int proc_fds() const { return proc_fds_.get(); }
   // Seconds that the guest may keep attributes. None for a file with set-id bits: where the server
   // clears them at a write (HANDLE_KILLPRIV_V2), the guest isn't told, and would go on running the
@@ -108,6 +112,7 @@ class SharedDirectory {
   void HoldChild(const InodeUse& parent, const char* name);
 
   int64_t GetAttributes(uint64_t nodeid, fuse_attr_out* out);
+  // What is filled in counts as told to the guest.
   void FillAttributes(const struct statx& status, const Inode& inode, fuse_attr* attributes) const;
 
   // Opens an inode by its nodeid's handle or through /proc/self/fd. The caller has checked its
@@ -128,11 +133,13 @@ class SharedDirectory {
   InodeTable inodes_;
   HandleTable handles_;
   LockTable locks_;
+  Reopens reopens_;
   UniqueFd root_;
   const UniqueFd proc_fds_;
   const CacheTimeouts timeouts_;
   const HandleUse handle_use_;
   int root_handles_ = -EOPNOTSUPP;
+  bool root_is_pseudo_ = false;
   std::mutex mounts_mutex_;
   std::unordered_map<uint64_t, std::weak_ptr<const Mount>> mounts_;
   std::atomic<bool> announce_submounts_{false};

@@ -31,7 +31,7 @@ describe('cache', () => {
   test.each([
     ['never', 0, FuseOpenFlag.DIRECT_IO, 0],
     ['metadata', DAY, FuseOpenFlag.DIRECT_IO, FuseOpenFlag.KEEP_CACHE | FuseOpenFlag.CACHE_DIR],
-    ['auto', 1, 0, 0],
+    ['auto', 1, 0, FuseOpenFlag.CACHE_DIR],
     ['always', DAY, FuseOpenFlag.KEEP_CACHE, FuseOpenFlag.KEEP_CACHE | FuseOpenFlag.CACHE_DIR],
   ] as const)('%s', (cache, seconds, fileFlags, directoryFlags) => {
     start({ cache })
@@ -98,6 +98,11 @@ test('what is negotiated by default, and what options add', () => {
   // Nobody would see what the guest writes through the window.
   const trusting = FuseInitFlag.WRITEBACK_CACHE | FuseInitFlag.HANDLE_KILLPRIV_V2 | FuseInitFlag.ATOMIC_O_TRUNC
   expect(negotiatedFlags()).toBe(LINUX_INIT_FLAGS & ~trusting)
+  bench[Symbol.dispose]()
+  // Targets of links would stay for ever, and there is nothing to write back.
+  start({ cache: 'never', writeback: true })
+  const kept = FuseInitFlag.CACHE_SYMLINKS | FuseInitFlag.DO_READDIRPLUS | FuseInitFlag.READDIRPLUS_AUTO
+  expect(negotiatedFlags(FLAGS_WITHOUT_DAX)).toBe(FLAGS_WITHOUT_DAX & ~optional & ~kept)
   bench[Symbol.dispose]()
   start({ readdirplus: false, announceSubmounts: false, posixAcl: 'always', xattr: false })
   const without = FuseInitFlag.DO_READDIRPLUS | FuseInitFlag.READDIRPLUS_AUTO | FuseInitFlag.SUBMOUNTS

@@ -11,6 +11,7 @@ import {
   FuseFallocateIn,
   FuseFlushIn,
   FuseFsyncIn,
+  FuseInitFlag,
   FuseIoctlIn,
   FuseIoctlOut,
   FuseLseekIn,
@@ -64,7 +65,7 @@ export function handleOpen(context: RequestContext): number {
   const flags = view.getUint32(BODY + FuseOpenIn.flags, true)
   const openFlags = view.getUint32(BODY + FuseOpenIn.open_flags, true)
   if (fileSystem.readOnly && opensForWriting(flags)) return -Errno.EROFS
-  return fileSystem.open(context.nodeid, flags, openFlags, context.reply)
+  return fileSystem.open(context.nodeid, flags, openFlags, context.caller, context.reply)
 }
 
 export function handleRead(context: RequestContext): number {
@@ -84,28 +85,33 @@ export function handleRead(context: RequestContext): number {
   return COMPLETED
 }
 
-/** The guest's file flags of this write (they may differ from those at open) as RWF_*. */
-function writeFlags(fileFlags: number, cached: boolean): number {
+/**
+ * The guest's file flags of this write (they may differ from those at open) as RWF_*.
+ * @param placed the guest has found the write's place in the file, whatever the handle that carries it was opened with: a
+ *   page of its cache, or anything of a guest with a write-back cache, which alone knows where the file ends
+ */
+function writeFlags(fileFlags: number, placed: boolean): number {
   let flags = 0
   if ((fileFlags & O_SYNC) === O_SYNC) flags |= RWF_SYNC
   else if ((fileFlags & O_DSYNC) !== 0) flags |= RWF_DSYNC
-  // A page of a writeback cache has its place in the file, whatever the handle that carries it was opened with.
-  if ((fileFlags & O_APPEND) !== 0 && !cached) flags |= RWF_APPEND
+  if ((fileFlags & O_APPEND) !== 0 && !placed) flags |= RWF_APPEND
   return flags
 }
 
 export function handleWrite(context: RequestContext): number {
-  const { view, channel, fileSystem, counters, reply } = context
+  const { view, channel, fileSystem, session, counters, reply } = context
   const fh = getU64(view, BODY + FuseWriteIn.fh)
   const offset = getU64(view, BODY + FuseWriteIn.offset)
   const size = view.getUint32(BODY + FuseWriteIn.size, true)
   const kind = view.getUint32(BODY + FuseWriteIn.write_flags, true)
   if (size > channel.payloadLength) return -Errno.EINVAL
   if (!isSafeOffset(offset + size)) return -Errno.EFBIG
-  const fd = fileSystem.pinForWrite(context.nodeid, fh, (kind & FUSE_WRITE_KILL_SUIDGID) !== 0)
+  const cached = (kind & FUSE_WRITE_CACHE) !== 0
+  const fd = fileSystem.pinForWrite(context.nodeid, fh, (kind & FUSE_WRITE_KILL_SUIDGID) !== 0, cached)
   if (fd < 0) return fd
   const fileFlags = view.getUint32(BODY + FuseWriteIn.flags, true)
-  const written = channel.writeToFile(fd, offset, size, writeFlags(fileFlags, (kind & FUSE_WRITE_CACHE) !== 0))
+  const placed = cached || session.has(FuseInitFlag.WRITEBACK_CACHE)
+  const written = channel.writeToFile(fd, offset, size, writeFlags(fileFlags, placed))
   fileSystem.unpin()
   if (written < 0) return written
   counters.countWritten(written)

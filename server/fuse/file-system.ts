@@ -97,8 +97,11 @@ export interface FileSystem {
   rename(parent: number, name: WireBytes, newParent: number, newName: WireBytes, flags: number, caller: Caller): number
   link(nodeid: number, newParent: number, newName: WireBytes, reply: ReplyBody): number
 
-  /** `flags`: O_* of the guest; `openFlags`: FUSE_OPEN_*. The reply is struct fuse_open_out. */
-  open(nodeid: number, flags: number, openFlags: number, reply: ReplyBody): number
+  /**
+   * `flags`: O_* of the guest; `openFlags`: FUSE_OPEN_*. The reply is struct fuse_open_out. `-ESTALE` makes the guest look
+   * the path up and open it again.
+   */
+  open(nodeid: number, flags: number, openFlags: number, caller: Caller, reply: ReplyBody): number
   /** The reply is struct fuse_entry_out, then struct fuse_open_out. */
   create(
     parent: number,
@@ -124,9 +127,10 @@ export interface FileSystem {
    * The descriptor behind `fh`, for the channel to read from or write to. It stays open, whatever other threads
    * release meanwhile, until `unpin`; one at a time per thread.
    * @param killSuidgid the write must clear setuid and setgid as one by an ordinary user would
+   * @param cached the write is a page of the guest's cache
    */
   pinForRead(nodeid: number, fh: number): number
-  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean): number
+  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean, cached: boolean): number
   unpin(): void
   release(nodeid: number, fh: number): number
   /** The lock that is in the way. The reply is struct fuse_lk_out. */

@@ -52,8 +52,10 @@ async function effects(program: string | undefined, args: readonly string[]): Pr
       reply = transport.call(opcode, node, pack(['u32', flags], ['u32', 0]), { replyBytes: 16 })
     })
     if (reply === undefined) return error
-    // FOPEN_NOFLUSH (bit 5) spares the guest a request; virtiofsd does not know it.
-    return new DataView(reply.buffer, reply.byteOffset).getUint32(8, true) & ~(1 << 5)
+    // FOPEN_NOFLUSH (bit 5) spares the guest a request; virtiofsd does not know it. FOPEN_CACHE_DIR (bit 3) alone, for what
+    // later opens may keep (FOPEN_KEEP_CACHE, bit 1), it does not use.
+    const got = new DataView(reply.buffer, reply.byteOffset).getUint32(8, true) & ~(1 << 5)
+    return got === 1 << 3 ? 0 : got
   }
   return {
     init: DECIDED_BY_OPTIONS.filter((name) => ((initReply?.flags ?? 0n) & InitFlag[name]) !== 0n),

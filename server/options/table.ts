@@ -188,7 +188,7 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     detail: [
       'never: it asks every time, and keeps no file data.',
       'metadata: it keeps names and attributes for a day, and no file data.',
-      'auto: it keeps names and attributes for a second, and data while size and modification time stay the same.',
+      'auto: it keeps names and attributes for a second; data of a file, and the list of names of a directory, as long as size, modification and change time are the same at each open. An open by its path sees the file as the host has it.',
       'always: it keeps everything; for a directory that nobody else changes.',
     ],
   },
@@ -198,7 +198,13 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     detail: ['Only for a directory that nobody else changes.'],
   },
   { name: 'no-readdirplus', summary: 'do not send attributes together with names' },
-  { name: 'writeback', summary: 'let the guest collect writes in its page cache; not a guest with a window' },
+  {
+    name: 'writeback',
+    summary: 'let the guest collect writes in its page cache; not a guest with a window',
+    detail: [
+      'The guest then goes by its own sizes and modification times: for a directory that nobody else changes. Without effect where the guest keeps no file data.',
+    ],
+  },
   { name: 'allow-direct-io', summary: "open the host's file with O_DIRECT where the guest's program asks for it" },
   { name: 'print-capabilities', summary: 'print what libvirt wants to know of the program, as JSON, and exit' },
   {

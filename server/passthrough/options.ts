@@ -6,7 +6,7 @@ import type { IdTranslation } from './id-translation.ts'
  * How long the guest may believe what it knows.
  * - `never`: asks for everything every time, and keeps no file data.
  * - `metadata`: keeps names and attributes, no file data.
- * - `auto`: keeps names and attributes for a second, and data as long as size and mtime stay the same.
+ * - `auto`: keeps names and attributes for a second, and data as long as size, mtime and ctime are the same at each open.
  * - `always`: keeps everything; for directories that nobody else changes.
  */
 export type CachePolicy = 'never' | 'metadata' | 'auto' | 'always'

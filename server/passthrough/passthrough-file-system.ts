@@ -4,7 +4,7 @@
  * the host, what an option forbids. The system calls, and the tables of inodes and handles that all request queues
  * share, are native (native/src/shared_directory.h).
  */
-import { fileSystem as native, type SharedDirectoryId } from '../../native/index.ts'
+import { fileSystem as native, Freshness, type SharedDirectoryId } from '../../native/index.ts'
 import { Errno } from '../errno.ts'
 import {
   FUSE_OPEN_KILL_SUIDGID,
@@ -105,9 +105,8 @@ export class PassthroughFileSystem implements FileSystem {
   readonly #capability: WireBytes | undefined
   /** A name as the host has it. */
   readonly #hostName = new WireBytes()
-  /** FOPEN_* for files and for directories. */
-  readonly #openFlags: number
-  readonly #openDirectoryFlags: number
+  /** No file data stay in the guest. */
+  readonly #noData: boolean
 
   /**
    * @param directory from `createSharedDirectory`, with the same options
@@ -126,15 +125,19 @@ export class PassthroughFileSystem implements FileSystem {
     this.#options = { ...defaultOptions, ...options }
     const { cache, readOnly, writeback, killprivV2, announceSubmounts, readdirplus, allowMmap } = this.#options
     const { daxPolicy, posixLocks, flocks } = this.#options
+    const noData = cache === 'never' || cache === 'metadata'
+    this.#noData = noData
     this.readOnly = readOnly
     this.#xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
     this.#capability = this.#mappedCapability()
     this.initFlags =
       FuseInitFlag.AUTO_INVAL_DATA |
-      FuseInitFlag.CACHE_SYMLINKS |
+      // Kept for ever. The links of pseudo file systems change.
+      (cache !== 'never' && !native.isPseudo(directory) ? FuseInitFlag.CACHE_SYMLINKS : 0) |
       // Attributes that are not kept are sent in vain.
       (readdirplus && cache !== 'never' ? FuseInitFlag.DO_READDIRPLUS | FuseInitFlag.READDIRPLUS_AUTO : 0) |
-      (writeback ? FuseInitFlag.WRITEBACK_CACHE : 0) |
+      // Where no data are kept, none can be written back, and the host's sizes and times count.
+      (writeback && !noData ? FuseInitFlag.WRITEBACK_CACHE : 0) |
       (posixLocks ? FuseInitFlag.POSIX_LOCKS : 0) |
       (flocks ? FuseInitFlag.FLOCK_LOCKS : 0) |
       (killprivV2 ? FuseInitFlag.HANDLE_KILLPRIV_V2 : 0) |
@@ -145,10 +148,6 @@ export class PassthroughFileSystem implements FileSystem {
       (allowMmap ? FuseInitFlag2.DIRECT_IO_ALLOW_MMAP : 0) |
       (daxPolicy.enabled ? FuseInitFlag2.HAS_INODE_DAX : 0)
     this.initFeatures = wantedFeatures(this.#options)
-    const noData = cache === 'never' || cache === 'metadata'
-    this.#openFlags = noData ? FuseOpenFlag.DIRECT_IO : cache === 'always' ? FuseOpenFlag.KEEP_CACHE : 0
-    const keepsNames = cache === 'always' || cache === 'metadata'
-    this.#openDirectoryFlags = keepsNames ? FuseOpenFlag.KEEP_CACHE | FuseOpenFlag.CACHE_DIR : 0
     native.setAnnounceSubmounts(directory, announceSubmounts)
   }
 
@@ -325,7 +324,7 @@ export class PassthroughFileSystem implements FileSystem {
     return result < 0 ? result : FuseEntryOut.SIZE
   }
 
-  open(nodeid: number, flags: number, openFlags: number, reply: ReplyBody): number {
+  open(nodeid: number, flags: number, openFlags: number, caller: Caller, reply: ReplyBody): number {
     const kill = (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0
     if (kill && (flags & O_TRUNC) !== 0) this.#dropCapability(nodeid)
     const host = this.#hostFlags(flags)
@@ -334,7 +333,12 @@ export class PassthroughFileSystem implements FileSystem {
     if (fh === -Errno.EACCES && this.#session.hasWindow && (flags & O_ACCMODE) === O_WRONLY)
       fh = native.open(this.#directory, nodeid, (host & ~O_ACCMODE) | O_WRONLY, kill)
     if (fh < 0) return fh
-    this.#encodeOpenOut(reply, reply.offset, fh, this.#openOutFlags(flags))
+    const freshness = this.#noData ? Freshness.CHANGED : this.#judgeOpen(nodeid, fh, flags, caller.pid)
+    if (freshness === Freshness.ASK_AGAIN || freshness < 0) {
+      native.release(this.#directory, nodeid, fh)
+      return freshness < 0 ? freshness : -Errno.ESTALE
+    }
+    this.#encodeOpenOut(reply, reply.offset, fh, this.#openOutFlags(flags, freshness))
     return FuseOpenOut.SIZE
   }
 
@@ -400,12 +404,12 @@ export class PassthroughFileSystem implements FileSystem {
   }
 
   pinForRead(nodeid: number, fh: number): number {
-    return native.pin(this.#directory, nodeid, fh, false)
+    return native.pin(this.#directory, nodeid, fh, false, false)
   }
 
-  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean): number {
+  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean, cached: boolean): number {
     if (killSuidgid) this.#dropCapability(nodeid)
-    return native.pin(this.#directory, nodeid, fh, killSuidgid)
+    return native.pin(this.#directory, nodeid, fh, killSuidgid, !cached)
   }
 
   unpin(): void {
@@ -488,7 +492,7 @@ export class PassthroughFileSystem implements FileSystem {
   opendir(nodeid: number, _flags: number, reply: ReplyBody): number {
     const fh = native.opendir(this.#directory, nodeid)
     if (fh < 0) return fh
-    this.#encodeOpenOut(reply, reply.offset, fh, this.#openDirectoryFlags)
+    this.#encodeOpenOut(reply, reply.offset, fh, this.#openDirectoryFlags(nodeid, fh))
     return FuseOpenOut.SIZE
   }
 
@@ -687,15 +691,41 @@ export class PassthroughFileSystem implements FileSystem {
     return host >>> 0
   }
 
+  /** How fresh the guest's knowledge of a file is that has just been opened; `-errno`. */
+  #judgeOpen(nodeid: number, fh: number, flags: number, pid: number): number {
+    // The guest knows that it is empty now.
+    if ((flags & O_TRUNC) !== 0) return Freshness.CHANGED
+    // A guest without AUTO_INVAL_DATA, which is not Linux, would show its program the error. One with a write-back cache
+    // goes by its own sizes.
+    const session = this.#session
+    const asks =
+      this.#options.cache === 'auto' &&
+      session.has(FuseInitFlag.AUTO_INVAL_DATA) &&
+      !session.has(FuseInitFlag.WRITEBACK_CACHE)
+    return native.judgeOpen(this.#directory, nodeid, fh, false, asks ? pid : 0, (flags & O_ACCMODE) === 0)
+  }
+
   /** FOPEN_* for a file that was opened with these flags. */
-  #openOutFlags(flags: number): number {
-    // There is nothing that could be stale, and a guest that invalidates it would unmap what others have mapped.
-    const cache = this.#session.daxForEveryFile ? FuseOpenFlag.KEEP_CACHE : this.#openFlags
+  #openOutFlags(flags: number, freshness: number): number {
+    const { cache: policy } = this.#options
+    const direct = this.#noData || freshness === Freshness.UNSIZED
+    // Of what is in the window nothing could be stale, and a guest that invalidates it would unmap what others have mapped.
+    const keep = policy === 'always' || freshness === Freshness.UNCHANGED || this.#session.daxForEveryFile
+    const cache = direct && !this.#session.daxForEveryFile ? FuseOpenFlag.DIRECT_IO : keep ? FuseOpenFlag.KEEP_CACHE : 0
     // Nothing is ever flushed through a handle that can't write.
     const reads = (flags & O_ACCMODE) === 0 && (flags & O_TRUNC) === 0
     // With it, nobody would say that a process has closed a file that it had locked.
     const unlocks = this.#session.has(FuseInitFlag.POSIX_LOCKS)
     return cache | (reads && !unlocks && this.#session.minor >= NOFLUSH_MINOR ? FuseOpenFlag.NOFLUSH : 0)
+  }
+
+  /** FOPEN_* for a directory that has just been opened. */
+  #openDirectoryFlags(nodeid: number, fh: number): number {
+    const { cache } = this.#options
+    if (cache === 'never') return 0
+    const keep =
+      cache !== 'auto' || native.judgeOpen(this.#directory, nodeid, fh, true, 0, true) === Freshness.UNCHANGED
+    return FuseOpenFlag.CACHE_DIR | (keep ? FuseOpenFlag.KEEP_CACHE : 0)
   }
 
   #encodeOpenOut(reply: ReplyBody, offset: number, fh: number, flags: number): void {
@@ -705,7 +735,7 @@ export class PassthroughFileSystem implements FileSystem {
   }
 
   #encodeCreated(reply: ReplyBody, fh: number, flags: number): number {
-    this.#encodeOpenOut(reply, reply.offset + FuseEntryOut.SIZE, fh, this.#openOutFlags(flags))
+    this.#encodeOpenOut(reply, reply.offset + FuseEntryOut.SIZE, fh, this.#openOutFlags(flags, Freshness.CHANGED))
     return FuseEntryOut.SIZE + FuseOpenOut.SIZE
   }
 }

@@ -5,6 +5,7 @@
  *
  * `node dev-fuse-server.js DIRECTORY MOUNTPOINT [OPTIONS-JSON [THREADS [far-offsets]]]` mounts, writes "ready" and the
  * number of threads, and serves until the file system is unmounted. With `far-offsets`, directory offsets are 2^63 and above.
+ * SIGUSR1 makes it write its counters, one line of JSON.
  */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -23,6 +24,7 @@ interface ThreadData {
   device: number
   directory: number
   session: SharedArrayBuffer
+  counters: SharedArrayBuffer
   options: Partial<PassthroughOptions>
   farOffsets: boolean
 }
@@ -40,7 +42,7 @@ function serve(data: ThreadData): void {
   const Directory = data.farOffsets ? FarOffsetsFileSystem : PassthroughFileSystem
   const fileSystem = new Directory(data.directory, session, data.options)
   fileSystem.attachThread()
-  const server = new FuseServer(fileSystem, new FakeMapper(0), session, new FuseCounters(FuseCounters.allocate()))
+  const server = new FuseServer(fileSystem, new FakeMapper(0), session, new FuseCounters(data.counters))
   const channel = new FakeChannel(BUFFER_BYTES)
   const buffer = Buffer.alloc(BUFFER_BYTES)
   for (;;) {
@@ -83,15 +85,14 @@ function main(): void {
   execFileSync('mount', ['-i', '-t', 'fuse', '-o', mount, 'viewfsd', mountPoint], {
     stdio: ['ignore', 'inherit', 'inherit', device],
   })
-  const data: ThreadData = {
-    device,
-    directory: shared,
-    session: FuseSession.allocate(),
-    options,
-    farOffsets: offsets === 'far-offsets',
-  }
-  const count = Number(threads)
-  const workers = Array.from({ length: count }, () => new Worker(new URL(import.meta.url), { workerData: data }))
+  const session = FuseSession.allocate()
+  const counters = Array.from({ length: Number(threads) }, () => FuseCounters.allocate())
+  const workers = counters.map((own) => {
+    const farOffsets = offsets === 'far-offsets'
+    const data: ThreadData = { device, directory: shared, session, counters: own, options, farOffsets }
+    return new Worker(new URL(import.meta.url), { workerData: data })
+  })
+  process.on('SIGUSR1', () => process.stdout.write(`${JSON.stringify(FuseCounters.sum(counters))}\n`))
   process.stdout.write(`ready ${workers.length}\n`)
 }
 

@@ -216,8 +216,8 @@ export const requests = {
     ),
   link: (newParent: Value, newName: Name, oldnodeid: Value) =>
     encodeRequest(FuseOpcode.LINK, { nodeid: newParent }, encodeStruct(FuseLinkIn, { oldnodeid }), encodeName(newName)),
-  open: (nodeid: Value, flags: number, openFlags = 0) =>
-    encodeRequest(FuseOpcode.OPEN, { nodeid }, encodeStruct(FuseOpenIn, { flags, open_flags: openFlags })),
+  open: (nodeid: Value, flags: number, openFlags = 0, by: By = {}) =>
+    encodeRequest(FuseOpcode.OPEN, { nodeid, ...by }, encodeStruct(FuseOpenIn, { flags, open_flags: openFlags })),
   create: (nodeid: Value, name: Name, flags: number, mode: number, umask = 0, by: By = {}) =>
     encodeRequest(
       FuseOpcode.CREATE,

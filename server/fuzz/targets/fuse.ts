@@ -35,7 +35,7 @@ class WhimsicalFileSystem extends NullFileSystem {
     this.lookup = (_parent, _name, reply) => entry(reply, 128)
     this.create = (...args) => entry(args[7], 144)
     this.tmpfile = (...args) => entry(args[6], 144)
-    this.open = (_nodeid, _flags, _openFlags, reply) => entry(reply, 16)
+    this.open = (_nodeid, _flags, _openFlags, _caller, reply) => entry(reply, 16)
     this.getattr = (_nodeid, reply) => entry(reply, 104)
     this.setattr = (_nodeid, _attributes, reply) => entry(reply, 104)
     this.readlink = (_nodeid, reply) => upTo(reply, reply.capacity)

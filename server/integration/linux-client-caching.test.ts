@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What --cache and --writeback promise, through this kernel's own FUSE client: how fresh data are, and what is kept. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { onTestFinished, expect, test } from 'vitest'
+import { DevFuse } from './harness/dev-fuse.ts'
+
+const { O_APPEND, O_DIRECT, O_RDONLY, O_WRONLY } = fs.constants
+
+/** Data and size as one open in the guest sees them. */
+function readAndSize(path: string): [string, number] {
+  const fd = fs.openSync(path, O_RDONLY)
+  try {
+    const buffer = Buffer.alloc(4096)
+    const length = fs.readSync(fd, buffer, 0, buffer.length, 0)
+    return [buffer.toString('utf8', 0, length), fs.fstatSync(fd).size]
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** Waits until the file's last change is so old that another one would show in its times. */
+async function settled(path: string): Promise<void> {
+  const when = fs.statSync(path).ctimeMs + 4000
+  while (Date.now() < when) await delay(100)
+}
+
+test.each(['longer text', 'ab', 'xyz\n', ''])(
+  'an open sees the file that the host has just made "%s"',
+  async (text) => {
+    const mount = await DevFuse.mount({ cache: 'auto' })
+    fs.writeFileSync(mount.host('file'), 'abc\n')
+    expect(fs.statSync(mount.guest('file')).size).toBe(4)
+    expect(readAndSize(mount.guest('file'))).toEqual(['abc\n', 4])
+    fs.writeFileSync(mount.host('file'), text)
+    expect(readAndSize(mount.guest('file'))).toEqual([text, text.length])
+    // And again, still within the second that attributes are kept for.
+    fs.appendFileSync(mount.host('file'), 'more')
+    expect(readAndSize(mount.guest('file'))).toEqual([`${text}more`, text.length + 4])
+  },
+)
+
+test('a file that the host rewrites all the time can be opened', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  fs.writeFileSync(mount.host('log'), '')
+  const writer = spawn('sh', ['-c', `while :; do echo line >>${mount.host('log')}; done`], { stdio: 'ignore' })
+  onTestFinished(() => void writer.kill('SIGKILL'))
+  while (fs.statSync(mount.host('log')).size === 0);
+  const open = (): void => fs.closeSync(fs.openSync(mount.guest('log'), O_RDONLY))
+  for (let i = 0; i < 300; i++) expect(open).not.toThrow()
+})
+
+test('an open through /proc, which can not be looked up again', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  fs.writeFileSync(mount.host('file'), 'abc\n')
+  const fd = fs.openSync(mount.guest('file'), O_RDONLY)
+  fs.writeFileSync(mount.host('file'), '123abc\n')
+  expect(() => fs.closeSync(fs.openSync(`/proc/self/fd/${fd}`, O_RDONLY))).not.toThrow()
+  fs.closeSync(fd)
+})
+
+test("the guest's own changes cost no second open", async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  fs.writeFileSync(mount.guest('file'), 'abc\n')
+  const before = await mount.requests()
+  for (let i = 1; i <= 5; i++) {
+    fs.appendFileSync(mount.guest('file'), 'abc\n')
+    expect(readAndSize(mount.guest('file'))[1]).toBe(4 * (i + 1))
+    fs.truncateSync(mount.guest('file'), 4 * (i + 1))
+    fs.chmodSync(mount.guest('file'), 0o600 + i)
+  }
+  const after = await mount.requests()
+  expect((after['OPEN'] ?? 0) - (before['OPEN'] ?? 0)).toBeLessThanOrEqual(15)
+})
+
+test('data of a file that has not changed are read once', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  const data = Buffer.alloc(1 << 20, 'x')
+  fs.writeFileSync(mount.host('file'), data)
+  // Nobody can tell yet whether it will change within the grain of the clock.
+  await settled(mount.host('file'))
+  expect(fs.readFileSync(mount.guest('file')).equals(data)).toBe(true)
+  const before = await mount.requests()
+  for (let i = 0; i < 4; i++) expect(fs.readFileSync(mount.guest('file')).equals(data)).toBe(true)
+  const after = await mount.requests()
+  expect(after['READ']).toBe(before['READ'])
+  expect((after['OPEN'] ?? 0) - (before['OPEN'] ?? 0)).toBe(4)
+  // The same size, and the same modification time.
+  const { atime, mtime } = fs.statSync(mount.host('file'))
+  fs.writeFileSync(mount.host('file'), Buffer.alloc(1 << 20, 'y'))
+  fs.utimesSync(mount.host('file'), atime, mtime)
+  expect(fs.readFileSync(mount.guest('file'), 'utf8')).toBe('y'.repeat(1 << 20))
+})
+
+test('names of a directory that has not changed are read once', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  const names = Array.from({ length: 100 }, (_, i) => `name-${i}`).toSorted()
+  fs.mkdirSync(mount.host('dir'))
+  for (const name of names) fs.writeFileSync(mount.host('dir', name), '')
+  await settled(mount.host('dir'))
+  const list = (): string[] => fs.readdirSync(mount.guest('dir')).toSorted()
+  const listings = async (): Promise<number> => {
+    const { READDIR = 0, READDIRPLUS = 0 } = await mount.requests()
+    return READDIR + READDIRPLUS
+  }
+  expect(list()).toEqual(names)
+  const before = await listings()
+  for (let i = 0; i < 4; i++) expect(list()).toEqual(names)
+  expect(await listings()).toBe(before)
+  // The host's change is seen at once, and again.
+  fs.renameSync(mount.host('dir', 'name-0'), mount.host('dir', 'renamed'))
+  expect(list()).toContain('renamed')
+  fs.unlinkSync(mount.host('dir', 'renamed'))
+  expect(list()).toEqual(names.filter((name) => name !== 'name-0'))
+  fs.writeFileSync(mount.guest('dir', 'own'), '')
+  expect(list()).toContain('own')
+})
+
+test.each(['never', 'auto'] as const)('--cache=%s keeps no targets of links that change', async (cache) => {
+  const child = spawn('sh', ['-c', 'cd /usr; echo; read x; cd /etc; echo; read x'], { stdio: 'pipe' })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  const mount = await DevFuse.mount({ cache, inodeFileHandles: 'never' }, `/proc/${child.pid}`)
+  expect(fs.readlinkSync(mount.guest('cwd'))).toBe('/usr')
+  child.stdin.write('\n')
+  await once(child.stdout, 'data')
+  expect(fs.readlinkSync(mount.guest('cwd'))).toBe('/etc')
+})
+
+test.each(['never', 'metadata', 'auto', 'always'] as const)('files without a size are read: %s', async (cache) => {
+  const proc = await DevFuse.mount({ cache, inodeFileHandles: 'never' }, '/proc')
+  expect(fs.statSync(proc.guest('1/status')).size).toBe(0)
+  expect(fs.readFileSync(proc.guest('1/status'), 'utf8')).toContain('Name:')
+  const name = (): string => fs.readFileSync(proc.guest(String(process.pid), 'comm'), 'utf8').trim()
+  for (const text of ['one', 'longer']) {
+    fs.writeFileSync('/proc/self/comm', text)
+    expect(name()).toBe(text)
+  }
+  const sys = await DevFuse.mount({ cache, inodeFileHandles: 'never' }, '/sys/kernel')
+  expect(fs.readFileSync(sys.guest('fscaps'), 'utf8')).toBe(fs.readFileSync('/sys/kernel/fscaps', 'utf8'))
+})
+
+test.each([
+  ['auto', false],
+  ['auto', true],
+  ['always', true],
+  ['never', true],
+] as const)('appends in any mix lose nothing: --cache=%s, writeback %s', async (cache, writeback) => {
+  const mount = await DevFuse.mount({ cache, writeback })
+  const path = mount.guest('log')
+  const buffered = fs.openSync(path, O_WRONLY | O_APPEND | fs.constants.O_CREAT)
+  const direct = fs.openSync(path, O_WRONLY | O_APPEND | O_DIRECT)
+  let wanted = ''
+  // Where a page is full, a direct write does not wait for it to be written back.
+  const lengths = [4096, 4096, 100, 3996, 8192, 1, 4095]
+  for (let i = 0; i < 70; i++) {
+    const text = String.fromCodePoint(97 + (i % 26)).repeat(lengths[i % lengths.length] ?? 0)
+    fs.writeSync(i % 3 === 1 ? direct : buffered, text)
+    wanted += text
+    if (i % 20 === 19) fs.fsyncSync(buffered)
+  }
+  fs.closeSync(direct)
+  fs.closeSync(buffered)
+  const fd = fs.openSync(path, O_RDONLY)
+  expect(fs.readFileSync(path, 'utf8') === wanted).toBe(true)
+  fs.fsyncSync(fd)
+  fs.closeSync(fd)
+  expect(fs.readFileSync(mount.host('log'), 'utf8') === wanted).toBe(true)
+})
