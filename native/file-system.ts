@@ -40,8 +40,8 @@ export interface NativeFileSystem {
   ): SharedDirectoryId
   /** @returns 0 where the directory's file system has file handles and they are used, or why not as `-errno` */
   fileHandles(directory: SharedDirectoryId): number
-  /** Whether the directory lies on a file system like procfs, where a file's size says nothing about its contents. */
-  isPseudo(directory: SharedDirectoryId): boolean
+  /** @returns 1 where the directory lies on a file system like procfs, where a file's size says nothing about its contents */
+  isPseudo(directory: SharedDirectoryId): number
   /**
    * Sets RLIMIT_NOFILE to `wanted`, or to as much as the system allows.
    * @returns the limit now

@@ -171,7 +171,7 @@ Napi::Value FileHandles(const Info& info) {
 
 // isPseudo(directory)
 Napi::Value IsPseudoJs(const Info& info) {
-  return Napi::Boolean::New(info.Env(), DirectoryArgument(info).root_is_pseudo());
+  return Number(info, DirectoryArgument(info).root_is_pseudo() ? 1 : 0);
 }
 
 // setDescriptorLimit(wanted)

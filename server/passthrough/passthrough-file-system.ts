@@ -133,7 +133,7 @@ export class PassthroughFileSystem implements FileSystem {
     this.initFlags =
       FuseInitFlag.AUTO_INVAL_DATA |
       // Kept for ever. The links of pseudo file systems change.
-      (cache !== 'never' && !native.isPseudo(directory) ? FuseInitFlag.CACHE_SYMLINKS : 0) |
+      (cache !== 'never' && native.isPseudo(directory) === 0 ? FuseInitFlag.CACHE_SYMLINKS : 0) |
       // Attributes that are not kept are sent in vain.
       (readdirplus && cache !== 'never' ? FuseInitFlag.DO_READDIRPLUS | FuseInitFlag.READDIRPLUS_AUTO : 0) |
       // Where no data are kept, none can be written back, and the host's sizes and times count.
