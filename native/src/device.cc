@@ -153,7 +153,10 @@ bool Device::RequestStop(uint32_t index) {
 
 uint16_t Device::FinishStop(uint32_t index) {
   Queue& queue = *queues_[index];
-  if (queue.stop_requested.exchange(false)) pending_stops_.fetch_sub(1);
+  if (queue.stop_requested.exchange(false) && pending_stops_.fetch_sub(1) == 1) {
+    // What was interrupted can go on.
+    for (const auto& worker : workers_) SignalEventFd(worker->control.get());
+  }
   const std::lock_guard lock(queue.mutex);
   if (queue.kick.valid())
     epoll_ctl(WorkerOf(index).epoll.get(), EPOLL_CTL_DEL, queue.kick.get(), nullptr);

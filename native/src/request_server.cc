@@ -198,6 +198,8 @@ void RequestServer::Break(QueueUse* use, const char* reason) {
 RequestServer::Taken RequestServer::Take(QueueUse* use) {
   if (use->entered && !use->queue->runnable.load(std::memory_order_acquire)) Leave(use);
   if (!use->entered && !Enter(use)) return Taken::kNothing;
+  if (use->given_back && device_->Interrupted()) return Taken::kNothing;
+  use->given_back = false;
   Queue* queue = use->queue;
   const char* reason = nullptr;
   if (!Attach(use, &reason)) {
@@ -297,6 +299,11 @@ int RequestServer::Next(int timeout_ms) {
   }
 }
 
+// Whether there is a request that can be served now. FinishStop wakes whoever waits for that.
+bool RequestServer::HasWork(const QueueUse& use) const {
+  return use.queue->ring.HasWork() && !(use.given_back && device_->Interrupted());
+}
+
 bool RequestServer::SpinForWork() {
   if (!may_spin_) return false;
   if (spin_misses_ >= kSpinMisses) {
@@ -310,7 +317,7 @@ bool RequestServer::SpinForWork() {
       for (QueueUse& use : uses_) {
         if (!use.entered) continue;
         if (!use.queue->runnable.load(std::memory_order_relaxed)) return true;
-        if (use.queue->ring.HasWork()) {
+        if (HasWork(use)) {
           spin_misses_ = 0;
           port_->spin_hits.fetch_add(1, std::memory_order_relaxed);
           return true;
@@ -332,7 +339,7 @@ bool RequestServer::PrepareWait() {
       Break(&use, "the used ring can't be written");
       continue;
     }
-    if (use.queue->ring.HasWork()) {
+    if (HasWork(use)) {
       use.queue->ring.DisableKicks();
       return false;
     }
@@ -464,6 +471,7 @@ int64_t RequestServer::NoReply() {
 int64_t RequestServer::GiveBack() {
   if (current_ == nullptr) return -EINVAL;
   Queue* queue = current_->queue;
+  current_->given_back = true;
   current_ = nullptr;
   queue->ring.Unpop();
   queue->base = queue->ring.next_available();

@@ -69,6 +69,8 @@ class RequestServer {
     // Of the table in which the ring was looked up last; 0 for none.
     uint64_t generation = 0;
     uint32_t unsignalled = 0;
+    // The next request was interrupted by a stop, and would be again.
+    bool given_back = false;
     uint32_t deferred = 0;
   };
 
@@ -97,6 +99,7 @@ class RequestServer {
   void EndDeferred(QueueUse* use, bool answer);
   void Signal(QueueUse* use);
   void SignalAll();
+  bool HasWork(const QueueUse& use) const;
   bool SpinForWork();
   bool PrepareWait();
 

@@ -82,3 +82,36 @@ test('serves two queues of one thread in turns', () => {
   })
   expect(order).toEqual([0, 1, 0, 1, 0, 1, 0, 1])
 })
+
+test('a request that the stop of another queue interrupted is taken again when that stop is over', async () => {
+  const ring = new RingDriver({ size: 8 })
+  ring.submitSimple(RingDriver.request(40, GETATTR, 1), 16)
+  expect(ring.worker.next(0)).toBe(1)
+  expect(ring.control.requestStop(0)).toBe(true)
+  ring.worker.giveBack()
+  for (let i = 0; i < 3; i++) expect(ring.worker.next(0)).toBe(-2)
+  ring.control.finishStop(0)
+  expect(ring.worker.next(0)).toBe(1)
+  ring.worker.close()
+  // The end of the stop wakes a thread that sleeps.
+  const source = SERVE.replace(
+    'while (worker.next() !== -1) worker.noReply()',
+    `worker.next(); worker.giveBack(); parentPort.postMessage(worker.next(1000)); parentPort.postMessage(worker.next())`,
+  )
+  const again = new RingDriver({ size: 8 })
+  again.submitSimple(RingDriver.request(40, GETATTR, 1), 16)
+  again.control.requestStop(0)
+  const thread = new Worker(source, { eval: true, workerData: { addonPath: addonPath(), device: again.control.id } })
+  const answers: number[] = []
+  const done = new Promise<void>((resolve) => {
+    thread.on('message', (answer) => {
+      if (answer === -2) again.control.finishStop(0)
+      if (answer === 1) resolve()
+      answers.push(Number(answer))
+    })
+  })
+  await done
+  expect(answers.slice(1)).toEqual([-2, 1])
+  again.control.shutdown()
+  await once(thread, 'exit')
+})

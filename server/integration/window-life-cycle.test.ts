@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** When the window comes, when its mappings go, and what happens where it can't be had. */
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { testing } from '../../native/index.ts'
+import { mountBadDisk } from './harness/bad-disk.ts'
 import { TEST_WINDOW } from './harness/daemon.ts'
 import { Frontend } from './harness/frontend.ts'
 import { Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import type { PendingRequest } from './harness/fuse-transport.ts'
 import { Disconnected } from './harness/message-socket.ts'
 import { connectFrontend, outcome, startDaemon, startDevice, startSession } from './harness/session.ts'
-import { packU64, ProtocolFeature, Request } from './harness/vhost-user.ts'
+import { packU64, packVringState, ProtocolFeature, Request } from './harness/vhost-user.ts'
 import {
   DAX_INIT_FLAGS,
   hostBytes,
@@ -135,6 +136,30 @@ test('a request that waits for the frontend when the VM stops is answered after 
   if (TEST_WINDOW !== 'memory-view') {
     expect(windowOf(frontend).read(0, 64)).toEqual(new Uint8Array(stamped(64, 3)))
   }
+})
+
+test('what a stop of another queue interrupts comes again when that stop is over, and not before', async () => {
+  const disk = await mountBadDisk()
+  writeFileSync(disk.at('slow'), 'slow')
+  const session = await startWindowSession({ window: 'shmem', sharedDir: disk.mountPoint, queues: 3 })
+  const { client, frontend, queues, transport } = session
+  const nodeid = makeFile(session, 'file', RANGE, 3)
+  const slow = client.lookup(ROOT_ID, 'slow').nodeid
+  const rule = await disk.stall('read', { path: '/slow', times: 1 })
+  const queue = queues[2]
+  if (queue === undefined) throw new Error('no third queue')
+  const read = client.startRead(slow, client.open(slow, 0), 0, 4096, undefined, { queue })
+  await rule.hit()
+  const mapping = client.startSetupMapping(nodeid, 0, RANGE, READ, 0)
+  expect(testing.poll(Int32Array.of(frontend.backend?.fd ?? -1), new Int16Array(1), 60_000)).toBe(1)
+  frontend.send(Request.GET_VRING_BASE, packVringState(2, 0))
+  for (let i = 0; i < 20; i++) expect((await readCounters(session)).mappingsAsked).toBe(1)
+  await rule.end()
+  expect(frontend.socket.receive(60_000)?.request).toBe(Request.GET_VRING_BASE)
+  transport.wait(mapping)
+  expect(windowOf(frontend).read(0, 64)).toEqual(new Uint8Array(stamped(64, 3)))
+  // Its reply came before the stop.
+  transport.wait(read)
 })
 
 test('drops every mapping when the frontend goes, and serves the next one', async () => {

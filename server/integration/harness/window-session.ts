@@ -64,6 +64,8 @@ export function hostBytes(session: Session, name: string): Buffer {
 export interface Counters {
   /** READ requests. */
   readonly reads: number
+  /** SETUPMAPPINGs, also those that a stop interrupts and that come again. */
+  readonly mappingsAsked: number
   readonly mappingsSetUp: number
   readonly mappingsRemoved: number
   readonly mappingsRefused: number
@@ -82,6 +84,7 @@ export async function readCounters(session: Session): Promise<Counters> {
   const counters = daemon.records.filter(isCounters).at(-1)?.counters
   return {
     reads: Number(at(counters, 'fuse', 'requests', 'READ') ?? 0),
+    mappingsAsked: Number(at(counters, 'fuse', 'requests', 'SETUPMAPPING') ?? 0),
     mappingsSetUp: Number(at(counters, 'fuse', 'mappingsSetUp')),
     mappingsRemoved: Number(at(counters, 'fuse', 'mappingsRemoved')),
     mappingsRefused: Number(at(counters, 'fuse', 'mappingsRefused')),
