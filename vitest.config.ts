@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Test tiers. `unit` needs nothing but Node; `native` needs the built addon; `integration` needs the built daemon (dist/) and
- * root; `device` needs /dev/memory-view as well, so it runs inside the rig. `bench` is no test. The driver's selftests and the
+ * root; `libvirt` needs libvirtd, QEMU and the rig's root besides; `device` needs /dev/memory-view, so it runs inside the rig. `bench` is no test. The driver's selftests and the
  * nested end-to-end run are not vitest: see doc/testing.md.
  */
 import { defineConfig } from 'vitest/config'
@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['server/**/*.test.ts', 'e2e/**/*.test.ts'],
-          exclude: ['server/integration/**', 'server/fuzz/corpus*.test.ts'],
+          exclude: ['e2e/libvirt/**', 'server/integration/**', 'server/fuzz/corpus*.test.ts'],
         },
       },
       {
@@ -39,6 +39,14 @@ export default defineConfig({
           maxWorkers: 2,
           testTimeout: 120_000 * patience,
           hookTimeout: 120_000 * patience,
+        },
+      },
+      {
+        test: {
+          name: 'libvirt',
+          include: ['e2e/libvirt/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 300_000,
         },
       },
       {

@@ -99,6 +99,12 @@ shell_lint() {
 	git ls-files '*.sh' .ci/run | xargs shellcheck -x -s sh
 }
 
+# libvirt as the client, on the machine itself.
+libvirt_tests() {
+	install_packages libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86
+	npm run --silent test:libvirt
+}
+
 # Makes the rig's root and checks the driver in it beside the tiers that need neither.
 start_driver_checks() {
 	checks=
@@ -143,6 +149,7 @@ tier integration npm run --silent test:integration
 tier fuzz npm run --silent fuzz -- 75
 [ -z "$checks" ] || wait "$checks"
 rig_tier driver-checks "$DRIVER" driver_checks
+rig_tier libvirt "$DRIVER $LIBRARY e2e share" libvirt_tests
 rig_tier driver "$DRIVER $LIBRARY" npm run --silent test:driver -- --part selftests --part device
 rig_tier e2e "$DRIVER $LIBRARY e2e" npm run --silent test:e2e
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A domain that lives on two shares by viewfsd, as libvirt starts it; emulated, so that it runs on any machine. */
+
+export interface DomainOptions {
+  readonly name: string
+  readonly kernelImage: string
+  readonly commandLine: string
+  /** The back-end of the root share; that of the other one is found by its description. */
+  readonly program: string
+  readonly rootDir: string
+  readonly dataDir: string
+  readonly consoleLog: string
+  readonly agentSocket: string
+}
+
+/** The document for `virsh create`. */
+export function domainXml(options: DomainOptions): string {
+  return `<domain type='qemu'>
+  <name>${options.name}</name>
+  <memory unit='MiB'>512</memory>
+  <memoryBacking>
+    <source type='memfd'/>
+    <access mode='shared'/>
+  </memoryBacking>
+  <vcpu>1</vcpu>
+  <cpu mode='maximum'/>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>${options.kernelImage}</kernel>
+    <cmdline>${options.commandLine}</cmdline>
+  </os>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>destroy</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <filesystem type='mount' accessmode='passthrough'>
+      <driver type='virtiofs' queue='1024'/>
+      <binary path='${options.program}' xattr='on'>
+        <cache mode='always'/>
+        <lock posix='off' flock='off'/>
+      </binary>
+      <source dir='${options.rootDir}'/>
+      <target dir='root'/>
+    </filesystem>
+    <filesystem type='mount' accessmode='passthrough'>
+      <driver type='virtiofs'/>
+      <binary>
+        <lock posix='on' flock='on'/>
+      </binary>
+      <source dir='${options.dataDir}'/>
+      <target dir='data'/>
+    </filesystem>
+    <serial type='file'>
+      <source path='${options.consoleLog}'/>
+    </serial>
+    <channel type='unix'>
+      <source mode='bind' path='${options.agentSocket}'/>
+      <target type='virtio' name='agent'/>
+    </channel>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+`
+}
