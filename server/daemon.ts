@@ -21,6 +21,7 @@ import type { Options } from './options.ts'
 import type { QueueWorkerData } from './queue-worker.ts'
 import { closeDoors } from './sandbox/doors.ts'
 import type { Launched } from './sandbox/launch.ts'
+import { explainLabels } from './passthrough/security-label.ts'
 import { openSharedDirectory, type SharedDirectory, shareDirectory } from './shared-directory.ts'
 import type { PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
 import { BackendRequestHandler } from './vhost-user/backend-request-handler.ts'
@@ -55,13 +56,15 @@ export class Daemon {
   #windowPossible = false
   #ending = false
 
-  /** @throws WindowUnavailableError, or the shared directory's errors */
+  /** @throws WindowUnavailableError, the shared directory's errors, or an Error that says why labels can't be kept */
   constructor(options: Options, log: Logger, launched?: Launched) {
     this.#options = options
     this.#launched = launched
     this.#log = log
     this.#directory = shareDirectory(options, launched?.root)
     this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) => log.warn(message))
+    const unlabelled = options.securityLabel === 'never' ? undefined : explainLabels(this.#fileSystem, options.xattrMap)
+    if (unlabelled !== undefined) throw new Error(unlabelled)
     this.#plan = planWindow(options.window, options.windowSizeBytes)
     this.#device = new VirtioDevice(1 + options.requestQueues)
     this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')

@@ -83,7 +83,7 @@ const MORE: readonly Share[] = [
   },
   {
     name: 'labels',
-    args: [NO_WINDOW, '--security-label'],
+    args: [NO_WINDOW, '--security-label', '--xattrmap=:map:security.selinux:user.virtiofs.:'],
     traits: 'fuse,sparse-copies',
     classes: 'xattr credentials tmpfile',
   },

@@ -27,6 +27,7 @@ const ALL_OPTIONS = [
   '--seccomp=kill',
   '--posix-acl',
   '--security-label',
+  '--xattrmap=:map:security.selinux:user.virtiofs.:',
   '--writeback',
   '--allow-direct-io',
   '--preserve-noatime',

@@ -253,7 +253,10 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     check: VALUE.feature,
     default: 'never',
     summary: `store the security label that the guest sends with each new file; implies --xattr: ${FEATURE_MODES.join(', ')}; without a value always`,
-    detail: ['auto: where the guest knows how to. always: a guest that does not can not mount.'],
+    detail: [
+      'auto: where the guest knows how to. always: a guest that does not can not mount.',
+      'The daemon does not start where it can not write them: --xattrmap and --modcaps are for that.',
+    ],
   },
   {
     name: 'uid-map',

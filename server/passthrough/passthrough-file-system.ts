@@ -43,15 +43,21 @@ const NO_ID = 0xffff_ffff
 /** Bytes of struct fsxattr. */
 const FSXATTR_BYTES = 28
 
+const S_IFMT = 0o170000
+const S_IFDIR = 0o040000
+const S_IFREG = 0o100000
+const S_IFLNK = 0o120000
+
 const ACL_PREFIX = new TextEncoder().encode('system.posix_acl_')
+const USER_PREFIX = new TextEncoder().encode('user.')
 
 /** With its NUL. */
 const CAPABILITY_NAME = new TextEncoder().encode('security.capability\0')
 
-function isAclName(name: WireBytes): boolean {
-  if (name.length < ACL_PREFIX.length) return false
-  for (let index = 0; index < ACL_PREFIX.length; index++) {
-    if (name.bytes[name.offset + index] !== ACL_PREFIX[index]) return false
+function startsWith(name: WireBytes, prefix: Uint8Array): boolean {
+  if (name.length < prefix.length) return false
+  for (let index = 0; index < prefix.length; index++) {
+    if (name.bytes[name.offset + index] !== prefix[index]) return false
   }
   return true
 }
@@ -224,7 +230,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.offset,
     )
     if (result < 0) return this.#refused(result)
-    const labelled = this.#label(parent, name, false, caller, reply)
+    const labelled = this.#label(parent, name, S_IFLNK, caller, reply)
     return labelled < 0 ? labelled : FuseEntryOut.SIZE
   }
 
@@ -255,7 +261,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.offset,
     )
     if (result < 0) return this.#refused(result)
-    const labelled = this.#label(parent, name, false, caller, reply)
+    const labelled = this.#label(parent, name, mode & S_IFMT, caller, reply)
     return labelled < 0 ? labelled : FuseEntryOut.SIZE
   }
 
@@ -277,7 +283,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.offset,
     )
     if (result < 0) return this.#refused(result)
-    const labelled = this.#label(parent, name, true, caller, reply)
+    const labelled = this.#label(parent, name, S_IFDIR, caller, reply)
     return labelled < 0 ? labelled : FuseEntryOut.SIZE
   }
 
@@ -371,7 +377,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.offset,
     )
     if (fh < 0) return this.#refused(fh)
-    const labelled = this.#label(parent, name, false, caller, reply, fh)
+    const labelled = this.#label(parent, name, S_IFREG, caller, reply, fh)
     return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
   }
 
@@ -399,7 +405,7 @@ export class PassthroughFileSystem implements FileSystem {
       reply.offset,
     )
     if (fh < 0) return this.#refused(fh)
-    const labelled = this.#label(parent, undefined, false, caller, reply, fh)
+    const labelled = this.#label(parent, undefined, S_IFREG, caller, reply, fh)
     return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
   }
 
@@ -614,7 +620,7 @@ export class PassthroughFileSystem implements FileSystem {
    */
   #toHostXattr(name: WireBytes): number {
     if (!this.#options.xattr) return -Errno.ENOSYS
-    if (isAclName(name) && !this.#session.has(FuseInitFlag.POSIX_ACL)) return -Errno.EOPNOTSUPP
+    if (startsWith(name, ACL_PREFIX) && !this.#session.has(FuseInitFlag.POSIX_ACL)) return -Errno.EOPNOTSUPP
     if (this.#xattrMap !== undefined) return this.#xattrMap.toHost(name, this.#hostName)
     this.#hostName.set(name.bytes, name.offset, name.length)
     return 0
@@ -637,12 +643,13 @@ export class PassthroughFileSystem implements FileSystem {
 
   /**
    * Gives what has just been created, and is in `reply`, the label that came with the request. Where that fails, it is
-   * as if nothing had been created.
+   * as if nothing had been created. A symbolic link or a device whose label would be in `user.` on the host, where only
+   * files and directories have such attributes, has none.
    */
   #label(
     parent: number,
     name: WireBytes | undefined,
-    isDirectory: boolean,
+    type: number,
     caller: Caller,
     reply: ReplyBody,
     fh?: number,
@@ -651,9 +658,11 @@ export class PassthroughFileSystem implements FileSystem {
     const nodeid = getU64(reply.view, reply.offset + FuseEntryOut.nodeid)
     const result = this.setxattr(nodeid, caller.labelName, caller.label, 0, false)
     if (result >= 0) return 0
+    const bare = type !== S_IFREG && type !== S_IFDIR && result === -Errno.EPERM
+    if (bare && this.#toHostXattr(caller.labelName) === 0 && startsWith(this.#hostName, USER_PREFIX)) return 0
     if (fh !== undefined) native.release(this.#directory, nodeid, fh)
     if (name !== undefined) {
-      if (isDirectory) this.rmdir(parent, name)
+      if (type === S_IFDIR) this.rmdir(parent, name)
       else this.unlink(parent, name)
     }
     native.forget(this.#directory, nodeid, 1)

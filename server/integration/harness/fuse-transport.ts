@@ -55,6 +55,8 @@ export interface RequestOptions {
   readonly dataRoom?: number | readonly Segment[]
   /** No reply is wanted (FORGET): the chain has no writable part. */
   readonly noReply?: boolean
+  /** Extensions (struct fuse_ext_header and what follows) that stand behind the arguments; a multiple of 8 bytes. */
+  readonly extension?: Uint8Array
   /** Overrides fuse_in_header.len. */
   readonly headerLength?: number
 }
@@ -156,7 +158,8 @@ export class FuseTransport {
     }
     const data = options.data ?? []
     const dataSegments = data instanceof Uint8Array ? pagesOf(data).map(copyIn) : data
-    const length = IN_HEADER_BYTES + args.length + dataSegments.reduce((sum, s) => sum + s.length, 0)
+    const extension = options.extension ?? new Uint8Array(0)
+    const length = IN_HEADER_BYTES + args.length + extension.length + dataSegments.reduce((sum, s) => sum + s.length, 0)
     const unique = (this.#unique += 2n)
     const header = pack(
       ['u32', options.headerLength ?? length],
@@ -166,9 +169,10 @@ export class FuseTransport {
       ['u32', uid],
       ['u32', gid],
       ['u32', pid],
-      ['u32', 0],
+      ['u32', extension.length / 8],
     )
-    const readable = [copyIn(header), ...(args.length > 0 ? [copyIn(args)] : []), ...dataSegments]
+    const readable = [header, args, extension].filter((bytes) => bytes.length > 0).map(copyIn)
+    readable.push(...dataSegments)
     const writable: Segment[] = []
     const read: Segment[] = []
     if (options.noReply !== true) {
