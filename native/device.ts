@@ -84,7 +84,7 @@ export interface QueueWorker {
   /** The request's bytes. */
   readonly requestBuffer: ArrayBuffer
   readonly replyBuffer: ArrayBuffer
-  /** Of the current request: its length in `requestBuffer`, the bytes not copied, the writable bytes. */
+  /** Of the current request: its length in `requestBuffer`, the bytes not copied, the writable bytes, its session. */
   readonly state: Uint32Array
   /**
    * Waits for a request.
@@ -97,6 +97,7 @@ export interface QueueWorker {
   replyError(errno: number): number
   noReply(): number
   giveBack(): number
+  beginSession(): number
   /** @returns a number for the current request, which is set aside, or `-errno` */
   defer(): number
   isDeferred(deferred: number): boolean
@@ -134,4 +135,10 @@ export interface DeviceWindow {
   shmemUnmap(deviceId: number, moffset: number, length: number): number
   /** Unmaps what the frontend still has. */
   shmemReset(deviceId: number): void
+  /**
+   * Runs `change`, unless the calling thread's request belongs to a session that is over. The next one does not begin
+   * meanwhile.
+   * @returns what `change` does, or -ENOTCONN
+   */
+  inSession(deviceId: number, change: () => number): number
 }

@@ -166,6 +166,11 @@ uint16_t Device::FinishStop(uint32_t index) {
   return queue.base;
 }
 
+void Device::BeginSession() {
+  const std::unique_lock lock(session_mutex_);
+  sessions_.BeginNext();
+}
+
 void Device::Leave(Queue* queue) {
   queue->in_use.store(false);
   if (queue->stop_requested.load()) SignalEventFd(quiesced_.get());
@@ -314,6 +319,8 @@ void Device::DropUnlisted() {
 
 int Device::ShmemMap(const ShmemRange& range, int fd) {
   const std::lock_guard lock(window_mutex_);
+  // ShmemReset takes the lock after the next session has begun.
+  if (!InPresentSession()) return -ENOTCONN;
   const int synced = ShmemSync();
   if (synced < 0) return synced;
   ShmemRanges::Verdict verdict;
@@ -369,6 +376,7 @@ int Device::ShmemAwait(const ShmemRange& range, const MemoryTable* before) {
 
 int Device::ShmemUnmap(uint64_t moffset, uint64_t length) {
   const std::lock_guard lock(window_mutex_);
+  if (!InPresentSession()) return -ENOTCONN;
   const int synced = ShmemSync();
   if (synced < 0) return synced;
   std::vector<ShmemRange> covered;

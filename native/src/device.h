@@ -20,12 +20,14 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backend_channel.h"
 #include "guest_memory.h"
+#include "guest_session.h"
 #include "shmem_ranges.h"
 #include "split_virtqueue.h"
 #include "util/unique_fd.h"
@@ -119,6 +121,12 @@ class Device {
   bool Interrupted() const { return shutting_down() || pending_stops_.load() > 0; }
   bool event_idx() const { return event_idx_; }
   bool indirect() const { return indirect_; }
+  const GuestSessions& sessions() const { return sessions_; }
+  // Requests that were taken before belong to a session that is over. Waits for those that are
+  // within session_mutex.
+  void BeginSession();
+  // Held, shared, by whoever must finish before the next session begins.
+  std::shared_mutex& session_mutex() { return session_mutex_; }
   // Marks the queue's end of use, and tells main where it waits for that.
   void Leave(Queue* queue);
   void Break(Queue* queue, const char* reason);
@@ -130,7 +138,7 @@ class Device {
   // until it does. 0 or -errno: -ENOTCONN no channel, -EIO refused, -ETIMEDOUT, -EINTR.
   int StartViewWindow(int view_fd, uint64_t size, std::chrono::milliseconds patience);
   // One range of a window that the frontend maps. 0 or -errno; -EBUSY where it would have to be
-  // replaced.
+  // replaced, -ENOTCONN (as in ShmemUnmap) for a request of an older session.
   int ShmemMap(const ShmemRange& range, int fd);
   // -EINVAL where a mapping lies partly in the range.
   int ShmemUnmap(uint64_t moffset, uint64_t length);
@@ -157,6 +165,9 @@ class Device {
   bool event_idx_ = false;
   bool indirect_ = false;
   bool rings_start_enabled_ = false;
+
+  GuestSessions sessions_;
+  std::shared_mutex session_mutex_;
 
   // One window operation at a time; taken before BackendChannel's locks and GuestMemory's.
   std::mutex window_mutex_;

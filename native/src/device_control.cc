@@ -328,6 +328,14 @@ Napi::Value ShmemUnmap(const Napi::CallbackInfo& info) {
 
 void ShmemReset(const Napi::CallbackInfo& info) { DeviceArgument(info)->ShmemReset(); }
 
+Napi::Value InSession(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Device> device = DeviceArgument(info);
+  if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "change must be a function");
+  const std::shared_lock lock(device->session_mutex());
+  if (!InPresentSession()) return Napi::Number::New(info.Env(), -ENOTCONN);
+  return info[1].As<Napi::Function>().Call({});
+}
+
 }  // namespace
 
 void InitDeviceControl(Napi::Env env, Napi::Object exports) {
@@ -337,6 +345,7 @@ void InitDeviceControl(Napi::Env env, Napi::Object exports) {
   window.Set("shmemMap", Napi::Function::New(env, ShmemMap));
   window.Set("shmemUnmap", Napi::Function::New(env, ShmemUnmap));
   window.Set("shmemReset", Napi::Function::New(env, ShmemReset));
+  window.Set("inSession", Napi::Function::New(env, InSession));
   exports.Set("deviceWindow", window);
 }
 

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "guest_session.h"
+
 namespace viewfsd {
 
 namespace {
@@ -16,8 +18,9 @@ bool Matches(const Handle& handle, uint64_t nodeid, HandleKind kind) {
 }  // namespace
 
 int64_t HandleTable::Add(HandleRef handle) {
-  if (!budget_.Take()) return -ENFILE;
   const std::lock_guard lock(mutex_);
+  if (!InPresentSession()) return -ENOTCONN;
+  if (!budget_.Take()) return -ENFILE;
   const uint64_t fh = next_fh_++;
   handles_.emplace(fh, std::move(handle));
   return static_cast<int64_t>(fh);

@@ -76,7 +76,7 @@ class HandleTable {
   explicit HandleTable(DescriptorBudget& budget) : budget_(budget) {}
 
   // Returns the new handle's fh; never one that was used before. -ENFILE where the guest has as
-  // many descriptors as it may.
+  // many descriptors as it may, -ENOTCONN for a request of an older session (guest_session.h).
   int64_t Add(HandleRef handle);
 
   // Null unless `fh` is an open handle of that inode and kind.

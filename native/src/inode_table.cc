@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <ctime>
 
+#include "guest_session.h"
+
 namespace viewfsd {
 
 namespace {
@@ -126,7 +128,7 @@ std::shared_ptr<const UniqueFd> InodeTable::Uncache(Inode& inode) {
 InodeRef InodeTable::FindAndCount(const InodeFacts& facts) {
   const std::lock_guard lock(mutex_);
   Inode* inode = by_key_.Find(facts.key);
-  if (inode == nullptr) return {};
+  if (inode == nullptr || !InPresentSession()) return {};
   // An open descriptor keeps the number from being used again.
   const bool certain = inode->held_ >= 0 || inode->cache_place_ != Inode::kNotCached ||
                        (inode->known_by_birth_ && inode->birth_ == facts.birth);
@@ -147,6 +149,10 @@ int InodeTable::InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mo
   UniqueFd surplus;
   InodeRef dropped;
   const std::lock_guard lock(mutex_);
+  if (!InPresentSession()) {
+    surplus = std::move(fd);
+    return -ENOTCONN;
+  }
   Inode* known = by_key_.Find(facts.key);
   if (known != nullptr) {
     // Without handles, or under an open descriptor, a number has one life.

@@ -196,7 +196,8 @@ class InodeTable {
 
   // Adds an inode with a lookup count of one. Where another thread was faster, raises the count of
   // its entry. An empty `handle` means that `fd` is held instead.
-  // Returns 0, or -ENFILE where a limit is reached.
+  // Returns 0, -ENFILE where a limit is reached, or -ENOTCONN for a request of an older session
+  // (guest_session.h).
   int InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount, FileHandle handle,
                      UniqueFd fd, InodeRef* inode);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lock_table.h"
 
+#include "guest_session.h"
+
 namespace viewfsd {
 
 LockTable::Description LockTable::Find(uint64_t nodeid, uint64_t owner) {
@@ -13,7 +15,7 @@ LockTable::Description LockTable::Add(uint64_t nodeid, uint64_t owner, uint64_t 
   const std::lock_guard lock(mutex_);
   const auto found = descriptions_.find({nodeid, owner});
   if (found != descriptions_.end()) return found->second.description;
-  if (!budget_.Take()) return nullptr;
+  if (!InPresentSession() || !budget_.Take()) return nullptr;
   auto description = std::make_shared<const UniqueFd>(std::move(fd));
   descriptions_.emplace(std::pair(nodeid, owner), Held{description, fh});
   return description;

@@ -27,7 +27,8 @@ class LockTable {
 
   // Null where the owner has none for that inode.
   Description Find(uint64_t nodeid, uint64_t owner);
-  // Where another thread was faster, its description. Null where there are too many descriptors.
+  // Where another thread was faster, its description. Null where there are too many descriptors,
+  // and for a request of an older session (guest_session.h).
   // `fh`: the handle through which the owner locks first.
   Description Add(uint64_t nodeid, uint64_t owner, uint64_t fh, UniqueFd fd);
   // Closes the description, and thereby drops the locks.

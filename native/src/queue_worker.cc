@@ -22,6 +22,7 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
          InstanceMethod<&QueueWorker::IsDeferred>("isDeferred"),
          InstanceMethod<&QueueWorker::CompleteDeferred>("completeDeferred"),
          InstanceMethod<&QueueWorker::GiveBack>("giveBack"),
+         InstanceMethod<&QueueWorker::BeginSession>("beginSession"),
          InstanceMethod<&QueueWorker::ReplyFromFile>("replyFromFile"),
          InstanceMethod<&QueueWorker::WriteToFile>("writeToFile"),
          InstanceMethod<&QueueWorker::Close>("close")});
@@ -36,7 +37,7 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
       throw Napi::RangeError::New(env, "no such device or worker");
     Napi::ArrayBuffer request = Napi::ArrayBuffer::New(env, RequestServer::kRequestBytes);
     Napi::ArrayBuffer reply = Napi::ArrayBuffer::New(env, RequestServer::kReplyBytes);
-    Napi::Uint32Array state = Napi::Uint32Array::New(env, 3);
+    Napi::Uint32Array state = Napi::Uint32Array::New(env, 4);
     state_ = state.Data();
     server_ = std::make_unique<RequestServer>(std::move(device), worker,
                                               static_cast<uint8_t*>(request.Data()),
@@ -67,6 +68,7 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
       state_[0] = server.request_size();
       state_[1] = server.payload_size();
       state_[2] = server.reply_capacity();
+      state_[3] = server.session();
     }
     return Napi::Number::New(info.Env(), queue);
   }
@@ -87,6 +89,13 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
 
   Napi::Value GiveBack(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), static_cast<double>(Server(info).GiveBack()));
+  }
+
+  Napi::Value BeginSession(const Napi::CallbackInfo& info) {
+    RequestServer& server = Server(info);
+    const int64_t result = server.BeginSession();
+    state_[3] = server.session();
+    return Napi::Number::New(info.Env(), static_cast<double>(result));
   }
 
   Napi::Value Defer(const Napi::CallbackInfo& info) {

@@ -125,6 +125,7 @@ RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker, ui
 
 RequestServer::~RequestServer() {
   for (QueueUse& use : uses_) Leave(&use);
+  LeaveSession(device_->sessions());
 }
 
 // Lets the ring point into the present memory table. False, with `*reason`, where it is not there.
@@ -215,6 +216,7 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
     case SplitVirtqueue::PopResult::kChain:
       break;
   }
+  session_ = EnterSession(device_->sessions());
   queue->base = queue->ring.next_available();
   queue->requests.fetch_add(1, std::memory_order_relaxed);
   current_ = use;
@@ -465,6 +467,13 @@ int64_t RequestServer::ReplyError(int error) {
 int64_t RequestServer::NoReply() {
   if (current_ == nullptr) return -EINVAL;
   Complete(0);
+  return 0;
+}
+
+int64_t RequestServer::BeginSession() {
+  if (current_ == nullptr) return -EINVAL;
+  device_->BeginSession();
+  session_ = EnterSession(device_->sessions());
   return 0;
 }
 

@@ -47,6 +47,10 @@ class RequestServer {
   int64_t ReplyError(int error);
   int64_t NoReply();
   int64_t GiveBack();
+  // The current request (FUSE_INIT or DESTROY) begins a session: see guest_session.h.
+  int64_t BeginSession();
+  // The number of the session in which the last request was taken.
+  uint32_t session() const { return session_; }
   // Sets the current request aside, so that others are served meanwhile; its queue stays with this
   // thread. Returns a number for it, -ENOLCK where too many are, -EINVAL.
   int64_t Defer();
@@ -118,6 +122,7 @@ class RequestServer {
   DescriptorChain chain_;
   uint32_t request_size_ = 0;
   uint32_t payload_size_ = 0;
+  uint32_t session_ = 0;
 
   bool may_spin_;
   uint32_t spin_misses_ = 0;

@@ -265,10 +265,13 @@ test('without the options the guest is told to keep its own', () => {
 
 test('a session remembers the last interrupts only', () => {
   const session = new FuseSession(FuseSession.allocate())
-  for (let unique = 1; unique <= 100; unique++) session.interrupt(unique * 2)
-  expect([session.takeInterrupt(2), session.takeInterrupt(200), session.takeInterrupt(200)]).toEqual([
-    false,
-    true,
-    false,
-  ])
+  for (let unique = 1; unique <= 100; unique++) session.interrupt(unique * 2, 0)
+  const take = (unique: number): boolean => session.takeInterrupt(unique, 0)
+  expect([take(2), take(200), take(200)]).toEqual([false, true, false])
+})
+
+test('an interrupt of one session ends nothing in the next', () => {
+  const session = new FuseSession(FuseSession.allocate())
+  session.interrupt(2, 7)
+  expect([session.takeInterrupt(2, 8), session.takeInterrupt(2, 7)]).toEqual([false, true])
 })

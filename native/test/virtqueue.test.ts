@@ -84,7 +84,7 @@ test.each([
       }
       for (const item of sent) {
         expect(ring.worker.next(0)).toBe(1)
-        expect([...ring.worker.state]).toEqual([item.request.length, 0, 16 + item.body])
+        expect(Array.from(ring.worker.state.slice(0, 3))).toEqual([item.request.length, 0, 16 + item.body])
         expect(new Uint8Array(ring.worker.requestBuffer, 0, item.request.length)).toEqual(item.request)
         new Uint8Array(ring.worker.replyBuffer, 16, item.body).fill(item.unique & 0xff)
         expect(ring.worker.reply(item.body)).toBe(0)

@@ -57,11 +57,11 @@ export class MemoryViewMapper implements WindowMapper {
   map(moffset: number, length: number, fd: number, foffset: number, writable: boolean): number {
     if (writable && !this.#writable) return -constants.errno.EROFS
     const flags = MemoryViewFlag.READ | (writable ? MemoryViewFlag.WRITE : 0)
-    return this.#view.map(moffset, length, fd, foffset, flags)
+    return deviceWindow.inSession(this.#deviceId, () => this.#view.map(moffset, length, fd, foffset, flags))
   }
 
   unmap(ranges: Float64Array, count: number): number {
-    return this.#view.unmapMany(ranges, count)
+    return deviceWindow.inSession(this.#deviceId, () => this.#view.unmapMany(ranges, count))
   }
 
   reset(): void {

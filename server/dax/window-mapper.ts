@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What the FUSE server needs of a DAX window. Offsets and lengths are bytes and multiples of 4 KiB; `moffset` counts
- * from the start of the window. Called on queue threads, possibly on several at once. Results are 0 or `-errno`.
+ * from the start of the window. Called on queue threads, possibly on several at once. Results are 0 or `-errno`; -ENOTCONN
+ * where a request of an older session (FuseChannel.beginSession) would map or unmap.
  */
 export interface WindowMapper {
   /** Window size in bytes, 0 where there is none. */

@@ -22,6 +22,14 @@ export interface FuseChannel {
   /** Writable bytes of the chain (fuse_out_header included); 0 where no reply is wanted (FORGET). */
   readonly replyCapacity: number
 
+  /**
+   * The number of the guest's session in which the last request was taken. A request of an older one than the present adds
+   * nothing to the file system's tables or the window any more: -ENOTCONN.
+   */
+  readonly session: number
+
+  /** The current request (INIT, DESTROY) ends the session and begins the next one, on all queues. */
+  beginSession(): void
   /** Completes with error 0 and `bodyLength` bytes that stand at offset 16 of the reply buffer. */
   reply(bodyLength: number): void
   /** Completes with `-errno`, or with 0 and no body. `errno` is positive. */

@@ -91,16 +91,23 @@ function wishes(context: RequestContext, request: InitRequest): { flags: number;
   return { flags, flags2 }
 }
 
-/** Forgets everything that the guest, or the one before it, had: inodes, handles, mappings. */
-function dropState(context: RequestContext): void {
-  context.session.clear()
+/**
+ * Forgets everything that the guest, or the one before it, had: inodes, handles, mappings. What other queues are still
+ * doing for it leaves nothing behind.
+ * @returns what `session.start` wants
+ */
+function dropState(context: RequestContext): number {
+  const ended = context.session.clear()
+  context.channel.beginSession()
   context.mapper.reset()
   context.fileSystem.reset()
+  return ended
 }
 
 /**
  * Answers only when the window is where the guest will look for it.
- * @returns EPROTO for a guest that is too old, of another major version or without a required feature, or what `mapper.start` answered
+ * @returns EPROTO for a guest that is too old, of another major version or without a required feature, ENOTCONN where a
+ *   DESTROY or another INIT came meanwhile, or what `mapper.start` answered
  */
 export function handleInit(context: RequestContext): number {
   const { view, end, mapper, fileSystem, session, reply } = context
@@ -124,7 +131,7 @@ export function handleInit(context: RequestContext): number {
   const withWindow = wishes(context, request)
   if (withWindow === undefined) return -Errno.EPROTO
 
-  dropState(context)
+  const ended = dropState(context)
   // A guest mounted with dax=inode maps only files that have FUSE_ATTR_DAX. Where the file system marks none it needs no
   // window, and it must not fail for want of one. A guest that asks for the window without that maps all files.
   const perInode = (request.flags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
@@ -142,7 +149,8 @@ export function handleInit(context: RequestContext): number {
     }
   }
   if (!window) agreed = negotiate(request, without, false)
-  session.start(agreed.minor, agreed.flags, agreed.flags2, window, window && !perInode)
+  const { minor, flags, flags2 } = agreed
+  if (!session.start(ended, minor, flags, flags2, window, window && !perInode)) return -Errno.ENOTCONN
 
   reply.bytes.fill(0, out, out + FuseInitOut.SIZE)
   reply.view.setUint32(out + FuseInitOut.major, FUSE_KERNEL_VERSION, true)

@@ -44,7 +44,8 @@ export function handleSetlkw(context: RequestContext): number {
 
 /** Ends a SETLKW that waits; any other request is over before its INTERRUPT could be read. No reply. */
 export function handleInterrupt(context: RequestContext): number {
-  context.session.interrupt(getU64(context.view, BODY + FuseInterruptIn.unique))
-  context.channel.noReply()
+  const { channel, session, view } = context
+  session.interrupt(getU64(view, BODY + FuseInterruptIn.unique), channel.session)
+  channel.noReply()
   return COMPLETED
 }

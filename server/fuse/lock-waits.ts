@@ -16,6 +16,8 @@ const LONGEST_WAIT_MS = 32
 
 interface Wait {
   readonly deferred: number
+  /** The guest's session: see FuseChannel. */
+  readonly session: number
   readonly unique: number
   readonly request: LockRequest
 }
@@ -33,7 +35,7 @@ export class LockWaits {
   add(channel: FuseChannel, unique: number, request: LockRequest): number {
     const deferred = channel.defer()
     if (deferred < 0) return deferred
-    this.#waits.push({ deferred, unique, request: { ...request } })
+    this.#waits.push({ deferred, session: channel.session, unique, request: { ...request } })
     this.#waitMs = FIRST_WAIT_MS
     return 0
   }
@@ -44,7 +46,7 @@ export class LockWaits {
     this.#waitMs = Math.min(this.#waitMs * 2, LONGEST_WAIT_MS)
     for (const wait of this.#waits.splice(0)) {
       if (!channel.isDeferred(wait.deferred)) continue
-      const result = session.takeInterrupt(wait.unique) ? -Errno.EINTR : fileSystem.setlk(wait.request)
+      const result = this.#try(wait, channel, fileSystem, session)
       if (result === -Errno.EAGAIN) {
         this.#waits.push(wait)
         continue
@@ -52,5 +54,10 @@ export class LockWaits {
       channel.completeDeferred(wait.deferred, Math.abs(result))
       this.#waitMs = FIRST_WAIT_MS
     }
+  }
+
+  #try(wait: Wait, channel: FuseChannel, fileSystem: FileSystem, session: FuseSession): number {
+    if (wait.session !== channel.session) return -Errno.ENOTCONN
+    return session.takeInterrupt(wait.unique, wait.session) ? -Errno.EINTR : fileSystem.setlk(wait.request)
   }
 }

@@ -591,7 +591,7 @@ describe('fuzz', () => {
         fc.boolean(),
         (opcode, body, head, capacity, whim, honest) => {
           fileSystem.whim = whim
-          bench.session.start(46, -1, -1, true, true)
+          bench.session.start(bench.session.clear(), 46, -1, -1, true, true)
           const message = concat(new Uint8Array(8), head, body)
           const view = new DataView(message.buffer)
           view.setUint32(0, honest ? message.length : view.getUint32(16, true), true)
@@ -615,7 +615,7 @@ describe('fuzz', () => {
         fc.nat(10_000),
         (sample, changes, capacity, whim) => {
           fileSystem.whim = whim
-          bench.session.start(46, -1, -1, true, true)
+          bench.session.start(bench.session.clear(), 46, -1, -1, true, true)
           const message = sample.slice()
           for (const [position, byte] of changes) message[position % message.length] = byte
           expect(bench.send(message, capacity)).not.toBe(undefined)

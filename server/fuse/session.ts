@@ -2,17 +2,20 @@
 /**
  * What FUSE_INIT negotiated. The request queues' threads share it: INIT arrives on one of them and counts for all.
  */
-const INITIALIZED = 0
+/** Odd from FUSE_INIT to the end of the session, even otherwise; each session has other numbers. */
+const STATE = 0
 const MINOR = 1
 const FLAGS = 2
 const FLAGS2 = 3
 const WINDOW = 4
 const EVERY_FILE = 5
-/** How many INTERRUPTs have come, then the last ones' `unique`s, two words each. */
-const INTERRUPTS = 6
-const SHORTAGE = 7
+const SHORTAGE = 6
+/** How many INTERRUPTs have come, then the last ones: `unique` in two words, and its session's number plus one. */
+const INTERRUPTS = 7
+const FIRST_SLOT = 8
+const SLOT_WORDS = 3
 const INTERRUPT_SLOTS = 64
-const WORDS = 8 + 2 * INTERRUPT_SLOTS
+const WORDS = FIRST_SLOT + SLOT_WORDS * INTERRUPT_SLOTS
 
 const TWO_TO_32 = 4294967296
 
@@ -30,7 +33,7 @@ export class FuseSession {
 
   /** False before FUSE_INIT and after DESTROY, reset and disconnect. */
   get initialized(): boolean {
-    return Atomics.load(this.#words, INITIALIZED) !== 0
+    return (Atomics.load(this.#words, STATE) & 1) !== 0
   }
 
   get minor(): number {
@@ -66,30 +69,48 @@ export class FuseSession {
     return (this.flags2 & flag2) !== 0
   }
 
-  start(minor: number, flags: number, flags2: number, window: boolean, daxForEveryFile: boolean): void {
+  /**
+   * @param ended from `clear`
+   * @returns false where the session has been cleared again since: it is not started then
+   */
+  start(
+    ended: number,
+    minor: number,
+    flags: number,
+    flags2: number,
+    window: boolean,
+    daxForEveryFile: boolean,
+  ): boolean {
     this.#words[MINOR] = minor
     this.#words[FLAGS] = flags
     this.#words[FLAGS2] = flags2
     this.#words[WINDOW] = window ? 1 : 0
     this.#words[EVERY_FILE] = daxForEveryFile ? 1 : 0
-    Atomics.store(this.#words, INITIALIZED, 1)
+    return Atomics.compareExchange(this.#words, STATE, ended, ended + 1) === ended
   }
 
-  /** A request that waits shall end; it may wait on any thread, or be unknown. */
-  interrupt(unique: number): void {
-    const slot = 8 + 2 * (Atomics.add(this.#words, INTERRUPTS, 1) & (INTERRUPT_SLOTS - 1))
+  /**
+   * A request that waits shall end; it may wait on any thread, or be unknown.
+   * @param number of the guest's session that asks for it: see FuseChannel
+   */
+  interrupt(unique: number, number: number): void {
+    const turn = Atomics.add(this.#words, INTERRUPTS, 1) & (INTERRUPT_SLOTS - 1)
+    const slot = FIRST_SLOT + SLOT_WORDS * turn
+    Atomics.store(this.#words, slot + 2, 0)
     Atomics.store(this.#words, slot, (unique % TWO_TO_32) | 0)
     Atomics.store(this.#words, slot + 1, Math.floor(unique / TWO_TO_32) | 0)
+    Atomics.store(this.#words, slot + 2, (number + 1) | 0)
   }
 
-  /** Whether that request has been interrupted; true once. */
-  takeInterrupt(unique: number): boolean {
+  /** Whether that session's request has been interrupted; true once. */
+  takeInterrupt(unique: number, number: number): boolean {
     const low = (unique % TWO_TO_32) | 0
     const high = Math.floor(unique / TWO_TO_32) | 0
-    for (let slot = 8; slot < WORDS; slot += 2) {
+    const tag = (number + 1) | 0
+    for (let slot = FIRST_SLOT; slot < WORDS; slot += SLOT_WORDS) {
       if (Atomics.load(this.#words, slot) !== low || Atomics.load(this.#words, slot + 1) !== high) continue
-      Atomics.store(this.#words, slot, 0)
-      Atomics.store(this.#words, slot + 1, 0)
+      if (Atomics.load(this.#words, slot + 2) !== tag) continue
+      Atomics.store(this.#words, slot + 2, 0)
       return true
     }
     return false
@@ -100,10 +121,20 @@ export class FuseSession {
     return Atomics.exchange(this.#words, SHORTAGE, 1) === 0
   }
 
-  clear(): void {
-    Atomics.store(this.#words, INITIALIZED, 0)
+  /**
+   * Ends the session.
+   * @returns what `start` wants
+   */
+  clear(): number {
+    let old: number
+    let ended: number
+    do {
+      old = Atomics.load(this.#words, STATE)
+      ended = ((old | 1) + 1) & 0x3fff_ffff
+    } while (Atomics.compareExchange(this.#words, STATE, old, ended) !== old)
     this.#words[WINDOW] = 0
     this.#words[EVERY_FILE] = 0
     this.#words[SHORTAGE] = 0
+    return ended
   }
 }

@@ -73,6 +73,14 @@ export class QueueChannel implements FuseChannel {
     this.#worker.completeDeferred(deferred, errno)
   }
 
+  get session(): number {
+    return this.#state[3] ?? 0
+  }
+
+  beginSession(): void {
+    this.#worker.beginSession()
+  }
+
   giveBack(): void {
     this.#worker.giveBack()
   }

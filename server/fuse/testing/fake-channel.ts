@@ -29,6 +29,9 @@ export class FakeChannel implements FuseChannel {
   replyCapacity = 0
   /** Set by whatever completed the request; `null` for no reply. */
   completion: FakeReply | null | undefined
+  /** Is set by tests; there are no other queues. */
+  session = 0
+  beginSession(): void {}
   /** The request is to come again. */
   givenBack = false
   #payload: Uint8Array = new Uint8Array(0)

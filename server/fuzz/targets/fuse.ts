@@ -68,7 +68,7 @@ export class FuseTarget implements Target {
     mapper.startResult = (setting & 0xc0) === 0xc0 ? -Errno.EINTR : 0
     mapper.mapResult = (setting & 0x30) === 0x30 ? -Errno.EINTR : (setting & 0x30) === 0x10 ? -Errno.EBUSY : 0
     const server = new FuseServer(fileSystem, mapper, session, new FuseCounters(FuseCounters.allocate()))
-    if ((setting & 4) === 0) session.start((setting & 8) !== 0 ? 37 : 46, -1, -1, true, true)
+    if ((setting & 4) === 0) session.start(session.clear(), (setting & 8) !== 0 ? 37 : 46, -1, -1, true, true)
     const known: Known = { nodeids: [1, 2], handles: [] }
     const outcomes: number[] = []
     this.#channel.deferred.clear()
