@@ -29,6 +29,9 @@ export function domainXml(options: DomainOptions): string {
     <kernel>${options.kernelImage}</kernel>
     <cmdline>${options.commandLine}</cmdline>
   </os>
+  <features>
+    <acpi/>
+  </features>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>destroy</on_reboot>
   <on_crash>destroy</on_crash>

@@ -83,7 +83,9 @@ beforeAll(async () => {
   )
   libvirtd.virsh('create', domain)
   agent = new Agent(await connectPatiently(agentSocket, BOOT_TIMEOUT_MS), TOKEN)
-  await agent.ready(BOOT_TIMEOUT_MS)
+  await agent.ready(BOOT_TIMEOUT_MS).catch((error: unknown) => {
+    throw new Error(libvirtd.logs(), { cause: error })
+  })
 }, 2 * BOOT_TIMEOUT_MS)
 
 afterEach(({ task }) => {
