@@ -58,7 +58,7 @@ install_system_packages() {
 		libfuse2=
 	fi
 	# shellcheck disable=SC2086 # a word or none
-	install_packages debootstrap debian-archive-keyring ca-certificates xz-utils e2fsprogs shellcheck mandoc libvirt-clients libxml2-utils uidmap $libfuse2
+	install_packages debootstrap debian-archive-keyring ca-certificates xz-utils e2fsprogs btrfs-progs shellcheck mandoc libvirt-clients libxml2-utils uidmap $libfuse2
 }
 
 # install_packages PACKAGE...: those that are missing.

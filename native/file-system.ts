@@ -54,7 +54,12 @@ export interface NativeFileSystem {
   attachThread(): void
   /** Forgets all handles and all inodes but the root. */
   reset(directory: SharedDirectoryId): void
-  setAnnounceSubmounts(directory: SharedDirectoryId, announce: boolean): void
+  /**
+   * What the guest has agreed to, after `reset`.
+   * @param submounts it makes a mount of its own where FUSE_ATTR_SUBMOUNT tells it that another file system begins
+   * @param exports it may look up inodes that it has forgotten
+   */
+  begin(directory: SharedDirectoryId, submounts: boolean, exports: boolean): void
   /**
    * Which regular files are marked with FUSE_ATTR_DAX: by size in bytes, by seconds since their data has changed, and by
    * f_type (statfs(2)) of their file system, unless `fileSystems` is empty.
@@ -85,6 +90,10 @@ export interface NativeFileSystem {
     reply: Uint8Array,
     replyOffset: number,
   ): number
+  /** An inode that the guest has forgotten, perhaps, by its own nodeid. Replies struct fuse_entry_out. */
+  lookupSelf(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
+  /** The directory above a directory. Replies struct fuse_entry_out. */
+  lookupParent(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
   forget(directory: SharedDirectoryId, nodeid: number, nlookup: number): void
   /** Replies struct fuse_attr_out. */
   getattr(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number

@@ -138,8 +138,8 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
 
     uint8_t* place = out + written;
     memset(place + needed - 8, 0, 8);
+    fuse_entry_out entry = {};
     if (plus) {
-      fuse_entry_out entry;
       // Nodeid 0: the guest takes the name and makes no inode. So it is for names that have gone
       // since, and for what can't be looked up.
       if (IsDots(name) || directory.LookupListed(inode, name, next.ino, &entry) < 0) entry = {};
@@ -147,9 +147,14 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
       place += sizeof(entry);
     }
     fuse_dirent dirent;
-    // What lies above the shared directory is none of the guest's business.
-    const bool above = nodeid == InodeTable::kRootNodeid && strcmp(name, "..") == 0;
-    dirent.ino = above ? inode->key().number : next.ino;
+    // What lies above the shared directory is none of the guest's business, nor, in the guest's own
+    // mount of a submount, what lies above that.
+    const bool is_root = nodeid == InodeTable::kRootNodeid || inode->submount();
+    if (is_root && IsDots(name))
+      dirent.ino = directory.NumberOf(*inode);
+    else
+      dirent.ino = entry.nodeid != 0 ? entry.attr.ino
+                                     : directory.NumberListed(inode, name, next.ino, next.type);
     dirent.off = static_cast<uint64_t>(next.off);
     dirent.namelen = static_cast<uint32_t>(name_length);
     dirent.type = next.type;

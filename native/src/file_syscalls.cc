@@ -109,7 +109,8 @@ int64_t AddFile(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd) {
 // The entry of a file that has just been created open, whatever its name leads to by now.
 int64_t EnterOpenFile(SharedDirectory& directory, const InodeUse& parent, UniqueFd fd,
                       fuse_entry_out* entry) {
-  if (const int64_t result = directory.LookupFd(parent, fd.get(), entry); result < 0) return result;
+  if (const int64_t result = directory.LookupFd(parent, "", fd.get(), entry); result < 0)
+    return result;
   const int64_t fh = AddFile(directory, entry->nodeid, std::move(fd));
   if (fh < 0) directory.inodes().Forget(entry->nodeid, 1);
   return fh;
@@ -211,7 +212,7 @@ int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uin
   reply.uid = status.stx_uid;
   reply.gid = status.stx_gid;
   reply.mode = status.stx_mode;
-  reply.ino = status.stx_ino;
+  reply.ino = directory.NumberOf(*inode);
   reply.size = status.stx_size;
   reply.blocks = status.stx_blocks;
   reply.attributes_mask = status.stx_attributes_mask & kStatxAttributes;
@@ -291,8 +292,10 @@ int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_paren
 int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, int flags) {
   const InodeUse where = directory.Use(parent);
   if (!where) return where.error();
-  directory.HoldChild(where, name);
-  return Result(unlinkat(where.fd(), name, flags));
+  const InodeUse pinned = directory.PinChild(where, name);
+  if (unlinkat(where.fd(), name, flags) < 0) return -errno;
+  directory.KeepUnlinked(pinned);
+  return 0;
 }
 
 int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, uint64_t new_parent,
@@ -301,13 +304,18 @@ int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, ui
   if (!from) return from.error();
   const InodeUse to = directory.Use(new_parent);
   if (!to) return to.error();
-  if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0) directory.HoldChild(to, new_name);
-  if ((flags & RENAME_WHITEOUT) == 0)
-    return Result(renameat2(from.fd(), name, to.fd(), new_name, flags));
-  // What stays in place of the name is a new inode.
-  const ScopedCaller scope(caller);
-  if (scope.result() < 0) return scope.result();
-  return Result(renameat2(from.fd(), name, to.fd(), new_name, flags));
+  InodeUse replaced(-ENOENT);
+  if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
+    replaced = directory.PinChild(to, new_name);
+  {
+    // A whiteout, which stays in place of the name, is a new inode.
+    std::optional<ScopedCaller> scope;
+    if ((flags & RENAME_WHITEOUT) != 0) scope.emplace(caller);
+    if (scope && scope->result() < 0) return scope->result();
+    if (renameat2(from.fd(), name, to.fd(), new_name, flags) < 0) return -errno;
+  }
+  directory.KeepUnlinked(replaced);
+  return 0;
 }
 
 int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool kill_suidgid) {

@@ -133,6 +133,8 @@ Napi::Value Fill(const Info& info, size_t reply_index, Operation operation) {
 // What the process needs besides: libraries, sockets, rings, memory regions, mappings under way.
 constexpr size_t kReservedDescriptors = 512;
 constexpr size_t kMaxCached = 4096;
+// Some 50 MB, if a guest walks through more than that many files and forgets them.
+constexpr size_t kRemembered = 262'144;
 
 DirectoryLimits LimitsFor(size_t inodes) {
   struct rlimit limit;
@@ -141,7 +143,7 @@ DirectoryLimits LimitsFor(size_t inodes) {
     total = limit.rlim_cur;
   const size_t cached = std::min(kMaxCached, total / 16);
   const size_t reserved = std::min(kReservedDescriptors, total / 4);
-  return {inodes, total - cached - reserved, cached};
+  return {inodes, total - cached - reserved, cached, kRemembered};
 }
 
 // create(path, entryTimeout, attributeTimeout, fileHandles, inodeLimit)
@@ -196,8 +198,10 @@ Napi::Value AttachThreadJs(const Info& info) {
 
 void Reset(const Info& info) { DirectoryArgument(info).Reset(); }
 
-void SetAnnounceSubmounts(const Info& info) {
-  DirectoryArgument(info).set_announce_submounts(BooleanArgument(info, 1, "announce"));
+// begin(directory, submounts, exports)
+void Begin(const Info& info) {
+  DirectoryArgument(info).Begin(BooleanArgument(info, 1, "submounts"),
+                                BooleanArgument(info, 2, "exports"));
 }
 
 // setDaxPolicy(directory, enabled, minSize, minAge, fileSystems)
@@ -244,6 +248,22 @@ Napi::Value Lookup(const Info& info) {
   if (name == nullptr) return Number(info, -EINVAL);
   return Fill<fuse_entry_out>(
       info, 5, [&](fuse_entry_out* entry) { return directory.Lookup(parent, name, entry); });
+}
+
+// lookupSelf(directory, nodeid, reply, replyOffset)
+Napi::Value LookupSelf(const Info& info) {
+  SharedDirectory& directory = DirectoryArgument(info);
+  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
+  return Fill<fuse_entry_out>(
+      info, 2, [&](fuse_entry_out* entry) { return directory.LookupSelf(nodeid, entry); });
+}
+
+// lookupParent(directory, nodeid, reply, replyOffset)
+Napi::Value LookupParent(const Info& info) {
+  SharedDirectory& directory = DirectoryArgument(info);
+  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
+  return Fill<fuse_entry_out>(
+      info, 2, [&](fuse_entry_out* entry) { return directory.LookupParent(nodeid, entry); });
 }
 
 // forget(directory, nodeid, nlookup)
@@ -638,7 +658,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("setDescriptorLimit", SetDescriptorLimit);
   add("attachThread", AttachThreadJs);
   add("reset", Reset);
-  add("setAnnounceSubmounts", SetAnnounceSubmounts);
+  add("begin", Begin);
   add("fileHandles", FileHandles);
   add("isPseudo", IsPseudoJs);
   add("setDaxPolicy", SetDaxPolicy);
@@ -647,6 +667,8 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("countStreamBuffers", CountStreamBuffers);
   add("takeRefusedOwner", TakeRefusedOwnerJs);
   add("lookup", Lookup);
+  add("lookupSelf", LookupSelf);
+  add("lookupParent", LookupParent);
   add("forget", Forget);
   add("getattr", Getattr);
   add("setattr", Setattr);

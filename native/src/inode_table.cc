@@ -57,16 +57,57 @@ void InodeTable::SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> m
   by_key_.Insert(root);
 }
 
+// Not one that the guest has forgotten.
+Inode* InodeTable::FindKnown(uint64_t nodeid) {
+  Inode* inode = by_nodeid_.Find(nodeid);
+  return inode != nullptr && inode->lookups_ > 0 ? inode : nullptr;
+}
+
 InodeRef InodeTable::Get(uint64_t nodeid) {
   const std::lock_guard lock(mutex_);
+  return InodeRef(FindKnown(nodeid));
+}
+
+InodeRef InodeTable::Recall(uint64_t nodeid) {
+  const std::lock_guard lock(mutex_);
   return InodeRef(by_nodeid_.Find(nodeid));
+}
+
+void InodeTable::set_remember(bool remember) {
+  const std::lock_guard lock(mutex_);
+  remember_ = remember;
+}
+
+void InodeTable::Raise(Inode& inode) {
+  if (inode.lookups_++ == 0) Unlist(inode);
+}
+
+bool InodeTable::Count(const InodeRef& inode) {
+  const std::lock_guard lock(mutex_);
+  if (by_nodeid_.Find(inode->nodeid()) == nullptr || !InPresentSession()) return false;
+  Raise(*inode);
+  return true;
+}
+
+void InodeTable::Remember(Inode& inode) {
+  inode.older_ = newest_;
+  (newest_ == nullptr ? oldest_ : newest_->newer_) = &inode;
+  newest_ = &inode;
+  ++remembered_;
+}
+
+void InodeTable::Unlist(Inode& inode) {
+  (inode.older_ == nullptr ? oldest_ : inode.older_->newer_) = inode.newer_;
+  (inode.newer_ == nullptr ? newest_ : inode.newer_->older_) = inode.older_;
+  inode.older_ = inode.newer_ = nullptr;
+  --remembered_;
 }
 
 InodeUse InodeTable::Use(uint64_t nodeid) {
   InodeRef inode;
   {
     const std::lock_guard lock(mutex_);
-    inode = InodeRef(by_nodeid_.Find(nodeid));
+    inode = InodeRef(FindKnown(nodeid));
     if (inode == nullptr) return InodeUse(-ESTALE);
     if (const int held = inode->held_; held >= 0) return InodeUse(std::move(inode), held);
     if (inode->cache_place_ != Inode::kNotCached) {
@@ -85,15 +126,19 @@ InodeUse InodeTable::Use(const InodeRef& inode) {
     if (inode->cache_place_ != Inode::kNotCached)
       return InodeUse(inode, cache_[inode->cache_place_].fd);
   }
-  const int fd = inode->handle().Open(*inode->mount(), O_PATH);
+  const Mount& mount = *inode->mount();
+  const int fd =
+      inode->handle().empty() ? mount.OpenRoot(O_PATH) : mount.Open(inode->handle(), O_PATH);
   if (fd < 0) return InodeUse(fd);
   auto shared = std::make_shared<const UniqueFd>(fd);
+  // In another mount than the share's it would keep the host from unmounting that.
+  if (!mount.held()) return InodeUse(inode, std::move(shared));
   // Closes after the lock is gone.
   std::shared_ptr<const UniqueFd> evicted;
   const std::lock_guard lock(mutex_);
   // Forgotten meanwhile, or another thread was faster: this one's descriptor ends with its use.
-  const bool known = by_nodeid_.Find(inode->nodeid()) != nullptr;
-  if (known && inode->held_ < 0 && inode->cache_place_ == Inode::kNotCached)
+  if (FindKnown(inode->nodeid()) != nullptr && inode->held_ < 0 &&
+      inode->cache_place_ == Inode::kNotCached)
     evicted = Cache(*inode, shared);
   return InodeUse(inode, std::move(shared));
 }
@@ -128,18 +173,25 @@ std::shared_ptr<const UniqueFd> InodeTable::Uncache(Inode& inode) {
 InodeRef InodeTable::FindAndCount(const InodeFacts& facts) {
   const std::lock_guard lock(mutex_);
   Inode* inode = by_key_.Find(facts.key);
-  if (inode == nullptr || !InPresentSession()) return {};
-  // An open descriptor keeps the number from being used again.
+  if (inode == nullptr || inode->type_ != facts.type || !InPresentSession()) return {};
+  // An open descriptor keeps the number from being used again, and a mount its root.
   const bool certain = inode->held_ >= 0 || inode->cache_place_ != Inode::kNotCached ||
+                       inode->handle_.empty() ||
                        (inode->known_by_birth_ && inode->birth_ == facts.birth);
   if (!certain) return {};
-  ++inode->lookups_;
+  Raise(*inode);
   return InodeRef(inode);
 }
 
 bool InodeTable::Knows(const InodeKey& key) {
   const std::lock_guard lock(mutex_);
   return by_key_.Find(key) != nullptr;
+}
+
+InodeRef InodeTable::Find(const InodeKey& key) {
+  const std::lock_guard lock(mutex_);
+  Inode* inode = by_key_.Find(key);
+  return InodeRef(inode != nullptr && inode->lookups_ > 0 ? inode : nullptr);
 }
 
 int InodeTable::InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount,
@@ -155,20 +207,25 @@ int InodeTable::InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mo
   }
   Inode* known = by_key_.Find(facts.key);
   if (known != nullptr) {
-    // Without handles, or under an open descriptor, a number has one life.
-    if (known->held_ >= 0 || known->handle_ == handle) {
+    // Under an open descriptor, or as the root of a mount, a number has one life.
+    if (known->type_ == facts.type && (known->held_ >= 0 || known->handle_ == handle)) {
       surplus = std::move(fd);
-      ++known->lookups_;
+      Raise(*known);
       known->known_by_birth_ = by_birth && known->birth_ == facts.birth;
       *inode = InodeRef(known);
       return 0;
     }
     // The number belongs to another inode now. The old one keeps its nodeid, and is stale.
-    by_key_.Erase(known);
-    known->replaced_ = true;
+    if (known->lookups_ == 0) {
+      dropped = InodeRef(known);
+      Remove(known);
+    } else {
+      by_key_.Erase(known);
+      known->replaced_ = true;
+    }
   }
-  if (by_nodeid_.size() >= limits_.inodes) return -ENFILE;
-  if (handle.empty() && !budget_.Take()) {
+  if (CountKnown() >= limits_.inodes) return -ENFILE;
+  if (handle.empty() && fd && !budget_.Take()) {
     surplus = std::move(fd);
     return -ENFILE;
   }
@@ -182,18 +239,11 @@ int InodeTable::InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mo
   return 0;
 }
 
-void InodeTable::Hold(const InodeKey& key) {
-  InodeRef inode;
-  {
-    const std::lock_guard lock(mutex_);
-    inode = InodeRef(by_key_.Find(key));
-    if (inode == nullptr || inode->held_ >= 0) return;
-  }
-  const InodeUse use = Use(inode);
-  if (!use) return;
+void InodeTable::Hold(const InodeUse& use) {
+  Inode* inode = use.ref().get();
   std::shared_ptr<const UniqueFd> uncached;
   const std::lock_guard lock(mutex_);
-  if (by_nodeid_.Find(inode->nodeid()) == nullptr || inode->held_ >= 0 || !budget_.Take()) return;
+  if (FindKnown(inode->nodeid()) == nullptr || inode->held_ >= 0 || !budget_.Take()) return;
   inode->held_ = fcntl(use.fd(), F_DUPFD_CLOEXEC, 0);
   if (inode->held_ < 0) {
     budget_.Give(1);
@@ -202,13 +252,20 @@ void InodeTable::Hold(const InodeKey& key) {
   uncached = Uncache(*inode);
 }
 
-// Takes an inode out of everything but the caller's reference.
-void InodeTable::Remove(Inode* inode, std::shared_ptr<const UniqueFd>* closed) {
+void InodeTable::DropDescriptor(const InodeRef& inode) {
+  std::shared_ptr<const UniqueFd> uncached;
+  const std::lock_guard lock(mutex_);
+  uncached = Uncache(*inode);
+}
+
+// Takes an inode out of everything but the caller's reference. Returns the cache's descriptor.
+std::shared_ptr<const UniqueFd> InodeTable::Remove(Inode* inode) {
+  if (inode->older_ != nullptr || inode == oldest_) Unlist(*inode);
   by_nodeid_.Erase(inode);
   if (!inode->replaced_) by_key_.Erase(inode);
-  *closed = Uncache(*inode);
   if (inode->held_ >= 0) budget_.Give(1);
   inode->references_.fetch_sub(1, std::memory_order_relaxed);
+  return Uncache(*inode);
 }
 
 bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
@@ -219,12 +276,19 @@ bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
     InodeRef forgotten;
     std::shared_ptr<const UniqueFd> closed;
     const std::lock_guard lock(mutex_);
-    Inode* inode = by_nodeid_.Find(nodeid);
+    Inode* inode = FindKnown(nodeid);
     if (inode == nullptr) return false;
     inode->lookups_ = count < inode->lookups_ ? inode->lookups_ - count : 0;
     if (inode->lookups_ > 0) return false;
-    forgotten = InodeRef(inode);
-    Remove(inode, &closed);
+    if (remember_ && inode->held_ < 0 && !inode->replaced_) {
+      closed = Uncache(*inode);
+      Remember(*inode);
+      inode = remembered_ > limits_.remembered ? oldest_ : nullptr;
+    }
+    if (inode != nullptr) {
+      forgotten = InodeRef(inode);
+      if (std::shared_ptr<const UniqueFd> fd = Remove(inode); fd != nullptr) closed = std::move(fd);
+    }
     much_freed = peak_ > kManyInodes && by_nodeid_.size() < peak_ / 8;
     if (much_freed) peak_ = by_nodeid_.size();
   }
@@ -252,6 +316,8 @@ void InodeTable::Clear() {
   hand_ = 0;
   by_nodeid_.Clear();
   by_key_.Clear();
+  oldest_ = newest_ = nullptr;
+  remembered_ = 0;
   peak_ = 0;
   if (root == nullptr) return;
   by_nodeid_.Insert(root);
@@ -260,7 +326,7 @@ void InodeTable::Clear() {
 
 size_t InodeTable::size() {
   const std::lock_guard lock(mutex_);
-  return by_nodeid_.size();
+  return CountKnown();
 }
 
 }  // namespace viewfsd

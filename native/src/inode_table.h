@@ -3,12 +3,18 @@
 // and back from (device, inode number, mount) to the nodeid. Shared by the threads of all request
 // queues.
 //
-// An inode with a handle costs no descriptor; those that were used last keep one in a cache. Where
-// the file system has no handles, the inode holds its O_PATH descriptor as long as it is known.
+// An inode with a handle costs no descriptor; those in the share's own mount that were used last
+// keep one in a cache. The root of a mount without handles, and a file that is mounted by itself,
+// are found by their mount point. Whatever else has no handle holds its O_PATH descriptor as long
+// as it is known.
 //
-// An inode is in the table while its lookup count is not zero. Whoever works on one holds a
+// The guest knows an inode while its lookup count is not zero. Whoever works on one holds a
 // reference besides, so a FORGET on another queue can't close the descriptor under a system call
 // (and let its number be reused): the descriptor closes with the last reference.
+//
+// A guest that has negotiated FUSE_EXPORT_SUPPORT comes back to inodes that it has forgotten, by
+// the nodeid in a file handle of its own. So those that hold no descriptor are remembered, the last
+// ones that were forgotten, and get the same nodeid when they are looked up again.
 #ifndef VIEWFSD_INODE_TABLE_H_
 #define VIEWFSD_INODE_TABLE_H_
 
@@ -22,6 +28,7 @@
 
 #include "file_handle.h"
 #include "freshness.h"
+#include "mount.h"
 #include "util/pointer_index.h"
 #include "util/unique_fd.h"
 
@@ -42,10 +49,13 @@ struct InodeFacts {
   InodeKey key;
   // S_IFMT bits; an inode never changes them.
   uint32_t type;
-  // Another file system begins here, seen from the directory that it is looked up in.
-  bool mount_root;
   // Nanoseconds since the epoch; INT64_MIN where the file system has none.
   int64_t birth;
+  // The guest is told that another file system begins here.
+  bool submount = false;
+  // The device that the guest sees it on: that of the nearest submount above, or its own, or of the
+  // share.
+  uint64_t home = 0;
 };
 
 class Inode {
@@ -55,12 +65,14 @@ class Inode {
       : nodeid_(nodeid),
         number_(facts.key.number),
         device_(facts.key.device),
+        home_(facts.home),
         birth_(facts.birth),
         mount_(std::move(mount)),
         handle_(std::move(handle)),
         held_(fd.release()),
         type_(static_cast<uint16_t>(facts.type)),
-        mount_root_(facts.mount_root) {}
+        mount_root_(handle_.empty() && (nodeid == 1 || held_ < 0)),
+        submount_(facts.submount) {}
   Inode(const Inode&) = delete;
   Inode& operator=(const Inode&) = delete;
   ~Inode() {
@@ -70,9 +82,12 @@ class Inode {
   uint64_t nodeid() const { return nodeid_; }
   InodeKey key() const { return {device_, number_, mount_->id()}; }
   uint32_t type() const { return type_; }
-  bool mount_root() const { return mount_root_; }
+  bool submount() const { return submount_; }
+  uint64_t home() const { return home_; }
   const std::shared_ptr<const Mount>& mount() const { return mount_; }
-  // Empty for an inode that holds a descriptor instead.
+  // Whether its mount finds it: the shared directory, or what a mount point names.
+  bool is_mount_root() const { return mount_root_; }
+  // Empty for an inode that holds a descriptor instead, and for one that its mount finds.
   const FileHandle& handle() const { return handle_; }
   ToldVersion& told() const { return told_; }
 
@@ -85,6 +100,7 @@ class Inode {
   const uint64_t nodeid_;
   const uint64_t number_;
   const uint64_t device_;
+  const uint64_t home_;
   const int64_t birth_;
   const std::shared_ptr<const Mount> mount_;
   const FileHandle handle_;
@@ -95,11 +111,15 @@ class Inode {
   uint32_t cache_place_ = kNotCached;
   const uint16_t type_;
   const bool mount_root_;
+  const bool submount_;
   // An inode with the same number and birth time is this one, without asking for its handle.
   bool known_by_birth_ = false;
   // A later inode has got the number.
   bool replaced_ = false;
   uint64_t lookups_ = 1;
+  // Neighbours among those that are remembered.
+  Inode* older_ = nullptr;
+  Inode* newer_ = nullptr;
 };
 
 class InodeRef {
@@ -174,6 +194,8 @@ class InodeTable {
     size_t inodes;
     // Descriptors of inodes with handles that are kept for the next use.
     size_t cached;
+    // Inodes besides that the guest has forgotten.
+    size_t remembered;
   };
   InodeTable(const Limits& limits, DescriptorBudget& budget);
   ~InodeTable();
@@ -181,8 +203,17 @@ class InodeTable {
   // The root stays until the table dies, whatever is forgotten, and holds its descriptor.
   void SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd);
 
+  // Whether forgotten inodes are remembered, from now on.
+  void set_remember(bool remember);
+
   // Null where the guest does not know that nodeid (any more).
   InodeRef Get(uint64_t nodeid);
+
+  // The same, also for one that it has forgotten and that is remembered.
+  InodeRef Recall(uint64_t nodeid);
+
+  // Raises the lookup count; false where the inode is not even remembered any more.
+  bool Count(const InodeRef& inode);
 
   // The inode with a descriptor; -ESTALE where the guest does not know it or it is gone.
   InodeUse Use(uint64_t nodeid);
@@ -193,17 +224,22 @@ class InodeTable {
   InodeRef FindAndCount(const InodeFacts& facts);
 
   bool Knows(const InodeKey& key);
+  // Null where no inode is known under that key, or another one than before.
+  InodeRef Find(const InodeKey& key);
 
   // Adds an inode with a lookup count of one. Where another thread was faster, raises the count of
-  // its entry. An empty `handle` means that `fd` is held instead.
+  // its entry. Where `handle` is empty, `fd` is held, if there is one, or the mount point names it.
   // Returns 0, -ENFILE where a limit is reached, or -ENOTCONN for a request of an older session
   // (guest_session.h).
   int InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount, FileHandle handle,
                      UniqueFd fd, InodeRef* inode);
 
-  // The guest is about to take the last name from an inode that it knows: its descriptor is held
-  // from here on, as the handle might go stale. Does nothing where that can't be had.
-  void Hold(const InodeKey& key);
+  // The guest has taken the last name from an inode, whose handle may go stale with the use:
+  // the descriptor is held from here on. Does nothing where that can't be had.
+  void Hold(const InodeUse& use);
+
+  // Closes the descriptor that the cache has of an inode.
+  void DropDescriptor(const InodeRef& inode);
 
   // Takes `count` from the lookup count. Too large a count, or an unknown nodeid, is the guest's
   // mistake and no error. Returns whether the inode has gone.
@@ -238,10 +274,15 @@ class InodeTable {
   };
 
   // All of these need the mutex.
+  Inode* FindKnown(uint64_t nodeid);
+  void Raise(Inode& inode);
+  void Remember(Inode& inode);
+  void Unlist(Inode& inode);
   std::shared_ptr<const UniqueFd> Cache(Inode& inode, std::shared_ptr<const UniqueFd> fd);
   std::shared_ptr<const UniqueFd> Uncache(Inode& inode);
   void Adopt(Inode* inode);
-  void Remove(Inode* inode, std::shared_ptr<const UniqueFd>* closed);
+  std::shared_ptr<const UniqueFd> Remove(Inode* inode);
+  size_t CountKnown() const { return by_nodeid_.size() - remembered_; }
 
   const Limits limits_;
   DescriptorBudget& budget_;
@@ -251,6 +292,11 @@ class InodeTable {
   PointerIndex<Inode, ByKey> by_key_;
   std::vector<Cached> cache_;
   size_t hand_ = 0;
+  // Those that are remembered, in the order in which they were forgotten.
+  bool remember_ = false;
+  size_t remembered_ = 0;
+  Inode* oldest_ = nullptr;
+  Inode* newest_ = nullptr;
   // The most inodes since memory was given back.
   size_t peak_ = 0;
   uint64_t next_nodeid_ = kRootNodeid + 1;

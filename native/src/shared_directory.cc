@@ -2,6 +2,7 @@
 #include "shared_directory.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,15 +21,6 @@ namespace {
 constexpr size_t kMaxDirectories = 1024;
 std::array<std::atomic<SharedDirectory*>, kMaxDirectories> directories;
 std::atomic<size_t> directory_count{0};
-
-InodeFacts FactsOf(const struct statx& status) {
-  const InodeKey key = {(uint64_t{status.stx_dev_major} << 32) | status.stx_dev_minor,
-                        status.stx_ino, status.stx_mnt_id};
-  const bool dated = (status.stx_mask & STATX_BTIME) != 0;
-  const int64_t birth =
-      dated ? status.stx_btime.tv_sec * 1'000'000'000 + status.stx_btime.tv_nsec : INT64_MIN;
-  return {key, status.stx_mode & uint32_t{S_IFMT}, false, birth};
-}
 
 }  // namespace
 
@@ -49,6 +41,14 @@ uint32_t EncodeDevice(uint32_t major, uint32_t minor) {
   return (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xffu) << 12);
 }
 
+InodeFacts FactsOf(const struct statx& status) {
+  const InodeKey key = {DeviceOf(status), status.stx_ino, status.stx_mnt_id};
+  const bool dated = (status.stx_mask & STATX_BTIME) != 0;
+  const int64_t birth =
+      dated ? status.stx_btime.tv_sec * 1'000'000'000 + status.stx_btime.tv_nsec : INT64_MIN;
+  return {key, status.stx_mode & uint32_t{S_IFMT}, birth};
+}
+
 int RegisterSharedDirectory(std::unique_ptr<SharedDirectory> directory) {
   const size_t id = directory_count.fetch_add(1);
   if (id >= kMaxDirectories) return -ENFILE;
@@ -67,25 +67,23 @@ int SharedDirectory::Initialize() {
     return result;
   if (!S_ISDIR(status.stx_mode)) return -ENOTDIR;
   root_is_pseudo_ = IsPseudoFileSystem(root_.get());
-  const InodeFacts facts = FactsOf(status);
-  std::shared_ptr<const Mount> mount = MountOf(facts.key.mount, root_.get(), facts.type);
-  root_handles_ = handle_use_ == HandleUse::kNever ? -EOPNOTSUPP : mount->handles();
+  InodeFacts facts = FactsOf(status);
+  facts.home = facts.key.device;
+  root_key_ = facts.key;
+  std::shared_ptr<const Mount> mount = Mount::Share(status, root_.get(), handle_use_);
+  root_handles_ = mount->handles();
   if (handle_use_ == HandleUse::kMandatory && root_handles_ < 0) return root_handles_;
+  mounts_[mount->id()] = mount;
   inodes_.SetRoot(facts, std::move(mount), std::move(root_));
   return 0;
 }
 
-std::shared_ptr<const Mount> SharedDirectory::MountOf(uint64_t id, int path_fd, uint32_t type) {
-  const std::lock_guard lock(mounts_mutex_);
-  auto known = mounts_.find(id);
-  if (known != mounts_.end()) {
-    if (std::shared_ptr<const Mount> mount = known->second.lock(); mount != nullptr) return mount;
-  }
-  std::erase_if(mounts_, [](const auto& entry) { return entry.second.expired(); });
-  auto mount = std::make_shared<const Mount>(id, path_fd, type, proc_fds_.get());
-  // Only a mount that has been opened keeps its id.
-  if (mount->fd() >= 0) mounts_[id] = mount;
-  return mount;
+uint32_t SharedDirectory::RandomGeneration() {
+  uint32_t random = 0;
+  // Without, it is as good as a fixed one.
+  if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0) random = 0;
+  // The kernel has it as an int, and 0 for inodes that it makes by itself.
+  return (random & INT32_MAX) | 1;
 }
 
 void SharedDirectory::Reset() {
@@ -95,10 +93,16 @@ void SharedDirectory::Reset() {
   inodes_.Clear();
 }
 
+void SharedDirectory::Begin(bool submounts, bool exports) {
+  announce_submounts_ = submounts;
+  exports_ = exports;
+  inodes_.set_remember(exports);
+}
+
 int SharedDirectory::Reopen(const InodeRef& inode, int flags) {
   // A handle opens the file at once, where a descriptor would have to be made first.
   if (!inode->handle().empty()) {
-    const int fd = inode->handle().Open(*inode->mount(), flags | O_NOCTTY);
+    const int fd = inode->mount()->Open(inode->handle(), flags | O_NOCTTY);
     // What the guest itself has unlinked is held by descriptor.
     if (fd != -ESTALE) return fd;
   }
@@ -109,9 +113,9 @@ int SharedDirectory::Reopen(const InodeRef& inode, int flags) {
 }
 
 void SharedDirectory::FillAttributes(const struct statx& status, const Inode& inode,
-                                     fuse_attr* attributes) const {
+                                     fuse_attr* attributes) {
   inode.told().Tell(status);
-  attributes->ino = status.stx_ino;
+  attributes->ino = NumberOf(inode);
   attributes->size = status.stx_size;
   attributes->blocks = status.stx_blocks;
   attributes->atime = static_cast<uint64_t>(status.stx_atime.tv_sec);
@@ -126,9 +130,7 @@ void SharedDirectory::FillAttributes(const struct statx& status, const Inode& in
   attributes->gid = status.stx_gid;
   attributes->rdev = EncodeDevice(status.stx_rdev_major, status.stx_rdev_minor);
   attributes->blksize = status.stx_blksize;
-  attributes->flags = inode.mount_root() && announce_submounts_.load(std::memory_order_relaxed)
-                          ? FUSE_ATTR_SUBMOUNT
-                          : 0;
+  attributes->flags = inode.submount() ? FUSE_ATTR_SUBMOUNT : 0;
   if (WantsDax(status, *inode.mount())) attributes->flags |= FUSE_ATTR_DAX;
 }
 
@@ -145,110 +147,17 @@ bool SharedDirectory::WantsDax(const struct statx& status, const Mount& mount) c
 }
 
 void SharedDirectory::FillEntry(const struct statx& status, const Inode& inode,
-                                fuse_entry_out* entry) const {
+                                fuse_entry_out* entry) {
   entry->nodeid = inode.nodeid();
-  entry->generation = 0;
+  // Only a handle that the guest gives away outlives this object. The roots of its mounts the
+  // kernel makes by itself, with generation 0.
+  const bool is_root = inode.nodeid() == InodeTable::kRootNodeid || inode.submount();
+  entry->generation = is_root || !exports_.load(std::memory_order_relaxed) ? 0 : generation_;
   entry->entry_valid = timeouts_.entry;
   entry->attr_valid = AttributeTimeout(status.stx_mode);
   entry->entry_valid_nsec = 0;
   entry->attr_valid_nsec = 0;
   FillAttributes(status, inode, &entry->attr);
-}
-
-int64_t SharedDirectory::Lookup(uint64_t parent, const char* name, fuse_entry_out* entry) {
-  const InodeUse directory = Use(parent);
-  if (!directory) return directory.error();
-  directory->told().CountLookup();
-  return LookupAt(directory, name, entry);
-}
-
-int64_t SharedDirectory::LookupAt(const InodeUse& parent, const char* name, fuse_entry_out* entry) {
-  struct statx status;
-  if (const int result = Status(parent.fd(), name, kAttributeMask, &status); result < 0)
-    return result;
-  if (const InodeRef known = inodes_.FindAndCount(FactsOf(status)); known != nullptr) {
-    FillEntry(status, *known, entry);
-    return 0;
-  }
-  const int64_t result = LookupByHandle(parent, name, entry);
-  if (result != 0) return result < 0 ? result : 0;
-  const UniqueFd fd(openat(parent.fd(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return -errno;
-  return LookupFd(parent, fd.get(), entry);
-}
-
-int64_t SharedDirectory::LookupListed(const InodeUse& parent, const char* name, uint64_t number,
-                                      fuse_entry_out* entry) {
-  // Most entries of a directory that is listed are new, and need no question whether they are.
-  const InodeKey& directory = parent->key();
-  if (!inodes_.Knows({directory.device, number, directory.mount})) {
-    const int64_t result = LookupByHandle(parent, name, entry);
-    if (result != 0) return result < 0 ? result : 0;
-  }
-  return LookupAt(parent, name, entry);
-}
-
-int64_t SharedDirectory::LookupByHandle(const InodeUse& parent, const char* name,
-                                        fuse_entry_out* entry) {
-  const std::shared_ptr<const Mount>& mount = parent->mount();
-  if (handle_use_ == HandleUse::kNever || mount->handles() < 0) return 0;
-  FileHandle handle;
-  const int64_t mount_id = handle.Get(parent.fd(), name);
-  if (mount_id < 0) return mount_id == -ENOENT ? mount_id : 0;
-  struct statx status;
-  if (const int result = Status(parent.fd(), name, kAttributeMask, &status); result < 0)
-    return result;
-  // The name may have come to mean another inode between the two calls. Where it is the same number
-  // again, the handle is stale and harmless.
-  const InodeFacts facts = FactsOf(status);
-  const InodeKey& directory = parent->key();
-  if (static_cast<uint64_t>(mount_id) != directory.mount || facts.key.mount != directory.mount ||
-      facts.key.device != directory.device || !handle.NamesInode(*mount, facts.key.number))
-    return 0;
-  const int64_t result = Insert(status, false, mount, std::move(handle), UniqueFd(), entry);
-  return result < 0 ? result : 1;
-}
-
-int64_t SharedDirectory::LookupFd(const InodeUse& parent, int fd, fuse_entry_out* entry) {
-  // Whatever a name has meant before: this is what the descriptor holds.
-  struct statx status;
-  if (const int result = Status(fd, "", kAttributeMask, &status); result < 0) return result;
-  const bool same_mount = status.stx_mnt_id == parent->key().mount;
-  const bool mount_root = S_ISDIR(status.stx_mode) && !same_mount;
-  std::shared_ptr<const Mount> mount =
-      same_mount ? parent->mount() : MountOf(status.stx_mnt_id, fd, status.stx_mode & S_IFMT);
-  FileHandle handle;
-  if (handle_use_ != HandleUse::kNever) {
-    int64_t made = mount->handles();
-    if (made == 0) made = handle.Get(fd, "");
-    if (made < 0 && handle_use_ == HandleUse::kMandatory) return made;
-  }
-  UniqueFd held;
-  if (handle.empty()) {
-    held.reset(openat(proc_fds_.get(), FdName(fd).c_str(), O_PATH | O_CLOEXEC));
-    if (!held) return -errno;
-  }
-  return Insert(status, mount_root, std::move(mount), std::move(handle), std::move(held), entry);
-}
-
-int64_t SharedDirectory::Insert(const struct statx& status, bool mount_root,
-                                std::shared_ptr<const Mount> mount, FileHandle handle, UniqueFd fd,
-                                fuse_entry_out* entry) {
-  InodeFacts facts = FactsOf(status);
-  facts.mount_root = mount_root;
-  InodeRef inode;
-  const int result =
-      inodes_.InsertAndCount(facts, std::move(mount), std::move(handle), std::move(fd), &inode);
-  if (result < 0) return result;
-  FillEntry(status, *inode, entry);
-  return 0;
-}
-
-void SharedDirectory::HoldChild(const InodeUse& parent, const char* name) {
-  if (handle_use_ == HandleUse::kNever || parent->mount()->handles() < 0) return;
-  struct statx status;
-  if (Status(parent.fd(), name, kAttributeMask, &status) < 0) return;
-  if (S_ISDIR(status.stx_mode) || status.stx_nlink <= 1) inodes_.Hold(FactsOf(status).key);
 }
 
 int64_t SharedDirectory::GetAttributes(uint64_t nodeid, fuse_attr_out* out) {

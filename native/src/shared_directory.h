@@ -20,8 +20,10 @@
 
 #include "freshness.h"
 #include "handle_table.h"
+#include "inode_numbers.h"
 #include "inode_table.h"
 #include "lock_table.h"
+#include "mount.h"
 #include "util/unique_fd.h"
 
 namespace viewfsd {
@@ -32,9 +34,6 @@ struct CacheTimeouts {
   uint64_t attributes;
 };
 
-// When inodes are kept by file handle instead of by descriptor.
-enum class HandleUse { kNever, kPrefer, kMandatory };
-
 struct DirectoryLimits {
   // Inodes that the guest may know.
   size_t inodes;
@@ -43,6 +42,8 @@ struct DirectoryLimits {
   size_t descriptors;
   // Descriptors besides, of inodes that were used last.
   size_t cached;
+  // Inodes besides that the guest has forgotten and may come back to.
+  size_t remembered;
 };
 
 // Which regular files a guest shall reach through its DAX window (FUSE_ATTR_DAX); guests that were
@@ -63,13 +64,14 @@ class SharedDirectory {
   SharedDirectory(UniqueFd root, UniqueFd proc_fds, const CacheTimeouts& timeouts,
                   HandleUse handle_use, const DirectoryLimits& limits)
       : budget_(limits.descriptors),
-        inodes_({limits.inodes, limits.cached}, budget_),
+        inodes_({limits.inodes, limits.cached, limits.remembered}, budget_),
         handles_(budget_),
         locks_(budget_),
         root_(std::move(root)),
         proc_fds_(std::move(proc_fds)),
         timeouts_(timeouts),
-        handle_use_(handle_use) {}
+        handle_use_(handle_use),
+        generation_(RandomGeneration()) {}
 
   // Puts the root into the table. Returns 0 or -errno; -EOPNOTSUPP or -EPERM where handles are
   // mandatory and can't be had.
@@ -94,8 +96,10 @@ class SharedDirectory {
   uint64_t AttributeTimeout(mode_t mode) const {
     return S_ISREG(mode) && (mode & (S_ISUID | S_ISGID)) != 0 ? 0 : timeouts_.attributes;
   }
-  // Mark directories on which another file system is mounted (FUSE_ATTR_SUBMOUNT).
-  void set_announce_submounts(bool value) { announce_submounts_ = value; }
+  // What the guest has agreed to, after Reset. `submounts`: it makes a mount of its own where it is
+  // told that another file system begins (FUSE_ATTR_SUBMOUNT). `exports`: it may come back to
+  // inodes that it has forgotten (FUSE_EXPORT_SUPPORT).
+  void Begin(bool submounts, bool exports);
   // Before the first request.
   void set_dax_policy(const DaxPolicy& policy) { dax_policy_ = policy; }
 
@@ -105,36 +109,65 @@ class SharedDirectory {
   // The same for a name that has just been read from the directory, with its inode number.
   int64_t LookupListed(const InodeUse& parent, const char* name, uint64_t number,
                        fuse_entry_out* entry);
-  // The same for a descriptor of an inode that may have no name. Not O_PATH ones are borrowed.
-  int64_t LookupFd(const InodeUse& parent, int fd, fuse_entry_out* entry);
+  // The same for the inode behind `fd`, of any kind, which stays the caller's. `name`: what it was
+  // found by, or nothing for one that has no name.
+  int64_t LookupFd(const InodeUse& parent, const char* name, int fd, fuse_entry_out* entry);
 
-  // What the guest knows of a child that is about to lose its name stays usable.
-  void HoldChild(const InodeUse& parent, const char* name);
+  // Finds an inode by its own nodeid, which the guest may have forgotten since: LOOKUP of ".".
+  // -ESTALE where it is not remembered or is gone.
+  int64_t LookupSelf(uint64_t nodeid, fuse_entry_out* entry);
+  // Finds the directory that a directory lies in: LOOKUP of "..". -ESTALE where that is not in the
+  // share.
+  int64_t LookupParent(uint64_t nodeid, fuse_entry_out* entry);
+
+  // The inode number that the guest shall see.
+  uint64_t NumberOf(const Inode& inode) {
+    const InodeKey key = inode.key();
+    return numbers_.Shown(inode.home(), key.device, key.number);
+  }
+  // The same for a name that has just been read from the directory, with what the directory says of
+  // its inode: d_ino and d_type.
+  uint64_t NumberListed(const InodeUse& parent, const char* name, uint64_t number, uint8_t type);
+
+  // What the guest knows of a child that is about to lose its name stays usable: to be called
+  // before, and where the name is gone, KeepUnlinked with what it has returned.
+  InodeUse PinChild(const InodeUse& parent, const char* name);
+  void KeepUnlinked(const InodeUse& pinned);
 
   int64_t GetAttributes(uint64_t nodeid, fuse_attr_out* out);
   // What is filled in counts as told to the guest.
-  void FillAttributes(const struct statx& status, const Inode& inode, fuse_attr* attributes) const;
+  void FillAttributes(const struct statx& status, const Inode& inode, fuse_attr* attributes);
 
-  // Opens an inode by its nodeid's handle or through /proc/self/fd. The caller has checked its
+  // Opens an inode by its handle or through /proc/self/fd. The caller has checked its
   // type: opening a FIFO or a device for the guest is never right. Returns a descriptor or -errno.
   int Reopen(const InodeRef& inode, int flags);
 
  private:
-  std::shared_ptr<const Mount> MountOf(uint64_t id, int path_fd, uint32_t type);
+  static uint32_t RandomGeneration();
+  // The mount whose root a lookup has met, and where.
+  std::shared_ptr<const Mount> MountBelow(const InodeUse& parent, const char* name,
+                                          const struct statx& status, int fd);
+  std::shared_ptr<const Mount> FindMount(uint64_t id);
   // The handle of a child, then its status: an inode that the handle is sure to name. Returns 1, or
   // 0 where that can't be had so, or -errno.
   int64_t LookupByHandle(const InodeUse& parent, const char* name, fuse_entry_out* entry);
-  int64_t Insert(const struct statx& status, bool mount_root, std::shared_ptr<const Mount> mount,
-                 FileHandle handle, UniqueFd fd, fuse_entry_out* entry);
+  // Whether the guest is told that another file system begins at a child.
+  bool IsSubmount(const InodeUse& parent, const struct statx& status) const;
+  bool IsInShare(int directory) const;
+  int64_t Insert(const InodeFacts& facts, const struct statx& status,
+                 std::shared_ptr<const Mount> mount, FileHandle handle, UniqueFd fd,
+                 fuse_entry_out* entry);
   bool WantsDax(const struct statx& status, const Mount& mount) const;
-  void FillEntry(const struct statx& status, const Inode& inode, fuse_entry_out* entry) const;
+  void FillEntry(const struct statx& status, const Inode& inode, fuse_entry_out* entry);
 
   DescriptorBudget budget_;
   InodeTable inodes_;
   HandleTable handles_;
   LockTable locks_;
   Reopens reopens_;
+  InodeNumbers numbers_;
   UniqueFd root_;
+  InodeKey root_key_ = {};
   const UniqueFd proc_fds_;
   const CacheTimeouts timeouts_;
   const HandleUse handle_use_;
@@ -143,6 +176,10 @@ class SharedDirectory {
   std::mutex mounts_mutex_;
   std::unordered_map<uint64_t, std::weak_ptr<const Mount>> mounts_;
   std::atomic<bool> announce_submounts_{false};
+  std::atomic<bool> exports_{false};
+  // Of every nodeid that this object gives out, so that a handle with an earlier one's means
+  // nothing.
+  const uint32_t generation_;
   DaxPolicy dax_policy_;
 };
 
@@ -163,6 +200,9 @@ constexpr uint32_t kAttributeMask = STATX_BASIC_STATS | STATX_MNT_ID | STATX_BTI
 
 // A single component that is neither "." nor "..": no slash within `length` bytes, NUL behind them.
 bool IsComponent(const char* name, size_t length);
+
+// What a status says of an inode; `home` and `submount` are left to the caller.
+InodeFacts FactsOf(const struct statx& status);
 
 // A device number as the FUSE protocol has it (the kernel's new_encode_dev).
 uint32_t EncodeDevice(uint32_t major, uint32_t minor);

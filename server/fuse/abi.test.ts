@@ -153,6 +153,7 @@ test('opcodes and flags have the header’s values', () => {
     COPY_FILE_RANGE_64: 45,
     CREATE_SUPP_GROUP: 39,
     DIRECT_IO_ALLOW_MMAP: 40,
+    NO_EXPORT_SUPPORT: 40,
     ALLOW_IDMAP: 41,
   }
   const add = (prefix: string, table: Readonly<Record<string, number>>, shift = 0n): void => {

@@ -81,7 +81,7 @@ export const FuseInitFlag = {
   POSIX_LOCKS: 1 << 1,
   /** OPEN carries O_TRUNC. */
   ATOMIC_O_TRUNC: 1 << 3,
-  /** LOOKUP of "." and ".." by nodeid. */
+  /** LOOKUP of "." and "..", also of a nodeid that the guest has forgotten. */
   EXPORT_SUPPORT: 1 << 4,
   /** WRITE of more than 4 KiB. */
   BIG_WRITES: 1 << 5,
@@ -128,6 +128,8 @@ export const FuseInitFlag2 = {
   CREATE_SUPP_GROUP: 1 << 2,
   /** mmap(MAP_SHARED) of files opened with FOPEN_DIRECT_IO. */
   DIRECT_IO_ALLOW_MMAP: 1 << 4,
+  /** File handles can't be opened again: the guest refuses to make any. */
+  NO_EXPORT_SUPPORT: 1 << 6,
   /** Idmapped mounts; requests that create nothing then carry uid and gid -1. */
   ALLOW_IDMAP: 1 << 8,
 } as const

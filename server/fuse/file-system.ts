@@ -71,8 +71,14 @@ export interface FileSystem {
   readonly initFlags: number
   readonly initFlags2: number
   readonly initFeatures: readonly InitFeature[]
+  /** A session begins, for those that want to know: what has been agreed on. After `reset`, before INIT is answered. */
+  begin?(flags: number, flags2: number): void
 
   lookup(parent: number, name: WireBytes, reply: ReplyBody): number
+  /** LOOKUP of ".": an inode that the guest may have forgotten, by its own nodeid. Only with EXPORT_SUPPORT. */
+  lookupSelf(nodeid: number, reply: ReplyBody): number
+  /** LOOKUP of "..": the directory above a directory. Only with EXPORT_SUPPORT. */
+  lookupParent(nodeid: number, reply: ReplyBody): number
   /** Lowers a lookup count; unknown nodeids and counts that are too large are no error. */
   forget(nodeid: number, nlookup: number): void
   getattr(nodeid: number, reply: ReplyBody): number

@@ -18,10 +18,25 @@ import {
 import { BODY, COMPLETED, type RequestContext } from './request-context.ts'
 import { decodeComponent, decodeString, getI64, getU64, isSafeOffset, NAME_MAX } from './wire.ts'
 
+const DOT = 0x2e
+
+/** 1 for ".", 2 for "..", else 0. */
+function countDots({ bytes, end }: RequestContext): number {
+  const dots = bytes[BODY] !== DOT ? 0 : bytes[BODY + 1] !== DOT ? 1 : 2
+  return BODY + dots < end && bytes[BODY + dots] === 0 ? dots : 0
+}
+
+/** "." and ".." are asked for by nodeid alone, by a guest that opens a file handle of its own (exportfs). */
 export function handleLookup(context: RequestContext): number {
+  const { fileSystem, session, nodeid, reply } = context
+  if (session.has(FuseInitFlag.EXPORT_SUPPORT)) {
+    const dots = countDots(context)
+    if (dots === 1) return fileSystem.lookupSelf(nodeid, reply)
+    if (dots === 2) return fileSystem.lookupParent(nodeid, reply)
+  }
   const next = decodeComponent(context.bytes, BODY, context.end, context.name)
   if (next < 0) return next
-  return context.fileSystem.lookup(context.nodeid, context.name, context.reply)
+  return fileSystem.lookup(nodeid, context.name, reply)
 }
 
 /** No reply. */

@@ -11,6 +11,8 @@ export class NullFileSystem implements FileSystem {
   readonly initFlags2: number = 0
   readonly initFeatures: readonly InitFeature[] = []
   lookup: FileSystem['lookup'] = unsupported
+  lookupSelf: FileSystem['lookupSelf'] = unsupported
+  lookupParent: FileSystem['lookupParent'] = unsupported
   forget: FileSystem['forget'] = () => {}
   getattr: FileSystem['getattr'] = unsupported
   setattr: FileSystem['setattr'] = unsupported

@@ -31,7 +31,7 @@ function describeArgument(argument: unknown): string {
 /** Every operation succeeds with an empty reply, and is written down with its names. */
 class RecordingFileSystem extends NullFileSystem {
   override readonly readOnly: boolean
-  override readonly initFlags = FuseInitFlag.SETXATTR_EXT
+  override readonly initFlags: number = FuseInitFlag.SETXATTR_EXT
   override readonly initFlags2 = FuseInitFlag2.CREATE_SUPP_GROUP
   readonly calls: string[] = []
   /** Mapping files that have not been closed. */
@@ -52,6 +52,10 @@ class RecordingFileSystem extends NullFileSystem {
       })
     }
   }
+}
+
+class ExportingFileSystem extends RecordingFileSystem {
+  override readonly initFlags = FuseInitFlag.EXPORT_SUPPORT
 }
 
 class MarkingFileSystem extends NullFileSystem {
@@ -233,6 +237,19 @@ describe('dispatch', () => {
     const bytes = Uint8Array.from({ length: 255 }, (_, index) => (index + 1 === 0x2f ? 0xff : index + 1))
     expect(bench.send(requests.lookup(1, bytes))?.error).toBe(0)
     expect(fileSystem.calls).toEqual([`lookup 1 ${Buffer.from(bytes).toString('latin1')}`])
+  })
+
+  test('"." and ".." are names of nodeids where that was agreed on, in LOOKUP alone', () => {
+    const exporting = new ExportingFileSystem()
+    const { send } = makeBench(exporting)
+    send(requests.init({ flags: INIT_FLAGS | FuseInitFlag.EXPORT_SUPPORT }))
+    exporting.calls.length = 0
+    expect([send(requests.lookup(5, '.'))?.error, send(requests.lookup(6, '..'))?.error]).toEqual([0, 0])
+    expect(send(requests.lookup(5, '...'))?.error).toBe(0)
+    expect(exporting.calls).toEqual(['lookupSelf 5', 'lookupParent 6', 'lookup 5 ...'])
+    for (const name of ['', './', '..a/']) expect(send(requests.lookup(1, name))?.error).toBe(-Errno.EINVAL)
+    for (const name of ['.', '..']) expect(send(requests.mkdir(1, name, 0o755))?.error).toBe(-Errno.EINVAL)
+    expect(exporting.calls.length).toBe(3)
   })
 
   test('arguments reach the file system', () => {

@@ -175,8 +175,8 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     summary: `whether to know inodes by file handle in place of an open descriptor: ${FILE_HANDLE_CHOICES.join(', ')}`,
     detail: [
       'never: a descriptor (O_PATH) is open for each inode that the guest knows.',
-      'prefer: file handles where the file system has them and the daemon may open them. "fallback" is an old name of it.',
-      'mandatory: file handles, and an error where that can not be.',
+      'prefer: file handles where the file system has them and the daemon may open them. "fallback" is an old name of it. Not on FUSE and FAT, whose handles last no longer than the host’s cache.',
+      'mandatory: file handles, also there, and an error where that can not be.',
     ],
   },
   {

@@ -136,6 +136,7 @@ export class PassthroughFileSystem implements FileSystem {
     this.readOnly = readOnly
     this.#xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
     this.#capability = this.#mappedCapability()
+    const exportable = native.fileHandles(directory) === 0
     this.initFlags =
       FuseInitFlag.AUTO_INVAL_DATA |
       // Kept for ever. The links of pseudo file systems change.
@@ -147,14 +148,15 @@ export class PassthroughFileSystem implements FileSystem {
       (posixLocks ? FuseInitFlag.POSIX_LOCKS : 0) |
       (flocks ? FuseInitFlag.FLOCK_LOCKS : 0) |
       (killprivV2 ? FuseInitFlag.HANDLE_KILLPRIV_V2 : 0) |
-      (announceSubmounts ? FuseInitFlag.SUBMOUNTS : 0)
+      (announceSubmounts ? FuseInitFlag.SUBMOUNTS : 0) |
+      (exportable ? FuseInitFlag.EXPORT_SUPPORT : 0)
     this.initFlags2 =
       FuseInitFlag2.CREATE_SUPP_GROUP |
       FuseInitFlag2.ALLOW_IDMAP |
+      (exportable ? 0 : FuseInitFlag2.NO_EXPORT_SUPPORT) |
       (allowMmap ? FuseInitFlag2.DIRECT_IO_ALLOW_MMAP : 0) |
       (daxPolicy.enabled ? FuseInitFlag2.HAS_INODE_DAX : 0)
     this.initFeatures = wantedFeatures(this.#options)
-    native.setAnnounceSubmounts(directory, announceSubmounts)
   }
 
   /**
@@ -165,9 +167,24 @@ export class PassthroughFileSystem implements FileSystem {
     native.attachThread()
   }
 
+  begin(flags: number): void {
+    const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
+    native.begin(this.#directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
+  }
+
   lookup(parent: number, name: WireBytes, reply: ReplyBody): number {
     const { bytes, offset, length } = name
     const result = native.lookup(this.#directory, parent, bytes, offset, length, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseEntryOut.SIZE
+  }
+
+  lookupSelf(nodeid: number, reply: ReplyBody): number {
+    const result = native.lookupSelf(this.#directory, nodeid, reply.bytes, reply.offset)
+    return result < 0 ? result : FuseEntryOut.SIZE
+  }
+
+  lookupParent(nodeid: number, reply: ReplyBody): number {
+    const result = native.lookupParent(this.#directory, nodeid, reply.bytes, reply.offset)
     return result < 0 ? result : FuseEntryOut.SIZE
   }
 

@@ -51,6 +51,14 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
     return this.#entry(super.lookup(parent, name, reply), reply)
   }
 
+  override lookupSelf(nodeid: number, reply: ReplyBody): number {
+    return this.#entry(super.lookupSelf(nodeid, reply), reply)
+  }
+
+  override lookupParent(nodeid: number, reply: ReplyBody): number {
+    return this.#entry(super.lookupParent(nodeid, reply), reply)
+  }
+
   override getattr(nodeid: number, reply: ReplyBody): number {
     return this.#attributes(super.getattr(nodeid, reply), reply)
   }

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The last two names of a file go at once, on two queues: the file that the guest knows stays usable. */
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import os from 'node:os'
+import path from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { fileSystem } from '../index.ts'
+
+const ROUNDS = 200
+
+/** Both threads: each takes one of the names; the first also makes the file before and asks for it afterwards. */
+const PROGRAM = `
+const fs = require('node:fs')
+const { parentPort, workerData } = require('node:worker_threads')
+const { addon, directory, folder, index, rounds, rename } = workerData
+const { fileSystem } = require(addon)
+const steps = new Int32Array(workerData.steps)
+fileSystem.attachThread()
+const names = Buffer.from('a\\0b\\0c\\0d\\0')
+const reply = Buffer.alloc(256)
+// Both go on from here at the same moment.
+let step = 0
+const meet = () => {
+  step++
+  Atomics.add(steps, 0, 1)
+  while (Atomics.load(steps, 0) < 2 * step);
+}
+const wrong = []
+for (let round = 0; round < rounds; round++) {
+  let nodeid = 0
+  if (index === 0) {
+    fs.writeFileSync(folder + '/a', 'text')
+    fs.linkSync(folder + '/a', folder + '/b')
+    if (rename) for (const name of ['c', 'd']) fs.writeFileSync(folder + '/' + name, '')
+    if (fileSystem.lookup(directory, 1, names, 0, 1, reply, 0) !== 0) wrong.push('lookup')
+    nodeid = Number(reply.readBigUInt64LE(0))
+  }
+  meet()
+  const result = rename
+    ? fileSystem.rename(directory, 1, names, 4 + 2 * index, 1, 1, names, 2 * index, 1, 0, 0, 0, 0, new Uint8Array(0), 0, 0)
+    : fileSystem.unlink(directory, 1, names, 2 * index, 1)
+  if (result !== 0) wrong.push('round ' + round + ': ' + result)
+  meet()
+  if (index === 0) {
+    const result = fileSystem.getattr(directory, nodeid, reply, 0)
+    const nlink = reply.readUInt32LE(16 + 64)
+    if (result !== 0 || nlink !== 0) wrong.push('round ' + round + ': getattr ' + result + ', nlink ' + nlink)
+    fileSystem.forget(directory, nodeid, 1)
+    // What has been put in their places.
+    if (rename) for (const name of ['a', 'b']) fs.unlinkSync(folder + '/' + name)
+  }
+}
+parentPort.postMessage(wrong)
+`
+
+let folder: string
+beforeEach(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'viewfsd-links-'))
+})
+afterEach(() => {
+  fs.rmSync(folder, { recursive: true })
+})
+
+test.each([
+  ['unlinked', false],
+  ['replaced', true],
+])('%s', async (_, rename) => {
+  const directory = fileSystem.createSharedDirectory(folder, 1, 1, 2, 1000)
+  const addon = createRequire(import.meta.url).resolve('#native-addon')
+  const shared = { addon, directory, folder, rounds: ROUNDS, rename, steps: new SharedArrayBuffer(4) }
+  const results = await Promise.all(
+    [0, 1].map(async (index) => {
+      const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, index } })
+      const wrong = await new Promise<string[]>((resolve, reject) => {
+        worker.once('message', resolve)
+        worker.once('error', reject)
+      })
+      await worker.terminate()
+      return wrong
+    }),
+  )
+  expect(results.flat()).toEqual([])
+  expect(fileSystem.countInodes(directory)).toBe(1)
+})
