@@ -12,7 +12,6 @@
 
 #include "device.h"
 #include "guarded_access.h"
-#include "proc_fds.h"
 #include "util/arguments.h"
 #include "util/errno_error.h"
 
@@ -277,15 +276,8 @@ Napi::Value StartViewWindow(const Napi::CallbackInfo& info) {
                            device->StartViewWindow(fd, size, std::chrono::milliseconds(patience)));
 }
 
-// The descriptor to give away for a mapping: one that can be written where the file and the export
-// allow it, because a frontend can't upgrade a mapping later.
-UniqueFd WritableTwin(int fd) {
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags >= 0 && (flags & O_ACCMODE) == O_RDWR && (flags & O_PATH) == 0) return UniqueFd();
-  const std::string name = std::to_string(fd);
-  return UniqueFd(openat(ProcFds(), name.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-}
-
+// A mapping is writable where the descriptor and the export allow it, because a frontend can't
+// upgrade it later.
 Napi::Value ShmemMap(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Device> device = DeviceArgument(info);
@@ -306,17 +298,9 @@ Napi::Value ShmemMap(const Napi::CallbackInfo& info) {
   if (!S_ISREG(file.st_mode) || static_cast<uint64_t>(file.st_size) <= range.foffset)
     return Napi::Number::New(env, -ENXIO);
   if (writable && !may_write) return Napi::Number::New(env, -EROFS);
-  UniqueFd twin;
-  range.writable = may_write;
-  if (may_write) {
-    const int flags = fcntl(fd, F_GETFL);
-    if ((flags & O_ACCMODE) != O_RDWR) {
-      twin = WritableTwin(fd);
-      range.writable = twin.valid();
-      if (writable && !range.writable) return Napi::Number::New(env, -EACCES);
-    }
-  }
-  return Napi::Number::New(env, device->ShmemMap(range, twin.valid() ? twin.get() : fd));
+  range.writable = may_write && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+  if (writable && !range.writable) return Napi::Number::New(env, -EACCES);
+  return Napi::Number::New(env, device->ShmemMap(range, fd));
 }
 
 Napi::Value ShmemUnmap(const Napi::CallbackInfo& info) {

@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { createEventFd } from '../index.ts'
 import { Frontend, MAP, pending, RANGE, UNMAP, WINDOW_GPA } from './window-frontend.ts'
 
-const { EIO, EBUSY, EINTR, ENXIO, ENOTCONN, EROFS, EINVAL } = constants.errno
+const { EACCES, EIO, EBUSY, EINTR, ENXIO, ENOTCONN, EROFS, EINVAL } = constants.errno
 
 test('waits for the table after the reply, and asks for what can be written at once', async () => {
   const frontend = new Frontend()
@@ -75,7 +75,7 @@ test('maps a read-only export read-only', async () => {
   expect(await mapped).toBe(0)
 })
 
-test('gives away a writable descriptor where it has only a readable one', async () => {
+test('maps as the descriptor allows it', async () => {
   const frontend = new Frontend()
   const directory = mkdtempSync(join(tmpdir(), 'viewfsd-shmem-'))
   onTestFinished(() => rmSync(directory, { recursive: true }))
@@ -84,9 +84,9 @@ test('gives away a writable descriptor where it has only a readable one', async 
   frontend.files.push(fd)
   const mapped = frontend.map(0, fd)
   const request = await frontend.accept()
-  expect(request.writable).toBe(true)
-  writeFileSync(request.fds[0] ?? -1, 'x')
+  expect(request.writable).toBe(false)
   expect(await mapped).toBe(0)
+  expect(await frontend.map(RANGE, fd, 0, true)).toBe(-EACCES)
 })
 
 test('passes a refusal on, and goes on', async () => {

@@ -13,6 +13,7 @@ import type { WindowState } from './window-state.ts'
 const TABLE_TIMEOUT_MS = 60_000
 
 export class MemoryViewMapper implements WindowMapper {
+  readonly upgrades = true
   readonly #deviceId: number
   readonly #view: MemoryView
   readonly #viewFd: number

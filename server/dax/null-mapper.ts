@@ -5,6 +5,7 @@ import type { WindowMapper } from './window-mapper.ts'
 
 export class NullMapper implements WindowMapper {
   readonly size = 0
+  readonly upgrades = false
 
   start(): number {
     return 0

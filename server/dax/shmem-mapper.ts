@@ -8,6 +8,7 @@ import type { WindowMapper } from './window-mapper.ts'
 import type { WindowState } from './window-state.ts'
 
 export class ShmemMapper implements WindowMapper {
+  readonly upgrades = false
   readonly #deviceId: number
   readonly #sizeBytes: number
   readonly #state: WindowState

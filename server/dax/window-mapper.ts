@@ -7,6 +7,8 @@
 export interface WindowMapper {
   /** Window size in bytes, 0 where there is none. */
   readonly size: number
+  /** Whether `map` can map over a range of the same file, to make it writable. */
+  readonly upgrades: boolean
   /**
    * Makes the window itself visible to the guest: called on FUSE_INIT, before its reply. Blocks until the frontend's
    * memory table holds the window, so that a guest never reads a window that is not there.
@@ -14,7 +16,7 @@ export interface WindowMapper {
   start(): number
   /**
    * Maps `length` bytes of `fd` from `foffset` at `moffset`, over whatever was there. `fd` stays the caller's.
-   * The range may end beyond the end of the file.
+   * The range may end beyond the end of the file. What can't be upgraded is writable at once where `fd` is.
    */
   map(moffset: number, length: number, fd: number, foffset: number, writable: boolean): number
   /** Unmaps `count` ranges; `ranges[2*i]` is a moffset and `ranges[2*i+1]` a length. Holes are no error. */

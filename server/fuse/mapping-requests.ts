@@ -32,6 +32,16 @@ function isWindowRange(moffset: number, length: number, windowSize: number): boo
   )
 }
 
+/** @returns a descriptor, which the file system closes, or `-errno` */
+function openFile(context: RequestContext, writable: boolean): number {
+  const { fileSystem, mapper, nodeid } = context
+  if (!writable && !mapper.upgrades && !fileSystem.readOnly) {
+    const fd = fileSystem.openMappingFile(nodeid, true)
+    if (fd >= 0) return fd
+  }
+  return fileSystem.openMappingFile(nodeid, writable)
+}
+
 function setUpMapping(context: RequestContext, writable: boolean): number {
   const { view, mapper, fileSystem } = context
   const foffset = getU64(view, BODY + FuseSetupmappingIn.foffset)
@@ -40,7 +50,7 @@ function setUpMapping(context: RequestContext, writable: boolean): number {
   if (!isWindowRange(moffset, length, mapper.size)) return -Errno.EINVAL
   if (foffset % ALIGNMENT !== 0 || !isSafeOffset(foffset + length)) return -Errno.EINVAL
   if (writable && fileSystem.readOnly) return -Errno.EROFS
-  const fd = fileSystem.openMappingFile(context.nodeid, writable)
+  const fd = openFile(context, writable)
   if (fd < 0) return fd
   const result = mapper.map(moffset, length, fd, foffset, writable)
   fileSystem.closeMappingFile(fd)

@@ -202,6 +202,7 @@ describe('through a window, without a sandbox', () => {
     const { client, daemon } = session
     const { entry, fh } = client.create(ROOT_ID, 'pack', flags, 0o444)
     client.write(entry.nodeid, fh, 0, data)
+    client.setupMapping(entry.nodeid, 0, RANGE, READ, 0)
     client.setupMapping(entry.nodeid, 0, RANGE, READ | WRITE, 0)
     windowOf(session.frontend).write(4096, Buffer.from('header'))
     expect(readFileSync(join(daemon.sharedDir, 'pack')).subarray(4096, 4102).toString()).toBe('header')

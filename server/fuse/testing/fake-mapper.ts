@@ -4,13 +4,15 @@ import type { WindowMapper } from '../../dax/window-mapper.ts'
 
 export class FakeMapper implements WindowMapper {
   readonly size: number
+  readonly upgrades: boolean
   readonly calls: string[] = []
   /** What `start` and `map` answer. */
   startResult = 0
   mapResult = 0
 
-  constructor(size: number) {
+  constructor(size: number, upgrades = true) {
     this.size = size
+    this.upgrades = upgrades
   }
 
   start(): number {
