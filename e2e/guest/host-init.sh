@@ -1,7 +1,10 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: Apache-2.0
-# PID 1 of the nested host. Its root is the host root, shared read-only; this puts a writable overlay over it,
-# (shared folders appear under /.rig, since overlayfs refuses automount points), goes there, and runs /out/.command. Status and kernel log go to /out, then the machine powers off.
+# PID 1 of the nested host. Its root is a read-only disk, what is shared with the run is below /.rig. This puts a writable
+# overlay over the root, goes there, and runs /out/.command. Status and kernel log go to /out, then the machine powers off.
+#
+# No code may be executed from the shared folders (e2e/rig/machine.ts says why), so they are mounted noexec, and what has to
+# be executed is copied into memory first: .snapshot/list names the folders of the checkout.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-linux}"
 
 if [ "$1" != second ]; then
@@ -13,16 +16,17 @@ if [ "$1" != second ]; then
   mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
   # Writes into the checkout stay in this machine's memory.
   mkdir /mnt/repo-upper /mnt/repo-work
-  mount -t overlay -o lowerdir=/.rig/repo,upperdir=/mnt/repo-upper,workdir=/mnt/repo-work overlay /mnt/root/repo
+  mount -t overlay -o noexec,lowerdir=/.rig/repo,upperdir=/mnt/repo-upper,workdir=/mnt/repo-work overlay /mnt/root/repo
   for dir in out share; do mount --bind /.rig/$dir /mnt/root/$dir; done
-  for dir in dist native/build; do mount --bind /mnt/root/out/.snapshot/$dir /mnt/root/repo/$dir; done
+  cp -a /.rig/out/.snapshot /mnt/snapshot
+  while read -r dir; do mount --bind "/mnt/snapshot/$dir" "/mnt/root/repo/$dir"; done </mnt/snapshot/list
   mount --move /proc /mnt/root/proc
   mount --move /dev /mnt/root/dev
   cd /mnt/root || exit
   # Guests of this machine get the same lower layer for their own overlays.
   mkdir .hostroot
   pivot_root . .hostroot
-  exec chroot . /repo/e2e/guest/host-init.sh second
+  exec chroot . busybox sh /repo/e2e/guest/host-init.sh second
 fi
 
 # As an init system does it: a sandboxed daemon sees what is mounted below its directory later.

@@ -73,7 +73,7 @@ mount -t overlay -o lowerdir=${q(root.path)},upperdir="$WORK/upper",workdir="$WO
 cd "$WORK/root"; mkdir -p .hostroot
 mount --bind ${q(root.path)} .hostroot; mount -o remount,bind,ro .hostroot
 mount -t proc proc proc; mount --rbind /dev dev; mount --rbind /sys sys; mount -t tmpfs tmpfs tmp; mount -t tmpfs tmpfs run
-mount --bind ${q(checkout)} repo; mount -o remount,bind,ro repo
+mount --rbind ${q(checkout)} repo; mount -o remount,bind,ro repo
 mount --bind ${q(run.dir)}/out out; mount --bind ${q(run.share.path)} share
 ${run.share.writable ? '' : 'mount -o remount,bind,ro share'}
 exec chroot . /bin/sh -c 'cd /repo; export HOME=/root PATH=/usr/sbin:/usr/bin; exec sh /out/.command'`

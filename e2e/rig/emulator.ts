@@ -6,11 +6,15 @@
 
 export interface OuterMachine {
   readonly kernelImage: string
-  readonly init: string
+  /** Image of the root, an ext4 file system; it becomes /dev/nvme0n1. NVMe and ext4 are built into Debian's kernels. */
+  readonly root: string
+  /** The nested host's first program, with its arguments. */
+  readonly init: readonly [program: string, ...string[]]
   readonly memoryMiB: number
   readonly cpus: number
-  readonly rootSocket: string
-  readonly rootTag: string
+  /** Where the virtiofsd listens that shares what belongs to the run. */
+  readonly sharedSocket: string
+  readonly sharedTag: string
   /** Kernel messages, as a file. */
   readonly kernelLog: string
   /** A raw file that becomes /dev/vda. */
@@ -29,22 +33,24 @@ function words(line: string): string[] {
 
 /** argv of the outer QEMU. The command channel (hvc0) is its stdin and stdout. */
 export function outerQemuArgv(machine: OuterMachine): string[] {
+  const [init, ...initArguments] = machine.init
   const cmdline = [
     'console=ttyS0',
-    `root=${machine.rootTag}`,
-    'rootfstype=virtiofs',
-    'rw', // Its submounts inherit this; the root itself is read-only on the other side.
-    `init=${machine.init}`,
+    'root=/dev/nvme0n1 rootfstype=ext4 ro',
+    `init=${init}`,
     'panic=-1',
     'loglevel=6',
     'mitigations=off',
     'random.trust_cpu=on',
     'tsc=nowatchdog',
     'kvm.halt_poll_ns=0', // Polling for a guest's wake-up costs the emulator more than the wake-up.
-    // A busy machine may leave an emulated CPU without time for long; these would report it as a bug.
+    // A busy machine may leave an emulated CPU without time for long; these would report it as a fault.
     'watchdog_thresh=60',
     'rcupdate.rcu_cpu_stall_timeout=120',
+    'nvme_core.io_timeout=600 nvme_core.admin_timeout=600',
     ...machine.append,
+    '--',
+    ...initArguments.map((word) => `"${word}"`),
   ]
   return [
     OUTER_QEMU,
@@ -53,8 +59,10 @@ export function outerQemuArgv(machine: OuterMachine): string[] {
     ...words(`-M q35 -accel tcg,thread=multi,tb-size=1024 -cpu max,svm=on -smp ${machine.cpus}`),
     ...words(`-m ${machine.memoryMiB}M -numa node,memdev=ram`),
     ...words(`-object memory-backend-memfd,id=ram,size=${machine.memoryMiB}M,share=on`),
-    ...words(`-chardev socket,id=root,path=${machine.rootSocket}`),
-    ...words(`-device vhost-user-fs-pci,chardev=root,tag=${machine.rootTag},queue-size=1024`),
+    ...words(`-drive file=${machine.root},if=none,id=root,format=raw,readonly=on`),
+    ...words('-device nvme,drive=root,serial=root'),
+    ...words(`-chardev socket,id=shared,path=${machine.sharedSocket}`),
+    ...words(`-device vhost-user-fs-pci,chardev=shared,tag=${machine.sharedTag},queue-size=1024`),
     ...words(`-drive file=${machine.disk},if=none,id=disk,format=raw,cache=unsafe,discard=unmap`),
     ...words('-device virtio-blk-pci,drive=disk,num-queues=1'),
     ...words('-device virtio-serial-pci -chardev stdio,id=command,signal=off -device virtconsole,chardev=command'),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The host root: a Debian user land in the cache with QEMU, both kernels, their headers and the tools of the tests.
- * It serves as the root of the nested host, as the root of its guest, and as the place where the driver is built.
- * Nothing writes to it once it is built: machines see it read-only below an overlay.
+ * The host root: a Debian user land in the cache with QEMU, both kernels, their headers and the tools of the tests, as a
+ * folder and as the image of a disk. The folder is where the driver is built; the disk is the root of the nested host and of
+ * its guests. Nothing writes to either once they are built: machines see the disk read-only below an overlay.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { machineAptSettings, machineMirror } from './apt-mirror.ts'
 import { output, runLogged, shellQuote } from './command.ts'
@@ -24,8 +24,11 @@ import { buildInStages, buildKey, type Stage } from './stages.ts'
 /** The Debian release that the root is made of. */
 export const RELEASE = 'trixie'
 /** Raise when the way the root is put together changes, so that older ones are not used. */
-const LAYOUT = 2
+const LAYOUT = 3
 const MANIFEST = 'etc/viewfsd-rig.json'
+/** The folder and the image, below the folder that has the key for its name. */
+const TREE = 'tree'
+const IMAGE = 'root.ext4'
 
 /** What a root was built from. */
 export interface RootManifest {
@@ -35,7 +38,10 @@ export interface RootManifest {
 }
 
 export interface HostRoot {
+  /** The folder. */
   readonly path: string
+  /** Its files as an ext4 file system. */
+  readonly image: string
   readonly manifest: RootManifest
 }
 
@@ -69,6 +75,18 @@ function aptFiles(root: string, mirror: string): void {
   }
 }
 
+/**
+ * Makes an image of `tree`, which needs no mount. A tenth more than the files take is room for what ext4 keeps of them; nothing
+ * will be written to it.
+ */
+async function makeImage(tree: string, image: string, logPath: string): Promise<void> {
+  const [kib] = output(['du', '-sk', tree]).split('\t')
+  rmSync(image, { force: true })
+  const options = ['-q', '-t', 'ext4', '-O', '^has_journal,^resize_inode', '-m', '0', '-E', 'lazy_itable_init=1']
+  const size = `${Math.ceil(Number(kib) * 1.1)}k`
+  await runLogged('mke2fs', ['mke2fs', ...options, '-d', tree, image, size], logPath)
+}
+
 function stages(mirror: string, logPath: string): Stage[] {
   const archives = cacheSubdir('apt-archives')
   const apt = (what: string, root: string, script: string) =>
@@ -84,8 +102,9 @@ function stages(mirror: string, logPath: string): Stage[] {
   return [
     {
       name: 'debootstrap',
-      build: async (root) => {
-        for (const name of readdirSync(root)) if (name !== '.stages') rmSync(join(root, name), { recursive: true })
+      build: async (dir) => {
+        const root = join(dir, TREE)
+        rmSync(root, { recursive: true, force: true })
         await runLogged(
           'debootstrap',
           ['unshare', '--mount', '--pid', '--fork', '--kill-child', 'debootstrap', '--variant=minbase'].concat([
@@ -101,7 +120,8 @@ function stages(mirror: string, logPath: string): Stage[] {
     },
     {
       name: 'user land',
-      build: async (root) => {
+      build: async (dir) => {
+        const root = join(dir, TREE)
         aptFiles(root, mirror)
         const install = 'eatmydata apt-get -y -o Dpkg::Use-Pty=0 install --no-install-recommends'
         await apt('installing packages', root, `apt-get update; ${install} ${RELEASE_PACKAGES.join(' ')}`)
@@ -109,12 +129,12 @@ function stages(mirror: string, logPath: string): Stage[] {
     },
     {
       name: 'QEMU',
-      build: async (root) => {
+      build: async (dir) => {
         const install = `eatmydata apt-get -y -o Dpkg::Use-Pty=0 install -t ${RELEASE}-backports`
         const outer = OUTER_QEMU_PACKAGES.map((name) => `${name}/${RELEASE}`).join(' ')
         await apt(
           'installing QEMU',
-          root,
+          join(dir, TREE),
           `${install} ${BACKPORTS_PACKAGES.join(' ')}; mkdir -p /opt/outer-qemu; cd /tmp; apt-get download ${outer}
            for deb in *.deb; do dpkg-deb -x "$deb" /opt/outer-qemu; done`,
         )
@@ -122,7 +142,8 @@ function stages(mirror: string, logPath: string): Stage[] {
     },
     {
       name: 'kernels',
-      build: async (root) => {
+      build: async (dir) => {
+        const root = join(dir, TREE)
         const names = output(inRoot(root, 'apt-cache pkgnames linux-')).split('\n')
         const kernels: Partial<Record<KernelLabel, string>> = {}
         for (const label of KERNEL_LABELS) {
@@ -141,8 +162,7 @@ function stages(mirror: string, logPath: string): Stage[] {
           writeFileSync(join(modules, 'vmlinux.zst'), kernelPayload(readFileSync(join(modules, 'vmlinuz'))))
           await apt('unpacking the kernel image', root, `zstd -dqf --rm /lib/modules/${version}/vmlinux.zst`)
         }
-        for (const dir of ['repo', 'out', 'share', '.rig/repo', '.rig/out', '.rig/share'])
-          mkdirSync(join(root, dir), { recursive: true })
+        for (const place of ['repo', 'out', 'share', '.rig']) mkdirSync(join(root, place), { recursive: true })
         const shown = ['virtiofsd', 'fio', 'nodejs', 'gcc', ...BACKPORTS_PACKAGES]
         const query = `dpkg-query -W -f '\${Package} \${Version}\\n' ${shown.join(' ')}`
         const rows = output(inRoot(root, query)).trim().split('\n')
@@ -151,6 +171,7 @@ function stages(mirror: string, logPath: string): Stage[] {
         writeFileSync(join(root, MANIFEST), JSON.stringify({ kernels, versions }, null, 2))
       },
     },
+    { name: 'image', build: (dir) => makeImage(join(dir, TREE), join(dir, IMAGE), logPath) },
   ]
 }
 
@@ -167,7 +188,7 @@ export function kernelPayload(bzImage: Buffer): Buffer {
   return payload
 }
 
-/** Where the host root is, or will be; the key names what it is made of. */
+/** Where the host root's folder and image are, or will be; the key names what they are made of. */
 function rootLocation(): { key: string; dir: string } {
   const key = buildKey(LAYOUT, RELEASE, RELEASE_PACKAGES, BACKPORTS_PACKAGES, OUTER_QEMU_PACKAGES, KERNEL_LABELS)
   return { key, dir: join(cacheSubdir('roots'), key) }
@@ -176,20 +197,20 @@ function rootLocation(): { key: string; dir: string } {
 /** The folder of the host root, undefined where it has not been built yet. */
 export function builtHostRoot(): string | undefined {
   const { dir } = rootLocation()
-  return existsSync(dir) ? dir : undefined
+  return existsSync(dir) ? join(dir, TREE) : undefined
 }
 
 /** The host root, built when it is not in the cache yet (minutes; says what it does). */
 export async function hostRoot(): Promise<HostRoot> {
   const { key, dir } = rootLocation()
-  let path = dir
   if (!existsSync(dir)) {
     const logPath = join(cacheSubdir('logs'), `host-root-${key}.log`)
     const mirror = machineMirror()
     say(`host root: Debian ${RELEASE} from ${mirror} into ${dir} (log: ${logPath})`)
-    path = await buildInStages(dir, 'host root', stages(mirror, logPath))
+    await buildInStages(dir, 'host root', stages(mirror, logPath))
   }
+  const path = join(dir, TREE)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- we wrote it, under a name that says its format
   const manifest = JSON.parse(readFileSync(join(path, MANIFEST), 'utf8')) as RootManifest
-  return { path, manifest }
+  return { path, image: join(dir, IMAGE), manifest }
 }

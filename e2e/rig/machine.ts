@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One run of the nested host: boots it on the host root, runs one command as root in it, powers it off.
+ * One run of the nested host: boots it on the host root's image, runs one command as root in it, powers it off.
  *
  * Everything of a run lives in a mount and pid namespace of its own, so nothing is left behind whichever way it ends:
  *
- *   node ── unshare (pid 1 of the namespace: sh) ─┬─ virtiofsd, shares <root> + /repo, /out, /share
+ *   node ── unshare (pid 1 of the namespace: sh) ─┬─ virtiofsd, shares /repo, /out, /share
  *                                                 └─ outer QEMU ── the nested host
+ *
+ * What virtiofsd writes into the nested host's memory the emulator does not notice: where it has translated code in a page
+ * before, it would go on executing that. So no code comes that way. The root is a disk, which QEMU itself reads; what is shared
+ * is mounted noexec, and what has to be executed is copied into memory first.
  */
 import {
   copyFileSync,
@@ -72,8 +76,17 @@ export interface MachineResult {
  */
 export const USUAL_CPUS = 1
 
-/** What a build replaces: the run gets a copy, so that building beside it does not pull the rug from under it. host-init.sh mounts it. */
-const SNAPSHOT = ['dist', 'native/build'] as const
+/**
+ * What a run copies, and host-init.sh copies into memory and mounts over the checkout: what a build replaces, so that building
+ * beside a run does not pull the rug from under it, and what is executed, that is, the addon and what vitest loads.
+ */
+const SNAPSHOT = [
+  'dist',
+  'native/build',
+  'node_modules/@esbuild/linux-x64',
+  'node_modules/@rollup/rollup-linux-x64-gnu',
+  'node_modules/fuse-native/prebuilds/linux-x64',
+] as const
 
 let runCounter = 0
 
@@ -83,17 +96,26 @@ export function newRunDir(kind: string): string {
   return cacheSubdir('runs', `${stamp}-${process.pid}-${++runCounter}-${kind}`)
 }
 
+/** The image of the root, as the emulator in the root folder sees it. */
+const ROOT_IMAGE = '/tmp/root.ext4'
+
 /** The script of the namespace: mounts, virtiofsd, emulator. Paths under /srv are the run's folder. */
 function namespaceScript(root: HostRoot, dir: string, run: MachineRun): string {
   const version = root.manifest.kernels[run.kernel]
   const q = shellQuote
   const qemu = outerQemuArgv({
     kernelImage: `/lib/modules/${version}/vmlinux`,
-    init: '/.rig/repo/e2e/guest/host-init.sh',
+    root: ROOT_IMAGE,
+    init: [
+      '/bin/busybox',
+      'sh',
+      '-c',
+      'mount -t virtiofs -o noexec run /.rig && exec busybox sh /.rig/repo/e2e/guest/host-init.sh',
+    ],
     memoryMiB: run.memoryMiB ?? 4096,
     cpus: run.cpus ?? USUAL_CPUS,
-    rootSocket: '/srv/root.sock',
-    rootTag: 'hostroot',
+    sharedSocket: '/srv/shared.sock',
+    sharedTag: 'run',
     kernelLog: '/srv/kernel.log',
     disk: '/srv/disk.raw',
     append: run.append ?? [],
@@ -105,17 +127,17 @@ mount -t proc proc "$ROOT/proc"
 mount --rbind /dev "$ROOT/dev"
 mount -t tmpfs tmpfs "$ROOT/tmp"
 mount --bind "$RUN" "$ROOT/srv"
-mkdir "$TREE"
-mount --bind "$ROOT" "$TREE"
-mount --bind ${q(checkout)} "$TREE/.rig/repo"; mount -o remount,bind,ro "$TREE/.rig/repo"
-mount --bind "$RUN/out" "$TREE/.rig/out"
-${share === undefined ? '' : `mount --bind ${q(share.path)} "$TREE/.rig/share"`}
-${share === undefined || share.writable ? '' : 'mount -o remount,bind,ro "$TREE/.rig/share"'}
-mount -o remount,bind,ro "$TREE"
-chroot "$ROOT" /usr/libexec/virtiofsd --socket-path=/srv/root.sock --shared-dir=/tmp/tree --sandbox=none \\
+touch "$ROOT${ROOT_IMAGE}"
+mount --bind ${q(root.image)} "$ROOT${ROOT_IMAGE}"
+mkdir "$TREE" "$TREE/repo" "$TREE/out" "$TREE/share"
+mount --bind ${q(checkout)} "$TREE/repo"; mount -o remount,bind,ro "$TREE/repo"
+mount --bind "$RUN/out" "$TREE/out"
+${share === undefined ? '' : `mount --bind ${q(share.path)} "$TREE/share"`}
+${share === undefined || share.writable ? '' : 'mount -o remount,bind,ro "$TREE/share"'}
+chroot "$ROOT" /usr/libexec/virtiofsd --socket-path=/srv/shared.sock --shared-dir=/tmp/tree --sandbox=none \\
   --cache=always --announce-submounts --log-level=warn </dev/null >"$RUN/virtiofsd.log" 2>&1 &
 tries=0
-until [ -S "$RUN/root.sock" ]; do
+until [ -S "$RUN/shared.sock" ]; do
   tries=$((tries + 1)); [ $tries -lt 200 ] || { echo "virtiofsd did not start" >&2; exit 97; }
   sleep 0.05
 done
@@ -158,6 +180,7 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
       recursive: true,
       filter: (path) => !/\/obj-/.test(path),
     })
+  writeFileSync(join(dir, 'out/.snapshot/list'), SNAPSHOT.map((part) => `${part}\n`).join(''))
   const disk = join(dir, 'disk.raw')
   writeFileSync(disk, '')
   for (const [name, source] of Object.entries(run.files ?? {})) copyFileSync(source, join(dir, 'out', name))

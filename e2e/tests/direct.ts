@@ -18,7 +18,7 @@ export async function directSuite(rig: Rig): Promise<void> {
   if (!selected('direct: ')) return
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by host-root.ts
   const manifest = JSON.parse(readFileSync('/etc/viewfsd-rig.json', 'utf8')) as RootManifest
-  const root: HostRoot = { path: '/.hostroot', manifest }
+  const root: HostRoot = { path: '/.hostroot', image: '/dev/nvme0n1', manifest }
 
   await test('direct: a /dev/kvm that does not work is found out, and so is a missing one', async () => {
     sh('mv /dev/kvm /dev/kvm.away; mknod /dev/kvm c 1 3')

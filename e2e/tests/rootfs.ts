@@ -71,7 +71,7 @@ async function rootSuite(rig: Rig, kernel: string, kind: 'generic' | 'fs', cache
   // Into the upper layer before it is one: overlayfs takes several times as long for each file.
   const many = join(dir, 'upper/root/many')
   mkdirSync(many, { recursive: true })
-  sh(`/out/many-files make ${many} ${LARGE_DIRECTORY}`)
+  sh(`cp /out/many-files /run; /run/many-files make ${many} ${LARGE_DIRECTORY}`)
   const root = makeGuestRoot(dir)
   // apt would index the mirror's whole list of packages again, and run debconf first, which takes the rig minutes.
   sh(`cd ${root}; rm -f var/lib/apt/lists/*_* var/cache/apt/*.bin etc/apt/apt.conf.d/70debconf`)

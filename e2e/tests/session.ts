@@ -8,6 +8,7 @@ import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
 import { daxSuite } from './dax.ts'
 import { lifecycleSuite, noWindowSuite } from './lifecycle.ts'
 import { directSuite } from './direct.ts'
+import { rigSuite } from './rig.ts'
 import { rootSuites } from './rootfs.ts'
 import { semanticsSuites } from './semantics.ts'
 import { finish, suite } from './harness.ts'
@@ -29,6 +30,7 @@ async function main(): Promise<number> {
     run: '/out/e2e',
     guestKernel: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
   }
+  await rigSuite(rig)
   await suite(rig, 'dax', daxSuite)
   await suite(rig, 'life', lifecycleSuite)
   await suite(rig, 'fs-pci', noWindowSuite)

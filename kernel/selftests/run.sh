@@ -83,7 +83,10 @@ virtiofs_dir() {
 		case $(stat -f -c %T "$shared") in
 		fuse | fuseblk | virtiofs) true ;;
 		*) [ "$(stat -f -c %t "$shared")" = 65735546 ] ;;
-		esac
+		esac &&
+		# The rig mounts what it shares noexec; tests execute scripts.
+		mount --bind "$shared" "$shared" &&
+		mount -o remount,bind,exec "$shared"
 }
 
 swap_on() {
@@ -109,6 +112,7 @@ cleanup() {
 		fi
 	done
 	mountpoint -q "$base" && umount "$base"
+	mountpoint -q "$shared" && umount "$shared"
 	rm -rf "$shared"
 }
 

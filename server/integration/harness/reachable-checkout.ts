@@ -21,7 +21,8 @@ export function reachableCheckout(): string {
 export default function setUp(): () => void {
   const mountPoint = mkdtempSync(join(tmpdir(), 'viewfsd-checkout-'))
   chmodSync(mountPoint, 0o755)
-  execFileSync('mount', ['--bind', HERE, mountPoint])
+  // In the rig, parts of the checkout are mounts; the end of these is not to reach theirs.
+  execFileSync('mount', ['--rbind', '--make-rprivate', HERE, mountPoint])
   process.env[VARIABLE] = mountPoint
   return () => {
     execFileSync('umount', ['--lazy', mountPoint])
