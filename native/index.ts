@@ -14,8 +14,6 @@ import type { NativeFileSystem } from './file-system.ts'
 import type { NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
 import { MemoryViewFlag } from './memory-view.ts'
 import type { NativeSandbox } from './sandbox.ts'
-import type { TestingFrontend } from './testing-frontend.ts'
-import type { TestingRangesConstructor } from './testing-ranges.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
 
 interface NativeAddon extends UnixSockets {
@@ -30,8 +28,6 @@ interface NativeAddon extends UnixSockets {
   readonly createEventFd: () => number
   readonly signalEventFd: (fd: number) => void
   readonly drainEventFd: (fd: number) => number
-  readonly testing: TestingFrontend
-  readonly TestingRanges: TestingRangesConstructor
 }
 
 /** What `workerData` must have where a thread is to load the addon without reading a file; see server/queue-worker.ts. */
@@ -131,7 +127,3 @@ export { Freshness, type NativeFileSystem, type SharedDirectoryId } from './file
 
 /** What only server/sandbox/ needs; see sandbox.ts. */
 export const sandbox = addon.sandbox
-
-/** For the integration tests alone. */
-export const testing = addon.testing
-export const TestingRanges = addon.TestingRanges

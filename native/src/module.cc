@@ -11,8 +11,6 @@
 #include "memory_view.h"
 #include "queue_worker.h"
 #include "sandbox.h"
-#include "testing_frontend.h"
-#include "testing_ranges.h"
 #include "unix_socket.h"
 
 namespace viewfsd {
@@ -28,8 +26,6 @@ class Module : public Napi::Addon<Module> {
     InitFileSystem(env, exports);
     InitDeviceControl(env, exports);
     InitSandbox(env, exports);
-    InitTesting(env, exports);
-    InitTestingRanges(env, exports);
   }
 };
 

@@ -15,15 +15,8 @@ import { constants, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import {
-  createEventFd,
-  DeviceControl,
-  drainEventFd,
-  MemoryView,
-  QueueWorker,
-  signalEventFd,
-  testing,
-} from '../index.ts'
+import { createEventFd, DeviceControl, drainEventFd, MemoryView, QueueWorker, signalEventFd } from '../index.ts'
+import { testing } from '../testing/index.ts'
 import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
 
 const INDEX = resolve(import.meta.dirname, '../index.ts')

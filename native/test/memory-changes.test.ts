@@ -7,7 +7,8 @@ import { closeSync, ftruncateSync } from 'node:fs'
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
-import { addonPath, createEventFd, DeviceControl, drainEventFd, duplicateFd, signalEventFd, testing } from '../index.ts'
+import { addonPath, createEventFd, DeviceControl, drainEventFd, duplicateFd, signalEventFd } from '../index.ts'
+import { testing } from '../testing/index.ts'
 import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
 
 const USER_BASE = 0x7000_0000_0000n

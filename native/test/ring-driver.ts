@@ -6,7 +6,8 @@
  */
 import { closeSync } from 'node:fs'
 import { onTestFinished } from 'vitest'
-import { createEventFd, DeviceControl, duplicateFd, QueueWorker, signalEventFd, testing } from '../index.ts'
+import { createEventFd, DeviceControl, duplicateFd, QueueWorker, signalEventFd } from '../index.ts'
+import { testing } from '../testing/index.ts'
 
 export const MEMORY_BYTES = 4 << 20
 /** Where guest-physical 0 lies for the frontend. */

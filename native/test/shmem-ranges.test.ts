@@ -2,7 +2,7 @@
 /** A shmem window's bookkeeping against a map of its bytes. */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { TestingRanges } from '../index.ts'
+import { TestingRanges } from '../testing/index.ts'
 
 /** Pages in the model's window; offsets below are in pages. */
 const PAGES = 24

@@ -2,7 +2,7 @@
 /** SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { testing } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
 import { REFERENCE } from './harness/daemon.ts'
 import { Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import { outcome, startSession } from './harness/session.ts'

@@ -4,7 +4,7 @@
  * and the stopped queue works again once the frontend has started it anew.
  */
 import { expect, test } from 'vitest'
-import { testing } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
 import { Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import { FuseClient } from './harness/fuse-client.ts'
 import type { PendingRequest } from './harness/fuse-transport.ts'

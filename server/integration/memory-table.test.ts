@@ -2,7 +2,7 @@
 /** Guest memory in several regions, by SET_MEM_TABLE and by ADD/REM_MEM_REG. */
 import { closeSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { testing } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
 import { REFERENCE } from './harness/daemon.ts'
 import { ROOT_ID } from './harness/fuse-abi.ts'
 import { connectFrontend, outcome, startDaemon, startSession } from './harness/session.ts'

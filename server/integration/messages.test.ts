@@ -2,7 +2,7 @@
 /** Messages that no frontend should send: refused one by one, and never the end of the daemon. */
 import { closeSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { testing } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
 import { REFERENCE } from './harness/daemon.ts'
 import { Frontend } from './harness/frontend.ts'
 import { ROOT_ID } from './harness/fuse-abi.ts'

@@ -2,7 +2,7 @@
 /** --security-label: guests that label what they create, and daemons that could keep no label. The recipes are doc/usage.md's. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { testing } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
 import { ENTRY_OUT_BYTES, Opcode, readEntry, ROOT_ID } from './harness/fuse-abi.ts'
 import { outcome, type Session, startDaemon, startSession } from './harness/session.ts'
 import { cString, pack, Unpacker } from './harness/wire.ts'

@@ -2,7 +2,7 @@
 /** When the window comes, when its mappings go, and what happens where it can't be had. */
 import { existsSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { testing } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
 import { mountBadDisk } from './harness/bad-disk.ts'
 import { TEST_WINDOW } from './harness/daemon.ts'
 import { Frontend } from './harness/frontend.ts'

@@ -6,7 +6,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { Daemon, makeScratch, removeScratch } from '../../integration/harness/daemon.ts'
 import { Frontend } from '../../integration/harness/frontend.ts'
 import { InitFlag } from '../../integration/harness/fuse-abi.ts'

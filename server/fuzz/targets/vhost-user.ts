@@ -5,7 +5,8 @@
  * framed as the specification wants it, and no descriptor stays open.
  */
 import fs, { closeSync } from 'node:fs'
-import { createEventFd, receiveWithFds, sendWithFds, socketPair, testing } from '../../../native/index.ts'
+import { createEventFd, receiveWithFds, sendWithFds, socketPair } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { BackendRequestHandler } from '../../vhost-user/backend-request-handler.ts'
 import { Connection } from '../../vhost-user/connection.ts'
 import { offeredProtocolFeatures } from '../../vhost-user/features.ts'

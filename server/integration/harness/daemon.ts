@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { getSystemErrorName } from 'node:util'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { reachableCheckout } from './reachable-checkout.ts'
 
 /** Which mapper the window tests ask for: VIEWFSD_TEST_WINDOW, shmem if unset. */

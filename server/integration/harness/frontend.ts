@@ -7,7 +7,7 @@
  * serve the backend channel. A daemon that needs that answered first hangs here just as it would there.
  */
 import { closeSync } from 'node:fs'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { PATIENCE } from './daemon.ts'
 import type { GuestMemory, MemoryRegion } from './guest-memory.ts'
 import { Disconnected, type Message, MessageSocket } from './message-socket.ts'

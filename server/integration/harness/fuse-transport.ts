@@ -6,7 +6,7 @@
  *   writable  fuse_out_header | fixed-size reply | data pages ...
  */
 import { getSystemErrorName } from 'node:util'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { IN_HEADER_BYTES, OUT_HEADER_BYTES } from './fuse-abi.ts'
 import { PATIENCE } from './daemon.ts'
 import type { Frontend } from './frontend.ts'

@@ -4,7 +4,7 @@
  * physical and a frontend virtual address each.
  */
 import { closeSync, ftruncateSync } from 'node:fs'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 
 /** One entry of the memory table. */
 export interface MemoryRegion {

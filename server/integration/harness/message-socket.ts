@@ -2,7 +2,7 @@
 /** A vhost-user socket: whole messages with their descriptors, in either direction. */
 import { closeSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { Flag, HEADER_BYTES } from './vhost-user.ts'
 import { pack, Unpacker } from './wire.ts'
 

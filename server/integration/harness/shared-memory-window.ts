@@ -5,7 +5,7 @@
  * goes out before the memory table changes, and a table of more than eight regions is never sent.
  */
 import { closeSync, fstatSync } from 'node:fs'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { type MemoryRegion, USER_ADDRESS_BASE } from './guest-memory.ts'
 import type { Message } from './message-socket.ts'
 import { BackendRequest } from './vhost-user.ts'

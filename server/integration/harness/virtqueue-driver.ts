@@ -7,7 +7,7 @@
  *   gpa.used         { le16 flags, le16 idx, { le32 id, le32 len } ring[size], le16 avail_event }
  */
 import { closeSync } from 'node:fs'
-import { testing } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import type { GuestMemory, Segment } from './guest-memory.ts'
 
 /** Descriptor flags. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The bookkeeping of a shmem window without a frontend: src/testing_ranges.cc. For tests alone. */
+/** The bookkeeping of a shmem window without a frontend: ranges.cc. */
 
 export interface TestingRanges {
   /** What a map request means; a free range is taken. */

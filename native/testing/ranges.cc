@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ShmemRanges for JavaScript, for tests alone; declared in native/testing-ranges.ts.
-#include "testing_ranges.h"
+// ShmemRanges for JavaScript; declared in ranges.ts.
+#include "ranges.h"
 
 #include <vector>
 

@@ -2,8 +2,8 @@
 // Primitives for the integration tests, which play a vhost-user frontend and a
 // virtio driver: guest RAM that JavaScript can see, eventfds, a Unix socket
 // that carries descriptors, and copies that survive a page which can't be
-// accessed. Nothing in the daemon uses them.
-#include "testing_frontend.h"
+// accessed.
+#include "frontend.h"
 
 #include <errno.h>
 #include <fcntl.h>

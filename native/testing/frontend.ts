@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What the addon's `testing` object holds: src/testing_frontend.cc. For tests alone; the daemon imports none of it. */
+/** What the addon's `testing` object holds: frontend.cc. */
 
 /** Unless said otherwise, a call returns `-errno` where it fails, and descriptors belong to the caller. */
 export interface TestingFrontend {
