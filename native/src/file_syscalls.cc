@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "copy_range.h"
+#include "finished_work.h"
 
 namespace viewfsd {
 
@@ -402,6 +403,8 @@ void Unpin() {
 }
 
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind) {
+  // The guest has been answered, and closing may take long.
+  AnnounceWork();
   // First: the number may be given out again at once.
   if (kind == HandleKind::kFile) directory.locks().DropHandle(nodeid, fh);
   return directory.handles().Remove(fh, nodeid, kind) == nullptr ? -EBADF : 0;
@@ -541,6 +544,7 @@ int64_t GetLock(SharedDirectory& directory, const LockRequest& request, fuse_lk_
 }
 
 int64_t SetLock(SharedDirectory& directory, const LockRequest& request) {
+  AnnounceWork();
   int64_t error = 0;
   LockTable::Description description;
   if (request.type == F_UNLCK) {
@@ -556,6 +560,7 @@ int64_t SetLock(SharedDirectory& directory, const LockRequest& request) {
 }
 
 int64_t SetFlock(SharedDirectory& directory, const LockRequest& request) {
+  AnnounceWork();
   const HandleRef handle = directory.handles().Get(request.fh, request.nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
   const int operation = request.type == F_RDLCK   ? LOCK_SH

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "finished_work.h"
 #include "guest_session.h"
 
 namespace viewfsd {
@@ -126,6 +127,7 @@ InodeUse InodeTable::Use(const InodeRef& inode) {
     if (inode->cache_place_ != Inode::kNotCached)
       return InodeUse(inode, cache_[inode->cache_place_].fd);
   }
+  AnnounceWork();
   const Mount& mount = *inode->mount();
   const int fd =
       inode->handle().empty() ? mount.OpenRoot(O_PATH) : mount.Open(inode->handle(), O_PATH);
@@ -271,10 +273,11 @@ std::shared_ptr<const UniqueFd> InodeTable::Remove(Inode* inode) {
 bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
   if (nodeid == kRootNodeid) return false;
   bool much_freed = false;
+  bool slow = false;
+  // Dropped after the lock is gone: the last reference closes a descriptor, and that may do I/O.
+  InodeRef forgotten;
+  std::shared_ptr<const UniqueFd> closed;
   {
-    // Dropped after the lock is gone: the last reference closes a descriptor, and that may do I/O.
-    InodeRef forgotten;
-    std::shared_ptr<const UniqueFd> closed;
     const std::lock_guard lock(mutex_);
     Inode* inode = FindKnown(nodeid);
     if (inode == nullptr) return false;
@@ -287,11 +290,13 @@ bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
     }
     if (inode != nullptr) {
       forgotten = InodeRef(inode);
+      slow = inode->held_ >= 0 || (closed != nullptr && !inode->mount()->answers_from_memory());
       if (std::shared_ptr<const UniqueFd> fd = Remove(inode); fd != nullptr) closed = std::move(fd);
     }
     much_freed = peak_ > kManyInodes && by_nodeid_.size() < peak_ / 8;
     if (much_freed) peak_ = by_nodeid_.size();
   }
+  if (slow) AnnounceWork();
   // The allocator keeps small pieces for itself unless asked.
   if (much_freed) malloc_trim(0);
   return true;

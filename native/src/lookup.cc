@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "file_system_types.h"
+#include "finished_work.h"
+#include "recent_names.h"
 #include "shared_directory.h"
 
 namespace viewfsd {
@@ -43,12 +45,17 @@ int OpenCached(int directory, const char* name) {
   return static_cast<int>(syscall(SYS_openat2, directory, name, &how, sizeof(how)));
 }
 
+thread_local RecentNames recent_names;
+
 }  // namespace
 
 int64_t SharedDirectory::Lookup(uint64_t parent, const char* name, fuse_entry_out* entry) {
   const InodeUse directory = Use(parent);
   if (!directory) return directory.error();
   directory->told().CountLookup();
+  // Always noted, also where nothing waits now.
+  const bool recent = recent_names.Note(parent, name);
+  if (!recent || !directory->mount()->answers_from_memory()) AnnounceWork();
   return LookupAt(directory, name, entry);
 }
 
@@ -58,6 +65,7 @@ int64_t SharedDirectory::LookupAt(const InodeUse& parent, const char* name, fuse
     return result;
   if (const InodeRef known = inodes_.FindAndCount(FactsOf(status)); known != nullptr) {
     const Mount& mount = *known->mount();
+    if (mount.id() != parent->key().mount) recent_names.Forget(parent->nodeid(), name);
     // A mount can be moved.
     if (mount.id() != parent->key().mount && !mount.IsAt(*parent->mount(), parent->handle(), name))
       mount.MoveTo(PointIn(parent, name));
@@ -116,6 +124,8 @@ int64_t SharedDirectory::LookupFd(const InodeUse& parent, const char* name, int 
   struct statx status;
   if (const int result = Status(fd, "", kAttributeMask, &status); result < 0) return result;
   const bool mount_root = status.stx_mnt_id != parent->key().mount;
+  AnnounceWork();
+  if (mount_root) recent_names.Forget(parent->nodeid(), name);
   std::shared_ptr<const Mount> mount =
       mount_root ? MountBelow(parent, name, status, fd) : parent->mount();
   FileHandle handle;

@@ -54,6 +54,9 @@ class Mount {
   // Whether birth times come from this machine's clock, and a freed inode number that is used again
   // gets a new one.
   bool dated_by_own_clock() const;
+  // Whether what is known of a file that is in use never has to be fetched from elsewhere. The same
+  // file systems.
+  bool answers_from_memory() const { return dated_by_own_clock(); }
   // Whether a file that is unlinked while anything refers to it gets another name instead, which
   // keeps its directory from being removed (silly rename).
   bool renames_what_is_in_use() const;

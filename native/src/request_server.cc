@@ -18,8 +18,17 @@ namespace viewfsd {
 namespace {
 
 // include/uapi/linux/fuse.h
-constexpr uint32_t kFuseWrite = 16;
-constexpr uint32_t kFuseBatchForget = 42;
+enum Opcode : uint32_t {
+  kLookup = 1,
+  kForget = 2,
+  kGetattr = 3,
+  kRead = 15,
+  kWrite = 16,
+  kRelease = 18,
+  kReleasedir = 29,
+  kInterrupt = 36,
+  kBatchForget = 42,
+};
 constexpr size_t kInHeader = 40;
 constexpr size_t kOutHeader = 16;
 constexpr size_t kWriteHeaders = 80;  // fuse_in_header and fuse_write_in
@@ -34,6 +43,25 @@ static_assert(sizeof(OutHeader) == kOutHeader);
 // A guest that gets one interrupt per batch of 32 waits too long for the first; one per request
 // costs too much.
 constexpr uint32_t kSignalBatch = 8;
+
+// Whether a request of this kind announces finished work by itself, should it be about to block.
+// These come in batches, and mostly need not wait for anything.
+bool Announces(uint32_t opcode) {
+  switch (opcode) {
+    case kLookup:
+    case kForget:
+    case kGetattr:
+    case kRead:
+    case kWrite:
+    case kRelease:
+    case kReleasedir:
+    case kInterrupt:
+    case kBatchForget:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // How long to look for the next request before sleeping. Two misses in a row say that the other
 // side is not about to send more (or shares this CPU); then the next thousand waits sleep at once.
@@ -126,6 +154,7 @@ RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker, ui
 RequestServer::~RequestServer() {
   for (QueueUse& use : uses_) Leave(&use);
   LeaveSession(device_->sessions());
+  if (of_thread == this) of_thread = nullptr;
 }
 
 // Lets the ring point into the present memory table. False, with `*reason`, where it is not there.
@@ -220,13 +249,13 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
   queue->base = queue->ring.next_available();
   queue->requests.fetch_add(1, std::memory_order_relaxed);
   current_ = use;
-  if (ReadRequest(use)) return Taken::kRequest;
+  if (ReadRequest()) return Taken::kRequest;
   queue->refused.fetch_add(1, std::memory_order_relaxed);
   return Taken::kRefused;
 }
 
 // Copies the current request in. False where it was refused and completed.
-bool RequestServer::ReadRequest(QueueUse* use) {
+bool RequestServer::ReadRequest() {
   const uint64_t size = chain_.readable_size;
   const auto refuse = [this](int error) {
     if (chain_.writable_size >= kOutHeader)
@@ -249,7 +278,7 @@ bool RequestServer::ReadRequest(QueueUse* use) {
   if (chain_.writable_size > 0 && chain_.writable_size < kOutHeader) return refuse(EINVAL);
   request_size_ = static_cast<uint32_t>(first);
   payload_size_ = 0;
-  if (opcode == kFuseWrite) {
+  if (opcode == kWrite) {
     payload_size_ = static_cast<uint32_t>(size - first);
   } else if (size > kRequestBytes) {
     return refuse(ENOMEM);
@@ -259,9 +288,8 @@ bool RequestServer::ReadRequest(QueueUse* use) {
       return refuse(EFAULT);
     request_size_ = static_cast<uint32_t>(size);
   }
-  // Whatever may take long must not hold back what is finished. READ, WRITE and the small ones come
-  // in batches.
-  if (use->unsignalled > 0 && opcode > kFuseWrite && opcode != kFuseBatchForget) Signal(use);
+  of_thread = this;
+  if (!Announces(opcode)) SignalAll();
   return true;
 }
 
@@ -361,6 +389,11 @@ void RequestServer::Signal(QueueUse* use) {
   // one afterwards.
   const std::lock_guard lock(use->queue->mutex);
   if (use->queue->call.valid()) SignalEventFd(use->queue->call.get());
+}
+
+bool RequestServer::Waits() const {
+  return std::any_of(uses_.begin(), uses_.end(),
+                     [](const QueueUse& use) { return use.unsignalled > 0; });
 }
 
 void RequestServer::SignalAll() {
@@ -499,7 +532,7 @@ int64_t RequestServer::ReplyFromFile(int fd, int64_t offset, uint64_t size) {
   int error = 0;
   iovec pieces[IOV_MAX];
   // A read that has to wait must not hold back the completions before it.
-  int flags = current_->unsignalled > 0 ? RWF_NOWAIT : 0;
+  int flags = Waits() ? RWF_NOWAIT : 0;
   // A guest takes a short reply for the end of the file, so a read that stopped for another reason
   // must say so: read on until nothing comes.
   while (total < size) {
@@ -508,7 +541,7 @@ int64_t RequestServer::ReplyFromFile(int fd, int64_t offset, uint64_t size) {
                             size - total, pieces, &taken);
     const ssize_t got = preadv2(fd, pieces, count, offset + static_cast<int64_t>(total), flags);
     if (got < 0 && flags != 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) {
-      Signal(current_);
+      SignalAll();
       flags = 0;
       continue;
     }
@@ -537,11 +570,22 @@ int64_t RequestServer::WriteToFile(int fd, int64_t offset, uint64_t size, int fl
   size = std::min<uint64_t>(size, payload_size_);
   uint64_t total = 0;
   iovec pieces[IOV_MAX];
+  // As with reads; but what has to reach the disk waits for it in any case.
+  int nowait = Waits() && (flags & (RWF_DSYNC | RWF_SYNC)) == 0 ? RWF_NOWAIT : 0;
+  if (nowait == 0) SignalAll();
   while (total < size) {
     uint64_t taken = 0;
     const int count = Slice(chain_.readable, chain_.readable_count, request_size_ + total,
                             size - total, pieces, &taken);
-    const ssize_t put = pwritev2(fd, pieces, count, offset + static_cast<int64_t>(total), flags);
+    const ssize_t put =
+        pwritev2(fd, pieces, count, offset + static_cast<int64_t>(total), flags | nowait);
+    if (nowait != 0 &&
+        (put < 0 ? errno == EAGAIN || errno == EOPNOTSUPP : static_cast<uint64_t>(put) < taken)) {
+      SignalAll();
+      nowait = 0;
+      if (put > 0) total += static_cast<uint64_t>(put);
+      continue;
+    }
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return total > 0 ? static_cast<int64_t>(total) : -errno;
     total += static_cast<uint64_t>(put);

@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "device.h"
+#include "finished_work.h"
 
 namespace viewfsd {
 
-class RequestServer {
+class RequestServer final : public FinishedWork {
  public:
   // Requests are copied whole up to this size; larger ones than any that Linux sends (a 64 KiB
   // xattr with its name, 4 KiB pages of names) are refused.
@@ -61,6 +62,10 @@ class RequestServer {
   int64_t ReplyFromFile(int fd, int64_t offset, uint64_t size);
   int64_t WriteToFile(int fd, int64_t offset, uint64_t size, int flags);
 
+  // FinishedWork
+  bool Waits() const override;
+  void Announce() override { SignalAll(); }
+
  private:
   // What this thread knows of a queue.
   struct QueueUse {
@@ -97,7 +102,7 @@ class RequestServer {
   // kRefused: there was one, it is completed, and there may be more.
   enum class Taken { kNothing, kRefused, kRequest };
   Taken Take(QueueUse* use);
-  bool ReadRequest(QueueUse* use);
+  bool ReadRequest();
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
   void EndDeferred(QueueUse* use, bool answer);

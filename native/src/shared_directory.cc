@@ -13,6 +13,8 @@
 #include <ctime>
 #include <mutex>
 
+#include "finished_work.h"
+
 namespace viewfsd {
 
 namespace {
@@ -163,6 +165,7 @@ void SharedDirectory::FillEntry(const struct statx& status, const Inode& inode,
 int64_t SharedDirectory::GetAttributes(uint64_t nodeid, fuse_attr_out* out) {
   const InodeUse inode = Use(nodeid);
   if (!inode) return inode.error();
+  if (!inode->mount()->answers_from_memory()) AnnounceWork();
   struct statx status;
   if (const int result = Status(inode.fd(), "", kAttributeMask, &status); result < 0) return result;
   out->attr_valid = AttributeTimeout(status.stx_mode);

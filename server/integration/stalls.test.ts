@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A request that hangs in the host's file system: who else must not wait for it, and how its queue is stopped. */
-import { constants, writeFileSync } from 'node:fs'
+import { appendFileSync, constants, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { mountBadDisk } from './harness/bad-disk.ts'
 import { Opcode, ROOT_ID } from './harness/fuse-abi.ts'
-import type { PendingRequest } from './harness/fuse-transport.ts'
+import type { FuseTransport, PendingRequest } from './harness/fuse-transport.ts'
 import { connectFrontend, type Session, startDevice, startSession } from './harness/session.ts'
 import { packVringState, Request } from './harness/vhost-user.ts'
-import type { Misbehaviour } from './misbehaving-fs.ts'
+import { cString, pack } from './harness/wire.ts'
+import type { Misbehaviour, Operation } from './misbehaving-fs.ts'
 
 interface Stalled extends Session {
   readonly rule: Misbehaviour
@@ -49,6 +50,75 @@ test('a stalled request holds up no other queue', async () => {
   expect(Buffer.from(read.body).toString()).toBe('slow')
   expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
 })
+
+/** What a request does to the disk that hangs, and the request. */
+const SLOW: Record<string, [Operation, (session: Session, nodeid: bigint, fh: bigint) => PendingRequest]> = {
+  LOOKUP: ['getattr', ({ transport }) => enqueue(transport, Opcode.LOOKUP, ROOT_ID, cString('other'), 128)],
+  GETATTR: ['getattr', ({ transport }, nodeid) => enqueue(transport, Opcode.GETATTR, nodeid, new Uint8Array(16), 104)],
+  OPEN: ['open', ({ transport }, nodeid) => enqueue(transport, Opcode.OPEN, nodeid, pack(['u32', 0], ['u32', 0]), 16)],
+  SETATTR: [
+    'chmod',
+    ({ transport }, nodeid) => {
+      const mode = pack(['u32', 1], ['u32', 0], new Uint8Array(60), ['u32', 0o600], new Uint8Array(16))
+      return enqueue(transport, Opcode.SETATTR, nodeid, mode, 104)
+    },
+  ],
+  READ: [
+    'read',
+    ({ transport }, nodeid, fh) =>
+      transport.enqueue(Opcode.READ, nodeid, pack(['u64', fh], ['u64', 0], ['u32', 4096], new Uint8Array(20)), {
+        dataRoom: 4096,
+      }),
+  ],
+  WRITE: [
+    'write',
+    ({ transport }, nodeid, fh) =>
+      transport.enqueue(Opcode.WRITE, nodeid, pack(['u64', fh], ['u64', 0], ['u32', 4], new Uint8Array(20)), {
+        data: Buffer.from('data'),
+        replyBytes: 8,
+      }),
+  ],
+  FLUSH: [
+    'flush',
+    ({ transport }, nodeid, fh) => enqueue(transport, Opcode.FLUSH, nodeid, pack(['u64', fh], new Uint8Array(16)), 0),
+  ],
+  RELEASE: [
+    'flush',
+    ({ transport }, nodeid, fh) => enqueue(transport, Opcode.RELEASE, nodeid, pack(['u64', fh], new Uint8Array(16)), 0),
+  ],
+}
+
+function enqueue(transport: FuseTransport, opcode: number, nodeid: bigint, args: Uint8Array, replyBytes: number) {
+  return transport.enqueue(opcode, nodeid, args, { replyBytes })
+}
+
+test.each(Object.entries(SLOW))(
+  'finished replies do not wait for a %s behind them',
+  async (name, [operation, send]) => {
+    const disk = await mountBadDisk()
+    writeFileSync(join(disk.backing, 'slow'), 'slow')
+    writeFileSync(join(disk.backing, 'other'), 'other')
+    const session = await startSession({ sharedDir: disk.mountPoint, queues: 3 })
+    const { client, hiprio, queues, transport } = session
+    const { nodeid } = client.lookup(ROOT_ID, 'slow')
+    const fh = client.open(nodeid, constants.O_RDWR)
+    // The host's kernel forgets what it knew of the file.
+    if (name !== 'OPEN') appendFileSync(disk.at('slow'), 'er')
+    const rule = await disk.stall(operation, { times: 1 })
+    const queue = queues[1] ?? hiprio
+    const before = queue.availableIndex
+    const finished = Array.from({ length: 3 }, () => transport.enqueue(Opcode.ACCESS, ROOT_ID, new Uint8Array(8), {}))
+    const slow = send(session, nodeid, fh)
+    queue.kick(before)
+    await rule.hit()
+    for (const request of finished) transport.waitFor(() => request.done, 'a finished reply')
+    // The guest has its answer to RELEASE before the file is closed.
+    if (name === 'RELEASE') transport.waitFor(() => slow.done, 'RELEASE')
+    expect(slow.done).toBe(name === 'RELEASE')
+    await rule.end()
+    transport.wait(slow)
+  },
+)
 
 test('GET_VRING_BASE loses no request in flight', async () => {
   const session = await startStalled()
