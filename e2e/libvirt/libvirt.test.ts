@@ -53,7 +53,7 @@ async function inGuest(script: string): Promise<string> {
 function preparation(lower: string): string {
   const root = join(privateFolder(directory), 'root')
   return `
-    mkdir -p /usr/libexec /usr/share/qemu/vhost-user ${root}/upper ${root}/work ${root}/share
+    mkdir -p /usr/share/qemu/vhost-user ${root}/upper ${root}/work ${root}/share
     ln -s ${checkout}/dist/server/main.js ${PROGRAM}
     install -m 644 ${checkout}/share/50-viewfsd.json /usr/share/qemu/vhost-user/10-viewfsd.json
     mount -t overlay -o lowerdir=${lower},upperdir=${root}/upper,workdir=${root}/work overlay ${root}/share

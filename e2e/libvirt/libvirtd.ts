@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A libvirtd of the test's own on this machine: with mount, process and network namespaces in which the machine's /etc, /usr,
- * /var and /run are read below layers of their own. Whatever it starts ends with it, and it leaves nothing.
+ * A libvirtd of the test's own on this machine: with mount, process and network namespaces in which the folders that it writes to
+ * are below layers of their own. Whatever it starts ends with it, and it leaves nothing.
  */
 import { type ChildProcess } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -30,9 +30,9 @@ stdio_handler = "file"
 const ENTER = `
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
-for name in etc usr var; do
-  mkdir -p "$1/$name/upper" "$1/$name/work"
-  mount -t overlay -o "lowerdir=/$name,upperdir=$1/$name/upper,workdir=$1/$name/work" overlay "/$name"
+for name in /etc /usr/libexec /usr/share/qemu /var/cache /var/lib /var/log; do
+  mkdir -p "$1$name/upper" "$1$name/work"
+  mount -t overlay -o "lowerdir=$name,upperdir=$1$name/upper,workdir=$1$name/work" overlay "$name"
 done
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /sys/fs/cgroup
