@@ -120,6 +120,7 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
   if (const int64_t result = Seek(*handle, stream, offset); result < 0) return result;
 
   const size_t head = plus ? sizeof(fuse_entry_out) + sizeof(fuse_dirent) : sizeof(fuse_dirent);
+  const bool mount_points = inode->mount()->MayHaveMountsBelow();
   size_t written = 0;
   for (;;) {
     if (stream.position == stream.length) {
@@ -152,9 +153,10 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
     const bool is_root = nodeid == InodeTable::kRootNodeid || inode->submount();
     if (is_root && IsDots(name))
       dirent.ino = directory.NumberOf(*inode);
+    else if (entry.nodeid != 0)
+      dirent.ino = entry.attr.ino;
     else
-      dirent.ino = entry.nodeid != 0 ? entry.attr.ino
-                                     : directory.NumberListed(inode, name, next.ino, next.type);
+      dirent.ino = directory.NumberListed(inode, name, next.ino, next.type, mount_points);
     dirent.off = static_cast<uint64_t>(next.off);
     dirent.namelen = static_cast<uint32_t>(name_length);
     dirent.type = next.type;

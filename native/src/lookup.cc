@@ -30,10 +30,11 @@ MountPoint PointIn(const InodeUse& parent, const char* name) {
   return point;
 }
 
-// Whether a directory of such a file system may name inodes of other devices than its own, besides
-// mount points: btrfs and bcachefs have a device for each subvolume, an overlay one for each layer.
-bool MayNameOtherDevices(int64_t file_system, uint8_t type) {
-  if (file_system == OVERLAYFS_SUPER_MAGIC) return type != DT_DIR;
+// Whether a directory of such a file system may give other numbers than stat, besides those of
+// mount points: btrfs and bcachefs have a device for each subvolume, an overlay one for each layer,
+// and numbers of its own for directories.
+bool MayDifferFromStat(int64_t file_system, uint8_t type) {
+  if (file_system == OVERLAYFS_SUPER_MAGIC) return true;
   return (file_system == kBtrfsMagic || file_system == kBcachefsMagic) && type == DT_DIR;
 }
 
@@ -128,11 +129,11 @@ int64_t SharedDirectory::LookupFd(const InodeUse& parent, const char* name, int 
   if (mount_root) recent_names.Forget(parent->nodeid(), name);
   std::shared_ptr<const Mount> mount =
       mount_root ? MountBelow(parent, name, status, fd) : parent->mount();
+  // The root of a mount is found by its mount point, and there is nothing else in that of a file.
   FileHandle handle;
-  int64_t made = mount->handles();
-  if (made == 0) made = handle.Get(fd, "");
-  const bool mounted_file = mount_root && !S_ISDIR(status.stx_mode);
-  if (made < 0 && !mounted_file && handle_use_ == HandleUse::kMandatory) return made;
+  int64_t made = mount_root && !S_ISDIR(status.stx_mode) ? 0 : mount->handles();
+  if (made == 0 && !mount_root) made = handle.Get(fd, "");
+  if (made < 0 && handle_use_ == HandleUse::kMandatory) return made;
   UniqueFd held;
   if (made < 0 && !mount_root) {
     held.reset(openat(proc_fds_.get(), FdName(fd).c_str(), O_PATH | O_CLOEXEC));
@@ -208,7 +209,8 @@ int64_t SharedDirectory::LookupParent(uint64_t nodeid, fuse_entry_out* entry) {
     if (mount == nullptr) return -ESTALE;
     FileHandle handle;
     UniqueFd held;
-    if (mount->handles() < 0 || handle.Get(fd.get(), "") < 0) {
+    const bool mount_root = (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+    if (!mount_root && (mount->handles() < 0 || handle.Get(fd.get(), "") < 0)) {
       held.reset(openat(fd.get(), ".", O_PATH | O_CLOEXEC));
       if (!held) return -errno;
     }
@@ -242,14 +244,15 @@ bool SharedDirectory::IsInShare(int directory) const {
 }
 
 uint64_t SharedDirectory::NumberListed(const InodeUse& parent, const char* name, uint64_t number,
-                                       uint8_t type) {
+                                       uint8_t type, bool mount_points) {
   const InodeKey& directory = parent->key();
   struct statx status;
   bool seen = false;
-  if (MayNameOtherDevices(parent->mount()->type(), type)) {
+  if (MayDifferFromStat(parent->mount()->type(), type)) {
     seen = Status(parent.fd(), name, STATX_TYPE | STATX_INO | STATX_MNT_ID, &status) == 0;
-  } else if (const UniqueFd fd(OpenCached(parent.fd(), name)); fd) {
-    seen = Status(fd.get(), "", STATX_TYPE | STATX_INO | STATX_MNT_ID, &status) == 0;
+  } else if (mount_points) {
+    if (const UniqueFd fd(OpenCached(parent.fd(), name)); fd)
+      seen = Status(fd.get(), "", STATX_TYPE | STATX_INO | STATX_MNT_ID, &status) == 0;
   }
   if (!seen) return numbers_.Shown(parent->home(), directory.device, number);
   const uint64_t device = DeviceOf(status);

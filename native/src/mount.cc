@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -12,6 +14,10 @@
 namespace viewfsd {
 
 namespace {
+
+// STATX_MNT_ID_UNIQUE and listmount(2), of Linux 6.8.
+constexpr unsigned kMountIdUnique = 0x4000;
+constexpr long kListMount = 458;
 
 // Whether handles are of use only while the host's kernel has the inode in its cache anyway, so
 // that a file could go stale that is still there. FUSE (virtiofs too) asks its server for others
@@ -27,6 +33,10 @@ Mount::Mount(const struct statx& status, int root, bool held)
     : id_(status.stx_mnt_id), device_(DeviceOf(status)), held_(held) {
   struct statfs file_system;
   if (fstatfs(root, &file_system) == 0) file_system_ = static_cast<uint32_t>(file_system.f_type);
+  struct statx unique;
+  if (statx(root, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, kMountIdUnique, &unique) == 0 &&
+      (unique.stx_mask & kMountIdUnique) != 0)
+    unique_id_ = unique.stx_mnt_id;
 }
 
 std::shared_ptr<Mount> Mount::Share(const struct statx& status, int root, HandleUse use) {
@@ -61,6 +71,19 @@ void Mount::Probe(int root, HandleUse use) {
   handles_ = opened ? 0 : opened.get();
 }
 
+bool Mount::MayHaveMountsBelow() const {
+  if (unique_id_ == 0) return true;
+  // struct mnt_id_req and listmount(2) of Linux 6.8, which older headers lack. One is enough.
+  const struct {
+    uint32_t size;
+    uint32_t spare;
+    uint64_t mount;
+    uint64_t after;
+  } request = {sizeof(request), 0, unique_id_, 0};
+  uint64_t below;
+  return syscall(kListMount, &request, &below, 1, 0) != 0;
+}
+
 bool Mount::dated_by_own_clock() const {
   return file_system_ == EXT4_SUPER_MAGIC || file_system_ == kXfsMagic ||
          file_system_ == kBtrfsMagic || file_system_ == TMPFS_MAGIC || file_system_ == kF2fsMagic;
@@ -89,26 +112,22 @@ bool Mount::IsAt(const Mount& above, const FileHandle& directory, const char* na
          known->name == name;
 }
 
-int Mount::OpenAbove() const {
-  const std::shared_ptr<const MountPoint> known = point();
-  if (known == nullptr) return -ESTALE;
-  if (known->fd) {
-    const int fd = fcntl(known->fd.get(), F_DUPFD_CLOEXEC, 0);
-    return fd < 0 ? -errno : fd;
-  }
-  if (known->handle.empty()) return known->mount->OpenRoot(O_PATH);
-  return known->mount->Open(known->handle, O_PATH);
-}
-
 int Mount::OpenRoot(int flags) const {
   if (share_) {
     const int fd = openat(share_.get(), ".", flags | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
   }
   const std::shared_ptr<const MountPoint> known = point();
-  const UniqueFd directory(OpenAbove());
-  if (!directory) return directory.get();
-  UniqueFd root(openat(directory.get(), known->name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+  const Mount& above = *known->mount;
+  UniqueFd opened;
+  int directory = known->fd ? known->fd.get() : above.share_.get();
+  if (!known->fd && !(known->handle.empty() && above.share_)) {
+    opened.reset(known->handle.empty() ? above.OpenRoot(O_PATH)
+                                       : above.Open(known->handle, O_PATH));
+    directory = opened.get();
+    if (directory < 0) return directory;
+  }
+  UniqueFd root(openat(directory, known->name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
   if (!root) return errno == ENOENT ? -ESTALE : -errno;
   struct statx status;
   if (statx(root.get(), "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)

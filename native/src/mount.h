@@ -61,11 +61,12 @@ class Mount {
   // keeps its directory from being removed (silly rename).
   bool renames_what_is_in_use() const;
 
+  // False where certainly nothing is mounted below. Asks the kernel.
+  bool MayHaveMountsBelow() const;
+
   // Opens the root, O_PATH or O_RDONLY. A descriptor; -ESTALE where the mount is not found there
   // any more; or -errno.
   int OpenRoot(int flags) const;
-  // Opens the directory that it is mounted in, O_PATH, likewise.
-  int OpenAbove() const;
   // Opens an inode of its file system: open_by_handle_at(2). Only O_PATH is harmless for every type
   // of file. A descriptor or -errno.
   int Open(const FileHandle& handle, int flags) const;
@@ -82,6 +83,8 @@ class Mount {
   const uint64_t id_;
   const uint64_t device_;
   const bool held_;
+  // Never given to another mount; 0 where the kernel does not tell.
+  uint64_t unique_id_ = 0;
   // O_RDONLY, of the shared directory.
   UniqueFd share_;
   int64_t file_system_ = 0;

@@ -45,6 +45,8 @@ void AddFileSystem(Rules* rules) {
          __NR_fadvise64});
   // Inodes kept by handle; the second needs CAP_DAC_READ_SEARCH.
   Allow(rules, {__NR_name_to_handle_at, __NR_open_by_handle_at});
+  // mount.cc: listmount
+  Allow(rules, {458});
   // xattr.cc
   Allow(rules, {__NR_setxattr, __NR_lsetxattr, __NR_fsetxattr, __NR_getxattr, __NR_lgetxattr,
                 __NR_fgetxattr, __NR_listxattr, __NR_llistxattr, __NR_flistxattr, __NR_removexattr,

@@ -126,8 +126,10 @@ class SharedDirectory {
     return numbers_.Shown(inode.home(), key.device, key.number);
   }
   // The same for a name that has just been read from the directory, with what the directory says of
-  // its inode: d_ino and d_type.
-  uint64_t NumberListed(const InodeUse& parent, const char* name, uint64_t number, uint8_t type);
+  // its inode, d_ino and d_type, which count for nothing at mount points. `mount_points`: there may
+  // be such (Mount::MayHaveMountsBelow).
+  uint64_t NumberListed(const InodeUse& parent, const char* name, uint64_t number, uint8_t type,
+                        bool mount_points);
 
   // What the guest knows of a child that is about to lose its name stays usable: to be called
   // before, and where the name is gone, KeepUnlinked with what it has returned.

@@ -46,7 +46,7 @@ for (let round = 0; round < rounds; round++) {
       break
     }
     case 2: {
-      const fh = fileSystem.open(directory, nodeid, 0, false)
+      const fh = fileSystem.open(directory, nodeid, 0, false, false, 1)
       // The one before is nobody's then: a thread that opens for ever would run out of descriptors.
       if (fh >= 0) fileSystem.release(directory, nodeid, Number(Atomics.exchange(handles, file, BigInt(fh))))
       else if (fh !== ESTALE) counts.wrong.push('open ' + fh)
