@@ -21,6 +21,18 @@ export interface DeviceCounters {
   readonly memoryRegions: number
   /** Accesses to guest memory that would have killed the process. */
   readonly guardedFaults: number
+  readonly dataPlane: DataPlaneCounters
+}
+
+/** Requests that never came to JavaScript. */
+export interface DataPlaneCounters {
+  /** By opcode; those from 63 on share the last. */
+  readonly requests: readonly number[]
+  /** Replies with an error, and requests that were void. */
+  readonly errors: number
+  /** Bytes that READ moved to the guest, and that WRITE took from it. */
+  readonly bytesRead: number
+  readonly bytesWritten: number
 }
 
 /**
@@ -87,9 +99,10 @@ export interface QueueWorker {
   /** Of the current request: its length in `requestBuffer`, the bytes not copied, the writable bytes, its session. */
   readonly state: Uint32Array
   /**
-   * Waits for a request.
+   * Waits for a request that the data plane does not serve.
    * @param timeoutMs never times out where left out
-   * @returns the queue's index, -1 after shutdown, -2 after the timeout or many requests that were refused
+   * @returns the queue's index, -1 after shutdown, -2 after the timeout or many requests that were refused, -3 after one
+   *   that the data plane has answered with ENFILE; it stands in `requestBuffer`
    */
   next(timeoutMs?: number): number
   /** See FuseChannel. Each completes the current request; 0 or -errno. */
@@ -102,13 +115,12 @@ export interface QueueWorker {
   defer(): number
   isDeferred(deferred: number): boolean
   completeDeferred(deferred: number, errno: number): number
-  replyFromFile(fd: number, offset: number, size: number): number
-  writeToFile(fd: number, offset: number, size: number, flags: number): number
   /** Lets go of the queues; otherwise garbage collection does. */
   close(): void
 }
 
-export type QueueWorkerConstructor = new (deviceId: number, worker: number) => QueueWorker
+/** `directory`: the shared directory whose policy says what the data plane serves; -1: none, every request comes here. */
+export type QueueWorkerConstructor = new (deviceId: number, worker: number, directory: number) => QueueWorker
 
 /** What window mappers need of a device; called on queue threads. Results are 0 or `-errno`. */
 export interface DeviceWindow {

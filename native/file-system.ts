@@ -71,6 +71,16 @@ export interface NativeFileSystem {
     minAge: number,
     fileSystems: readonly number[],
   ): void
+  /** Host ids as the guest sees them, in all attributes: quadruples of first host id, count, guest id, and 1 to squash. */
+  setIds(directory: SharedDirectoryId, uids: Uint32Array, gids: Uint32Array): void
+  /** The host's name for file capabilities where it is not the guest's: the server drops them at a change by itself. */
+  setCapabilityName(directory: SharedDirectoryId, name: string): void
+  /**
+   * What the data plane goes by until `reset` withdraws it.
+   * @param services who serves requests, by opcode (64): 0 the control plane, 1 the data plane
+   * @param writebackCache WRITEBACK_CACHE has been agreed on
+   */
+  publishPolicy(directory: SharedDirectoryId, services: Uint8Array, writebackCache: boolean): void
   /** Inodes that the guest knows, the root included. */
   countInodes(directory: SharedDirectoryId): number
   /** Open files and directories. */
@@ -80,23 +90,7 @@ export interface NativeFileSystem {
   /** The first [uid, gid] that a file was to get and this process could not give, once; 2^32 - 1 for one that was not to change. */
   takeRefusedOwner(): [number, number] | undefined
 
-  /** Replies struct fuse_entry_out. */
-  lookup(
-    directory: SharedDirectoryId,
-    parent: number,
-    names: Uint8Array,
-    nameOffset: number,
-    nameLength: number,
-    reply: Uint8Array,
-    replyOffset: number,
-  ): number
-  /** An inode that the guest has forgotten, perhaps, by its own nodeid. Replies struct fuse_entry_out. */
-  lookupSelf(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
-  /** The directory above a directory. Replies struct fuse_entry_out. */
-  lookupParent(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
   forget(directory: SharedDirectoryId, nodeid: number, nlookup: number): void
-  /** Replies struct fuse_attr_out. */
-  getattr(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
   /** `valid`: FATTR_*. Replies struct fuse_attr_out. */
   setattr(
     directory: SharedDirectoryId,
@@ -246,14 +240,7 @@ export interface NativeFileSystem {
   /** @returns a descriptor, which `closeMappingFile` closes */
   openMappingFile(directory: SharedDirectoryId, nodeid: number, writable: boolean): number
   closeMappingFile(fd: number): void
-  /**
-   * @param guestAsks what is done with it makes the guest ask for the file's attributes
-   * @returns the handle's descriptor, open until this thread's `unpin` whatever becomes of the handle
-   */
-  pin(directory: SharedDirectoryId, nodeid: number, fh: number, killSuidgid: boolean, guestAsks: boolean): number
-  unpin(): void
   release(directory: SharedDirectoryId, nodeid: number, fh: number): number
-  releasedir(directory: SharedDirectoryId, nodeid: number, fh: number): number
   flush(directory: SharedDirectoryId, nodeid: number, fh: number): number
   fsync(directory: SharedDirectoryId, nodeid: number, fh: number, datasync: boolean): number
   fsyncdir(directory: SharedDirectoryId, nodeid: number, fh: number, datasync: boolean): number
@@ -297,18 +284,6 @@ export interface NativeFileSystem {
   ): number
   /** @returns the new handle's fh */
   opendir(directory: SharedDirectoryId, nodeid: number): number
-  /** @returns bytes of entries */
-  readdir(
-    directory: SharedDirectoryId,
-    nodeid: number,
-    fh: number,
-    offsetLow: number,
-    offsetHigh: number,
-    plus: boolean,
-    reply: Uint8Array,
-    replyOffset: number,
-    size: number,
-  ): number
   /** Replies struct fuse_lk_out. `length` 0: up to the end of any file; `type`: F_RDLCK 0, F_WRLCK 1, F_UNLCK 2. */
   getlk(
     directory: SharedDirectoryId,

@@ -13,12 +13,14 @@ import type { DeviceControlConstructor, DeviceWindow, QueueWorkerConstructor } f
 import type { NativeFileSystem } from './file-system.ts'
 import type { NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
 import { MemoryViewFlag } from './memory-view.ts'
+import type { MessageServerConstructor } from './message-server.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
 
 interface NativeAddon extends UnixSockets {
   readonly DeviceControl: DeviceControlConstructor
   readonly QueueWorker: QueueWorkerConstructor
+  readonly MessageServer: MessageServerConstructor
   readonly deviceWindow: DeviceWindow
   readonly MemoryView: NativeMemoryViewConstructor
   readonly memoryViewAbiVersion: number
@@ -72,6 +74,9 @@ export type DeviceControl = InstanceType<DeviceControlConstructor>
 /** The loop of one queue thread. */
 export const QueueWorker = addon.QueueWorker
 export type QueueWorker = InstanceType<QueueWorkerConstructor>
+/** The data plane without a ring. */
+export const MessageServer = addon.MessageServer
+export type MessageServer = InstanceType<MessageServerConstructor>
 /** What window mappers need of a device. */
 export const deviceWindow = addon.deviceWindow
 
@@ -87,7 +92,7 @@ export const exitNow: (code: number) => never = addon.exitNow
 /** The ABI version that this build speaks; MemoryViewInfo has the driver's. */
 export const memoryViewAbiVersion = addon.memoryViewAbiVersion
 export { MemoryViewFlag }
-export type { DeviceCounters } from './device.ts'
+export type { DataPlaneCounters, DeviceCounters } from './device.ts'
 export type { MemoryViewInfo } from './memory-view.ts'
 
 /** One memory view; see memory-view.ts. */

@@ -41,7 +41,7 @@ export function collectMetrics(
   const { requests, refused, signals, waits, spinHits, ...rest } = device.control.counters()
   const view = plan.view?.info()
   return {
-    fuse: FuseCounters.sum(fuseCounters),
+    fuse: FuseCounters.sum(fuseCounters, rest.dataPlane),
     queues: { requests, refused, signals, waits, spinHits },
     memory: { regions: rest.memoryRegions, guardedFaults: rest.guardedFaults },
     window: {

@@ -7,13 +7,13 @@
 import { isMainThread, workerData } from 'node:worker_threads'
 import type { AddonLocation } from '../native/index.ts'
 import { createMapper, type WindowSpec } from './dax/window.ts'
-import { opcodeName } from './fuse/abi.ts'
+import { FuseInHeader, opcodeName } from './fuse/abi.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseServer } from './fuse/server.ts'
 import { FuseSession } from './fuse/session.ts'
 import { createLogger, type LogOptions } from './log.ts'
 import { openSharedDirectory, type SharedDirectory } from './shared-directory.ts'
-import { QueueChannel, STOPPED } from './virtio/queue-channel.ts'
+import { QueueChannel, SHORTAGE, STOPPED } from './virtio/queue-channel.ts'
 
 /** What the main thread gives a queue thread. */
 export interface QueueWorkerData extends AddonLocation {
@@ -44,12 +44,13 @@ function serve(data: QueueWorkerData): void {
       { request: opcodeName(opcode), errno: 'ENFILE' },
       'this guest has more files open, or known, than the daemon can hold: see --rlimit-nofile and --inode-file-handles',
     )
-  const channel = new QueueChannel(data.deviceId, data.workerIndex)
+  const channel = new QueueChannel(data.deviceId, data.workerIndex, data.directory.id)
   for (;;) {
     const queue = channel.next(server.waitMs)
     if (queue === STOPPED) break
     try {
       if (queue >= 0) server.handle(channel)
+      else if (queue === SHORTAGE) server.noteShortage(channel.request.getUint32(FuseInHeader.opcode, true))
       server.retryWaits(channel)
     } catch (error) {
       // A bug of ours: this request ends in EIO (the channel sees to it), the others go on.

@@ -59,10 +59,10 @@ class Scene {
     reply_ = hostile_buffers.reply.get();
     source_ = source;
     sink_ = sink;
-    hostile_ = std::make_unique<RequestServer>(device_, 0, request_, reply_);
+    hostile_ = std::make_unique<RequestServer>(device_, 0, nullptr, request_, reply_);
     honest_reply_ = honest_buffers.reply.get();
-    honest_ =
-        std::make_unique<RequestServer>(device_, 1, honest_buffers.request.get(), honest_reply_);
+    honest_ = std::make_unique<RequestServer>(device_, 1, nullptr, honest_buffers.request.get(),
+                                              honest_reply_);
     Negotiate();
     SetTable();
     Start();

@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "../fuse/counters.h"
 #include "backend_channel.h"
 #include "guest_memory.h"
 #include "guest_session.h"
@@ -73,6 +74,7 @@ struct WorkerPort {
   std::vector<uint32_t> queues;
   std::atomic<uint64_t> waits{0};
   std::atomic<uint64_t> spin_hits{0};
+  FuseCounters fuse;
 };
 
 class Device {

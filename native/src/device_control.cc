@@ -259,6 +259,31 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     set("shmemLive", device_->ShmemLive());
     set("memoryRegions", device_->memory().Get()->regions().size());
     set("guardedFaults", GuardedFaultCount());
+    result.Set("dataPlane", DataPlaneCounters(env));
+    return result;
+  }
+
+  // What the data planes of all queue threads have served.
+  Napi::Object DataPlaneCounters(Napi::Env env) {
+    FuseCounters sum;
+    for (const auto& worker : device_->workers()) {
+      for (size_t opcode = 0; opcode < sum.requests.size(); opcode++)
+        sum.requests[opcode].Add(worker->fuse.requests[opcode].value());
+      sum.errors.Add(worker->fuse.errors.value());
+      sum.bytes_read.Add(worker->fuse.bytes_read.value());
+      sum.bytes_written.Add(worker->fuse.bytes_written.value());
+    }
+    const auto number = [env](const FuseCounter& counter) {
+      return Napi::Number::New(env, static_cast<double>(counter.value()));
+    };
+    Napi::Array requests = Napi::Array::New(env, sum.requests.size());
+    for (uint32_t opcode = 0; opcode < sum.requests.size(); opcode++)
+      requests.Set(opcode, number(sum.requests[opcode]));
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("requests", requests);
+    result.Set("errors", number(sum.errors));
+    result.Set("bytesRead", number(sum.bytes_read));
+    result.Set("bytesWritten", number(sum.bytes_written));
     return result;
   }
 

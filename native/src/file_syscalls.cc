@@ -121,22 +121,16 @@ int64_t OpenInode(SharedDirectory& directory, const InodeRef& inode, int flags, 
   if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
   if ((flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
   std::optional<ScopedWithoutFsetid> ordinary;
-  if (kill_suidgid && (flags & O_TRUNC) != 0) ordinary.emplace();
+  if (kill_suidgid && (flags & O_TRUNC) != 0) {
+    directory.DropCapability(inode->nodeid());
+    ordinary.emplace();
+  }
   int result = directory.Reopen(inode, flags & kOpenFlags);
   // An append-only file can't be opened for writing in any other way.
   if (result == -EPERM && (flags & O_APPEND) != 0)
     result = directory.Reopen(inode, (flags & kOpenFlags) | O_APPEND);
   return result;
 }
-
-// A Linux guest asks for attributes after what it has done to a file by these requests.
-void ChangedByGuest(SharedDirectory& directory, uint64_t nodeid) {
-  if (const InodeRef inode = directory.inodes().Get(nodeid); inode != nullptr)
-    inode->told().GuestAsks();
-}
-
-thread_local HandleRef pinned;
-thread_local std::optional<ScopedWithoutFsetid> pinned_as_ordinary;
 
 }  // namespace
 
@@ -152,6 +146,7 @@ int64_t SetAttributes(SharedDirectory& directory, uint64_t nodeid, const Setattr
   {
     const InodeUse inode = directory.Use(nodeid);
     if (!inode) return inode.error();
+    if ((request.valid & FATTR_KILL_SUIDGID) != 0) directory.DropCapability(nodeid);
     if (const int64_t result = ApplyAttributes(directory, inode, request); result < 0)
       return result;
   }
@@ -210,8 +205,8 @@ int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uin
   // What concerns the host's mounts is not the guest's.
   reply.attributes = status.stx_attributes & kStatxAttributes;
   reply.nlink = status.stx_nlink;
-  reply.uid = status.stx_uid;
-  reply.gid = status.stx_gid;
+  reply.uid = directory.uids().ToGuest(status.stx_uid);
+  reply.gid = directory.gids().ToGuest(status.stx_gid);
   reply.mode = status.stx_mode;
   reply.ino = directory.NumberOf(*inode);
   reply.size = status.stx_size;
@@ -386,22 +381,6 @@ int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writab
   return Result(fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
 }
 
-int64_t PinFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, bool kill_suidgid,
-                bool guest_asks) {
-  HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
-  if (handle == nullptr) return -EBADF;
-  if (guest_asks) ChangedByGuest(directory, nodeid);
-  const int fd = handle->fd.get();
-  pinned = std::move(handle);
-  if (kill_suidgid) pinned_as_ordinary.emplace();
-  return fd;
-}
-
-void Unpin() {
-  pinned_as_ordinary.reset();
-  pinned.reset();
-}
-
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind) {
   // The guest has been answered, and closing may take long.
   AnnounceWork();
@@ -433,8 +412,11 @@ int64_t Allocate(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int m
   const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
   std::optional<ScopedWithoutFsetid> ordinary;
-  if (kill_suidgid) ordinary.emplace();
-  ChangedByGuest(directory, nodeid);
+  if (kill_suidgid) {
+    directory.DropCapability(nodeid);
+    ordinary.emplace();
+  }
+  directory.ChangedByGuest(nodeid);
   return Result(fallocate(handle->fd.get(), mode, offset, length));
 }
 
@@ -452,8 +434,11 @@ int64_t CopyRange(SharedDirectory& directory, const FileRange& from, const FileR
   const HandleRef target = directory.handles().Get(to.fh, to.nodeid, HandleKind::kFile);
   if (source == nullptr || target == nullptr) return -EBADF;
   std::optional<ScopedWithoutFsetid> ordinary;
-  if (kill_suidgid) ordinary.emplace();
-  ChangedByGuest(directory, to.nodeid);
+  if (kill_suidgid) {
+    directory.DropCapability(to.nodeid);
+    ordinary.emplace();
+  }
+  directory.ChangedByGuest(to.nodeid);
   return CopyFileRange(source->fd.get(), from.offset, target->fd.get(), to.offset, length);
 }
 

@@ -63,12 +63,6 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, uint64_t parent, int fla
 // A descriptor for the DAX window, owned by the caller.
 int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writable);
 
-// Gives the descriptor of an open file and keeps it open, for the calling thread, until Unpin.
-// `guest_asks`: what is done with it makes the guest ask for the file's attributes.
-int64_t PinFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, bool kill_suidgid,
-                bool guest_asks);
-void Unpin();
-
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind);
 int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh);
 int64_t SyncHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,

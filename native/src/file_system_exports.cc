@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "credentials.h"
 #include "directory.h"
@@ -217,6 +218,40 @@ void SetDaxPolicy(const Info& info) {
   DirectoryArgument(info).set_dax_policy(policy);
 }
 
+// A Uint32Array of quadruples: first, count, guest, squash.
+IdRanges IdRangesArgument(const Info& info, size_t index) {
+  const Napi::Value value = info[index];
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
+    throw Napi::TypeError::New(info.Env(), "ranges must be a Uint32Array");
+  const auto numbers = value.As<Napi::Uint32Array>();
+  std::vector<IdRange> ranges;
+  for (size_t i = 0; i + 3 < numbers.ElementLength(); i += 4)
+    ranges.push_back({numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3] != 0});
+  return IdRanges(std::move(ranges));
+}
+
+// setIds(directory, uids, gids)
+void SetIds(const Info& info) {
+  DirectoryArgument(info).set_ids(IdRangesArgument(info, 1), IdRangesArgument(info, 2));
+}
+
+// setCapabilityName(directory, name)
+void SetCapabilityName(const Info& info) {
+  DirectoryArgument(info).set_capability_name(StringArgument(info, 1, "name"));
+}
+
+// publishPolicy(directory, services, writebackCache)
+void PublishPolicy(const Info& info) {
+  const Bytes services = BytesArgument(info, 1, "services");
+  ServicePolicy policy;
+  if (services.size != policy.services.size())
+    throw Napi::RangeError::New(info.Env(), "services must have an entry for each opcode");
+  for (size_t opcode = 0; opcode < services.size; opcode++)
+    policy.services[opcode] = services.data[opcode] == 0 ? Service::kAsk : Service::kNative;
+  policy.writeback_cache = BooleanArgument(info, 2, "writebackCache");
+  DirectoryArgument(info).policy().Publish(policy);
+}
+
 Napi::Value CountInodes(const Info& info) {
   return Number(info, static_cast<int64_t>(DirectoryArgument(info).inodes().size()));
 }
@@ -240,46 +275,9 @@ Napi::Value TakeRefusedOwnerJs(const Info& info) {
   return ids;
 }
 
-// lookup(directory, parent, name.., reply, replyOffset)
-Napi::Value Lookup(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t parent = U64Argument(info, 1, "parent");
-  const char* name = ComponentArgument(info, 2);
-  if (name == nullptr) return Number(info, -EINVAL);
-  return Fill<fuse_entry_out>(
-      info, 5, [&](fuse_entry_out* entry) { return directory.Lookup(parent, name, entry); });
-}
-
-// lookupSelf(directory, nodeid, reply, replyOffset)
-Napi::Value LookupSelf(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
-  return Fill<fuse_entry_out>(
-      info, 2, [&](fuse_entry_out* entry) { return directory.LookupSelf(nodeid, entry); });
-}
-
-// lookupParent(directory, nodeid, reply, replyOffset)
-Napi::Value LookupParent(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
-  return Fill<fuse_entry_out>(
-      info, 2, [&](fuse_entry_out* entry) { return directory.LookupParent(nodeid, entry); });
-}
-
 // forget(directory, nodeid, nlookup)
 void Forget(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
-  if (directory.inodes().Forget(nodeid, U64Argument(info, 2, "nlookup")))
-    directory.locks().DropInode(nodeid);
-}
-
-// getattr(directory, nodeid, reply, replyOffset)
-Napi::Value Getattr(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
-  return Fill<fuse_attr_out>(
-      info, 2, [&](fuse_attr_out* out) { return directory.GetAttributes(nodeid, out); });
+  DirectoryArgument(info).Forget(U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "nlookup"));
 }
 
 // setattr(directory, nodeid, valid, mode, uid, gid, size, fh, atime, atimensec, mtime, mtimensec,
@@ -441,22 +439,11 @@ Napi::Value OpenMappingFileJs(const Info& info) {
 
 void CloseMappingFile(const Info& info) { close(FdArgument(info, 0)); }
 
-// pin(directory, nodeid, fh, killSuidgid)
-Napi::Value Pin(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info, PinFile(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh"),
-                              BooleanArgument(info, 3, "killSuidgid"),
-                              BooleanArgument(info, 4, "guestAsks")));
-}
-
-void UnpinJs(const Info&) { Unpin(); }
-
-// release(directory, nodeid, fh), releasedir likewise
-template <HandleKind kind>
+// release(directory, nodeid, fh)
 Napi::Value Release(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   return Number(info, ReleaseHandle(directory, U64Argument(info, 1, "nodeid"),
-                                    U64Argument(info, 2, "fh"), kind));
+                                    U64Argument(info, 2, "fh"), HandleKind::kFile));
 }
 
 // flush(directory, nodeid, fh)
@@ -524,19 +511,6 @@ Napi::Value JudgeOpenJs(const Info& info) {
 Napi::Value Opendir(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   return Number(info, OpenDirectory(directory, U64Argument(info, 1, "nodeid")));
-}
-
-// readdir(directory, nodeid, fh, offsetLow, offsetHigh, plus, reply, replyOffset, size)
-Napi::Value Readdir(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
-  const uint64_t fh = U64Argument(info, 2, "fh");
-  const uint64_t offset =
-      U32Argument(info, 3, "offsetLow") | (uint64_t{U32Argument(info, 4, "offsetHigh")} << 32);
-  const bool plus = BooleanArgument(info, 5, "plus");
-  const Bytes reply = RangeArgument(info, 6, "reply", false);
-  return Number(info, ReadDirectory(directory, nodeid, fh, static_cast<int64_t>(offset), plus,
-                                    reply.data, reply.size));
 }
 
 // ioctl(directory, nodeid, fh, isDirectory, command, argument.., reply..)
@@ -662,15 +636,14 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("fileHandles", FileHandles);
   add("isPseudo", IsPseudoJs);
   add("setDaxPolicy", SetDaxPolicy);
+  add("setIds", SetIds);
+  add("setCapabilityName", SetCapabilityName);
+  add("publishPolicy", PublishPolicy);
   add("countInodes", CountInodes);
   add("countHandles", CountHandles);
   add("countStreamBuffers", CountStreamBuffers);
   add("takeRefusedOwner", TakeRefusedOwnerJs);
-  add("lookup", Lookup);
-  add("lookupSelf", LookupSelf);
-  add("lookupParent", LookupParent);
   add("forget", Forget);
-  add("getattr", Getattr);
   add("setattr", Setattr);
   add("statx", Statx);
   add("readlink", Readlink);
@@ -686,10 +659,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("tmpfile", Tmpfile);
   add("openMappingFile", OpenMappingFileJs);
   add("closeMappingFile", CloseMappingFile);
-  add("pin", Pin);
-  add("unpin", UnpinJs);
-  add("release", Release<HandleKind::kFile>);
-  add("releasedir", Release<HandleKind::kDirectory>);
+  add("release", Release);
   add("flush", Flush);
   add("fsync", Fsync<HandleKind::kFile>);
   add("fsyncdir", Fsync<HandleKind::kDirectory>);
@@ -698,7 +668,6 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("copyFileRange", CopyFileRange);
   add("judgeOpen", JudgeOpenJs);
   add("opendir", Opendir);
-  add("readdir", Readdir);
   add("ioctl", IoctlJs);
   add("getlk", Getlk);
   add("setlk", Setlk);

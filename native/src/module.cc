@@ -9,6 +9,7 @@
 #include "fd_watcher.h"
 #include "file_system_exports.h"
 #include "memory_view.h"
+#include "message_server.h"
 #include "queue_worker.h"
 #include "sandbox.h"
 #include "unix_socket.h"
@@ -26,6 +27,7 @@ class Module : public Napi::Addon<Module> {
     InitFileSystem(env, exports);
     InitDeviceControl(env, exports);
     InitSandbox(env, exports);
+    InitMessageServer(env, exports);
   }
 };
 

@@ -23,8 +23,6 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
          InstanceMethod<&QueueWorker::CompleteDeferred>("completeDeferred"),
          InstanceMethod<&QueueWorker::GiveBack>("giveBack"),
          InstanceMethod<&QueueWorker::BeginSession>("beginSession"),
-         InstanceMethod<&QueueWorker::ReplyFromFile>("replyFromFile"),
-         InstanceMethod<&QueueWorker::WriteToFile>("writeToFile"),
          InstanceMethod<&QueueWorker::Close>("close")});
   }
 
@@ -39,7 +37,9 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
     Napi::ArrayBuffer reply = Napi::ArrayBuffer::New(env, RequestServer::kReplyBytes);
     Napi::Uint32Array state = Napi::Uint32Array::New(env, 4);
     state_ = state.Data();
-    server_ = std::make_unique<RequestServer>(std::move(device), worker,
+    SharedDirectory* directory =
+        FindSharedDirectory(static_cast<int>(IntegerArgument(info, 2, "directory", -1, INT32_MAX)));
+    server_ = std::make_unique<RequestServer>(std::move(device), worker, directory,
                                               static_cast<uint8_t*>(request.Data()),
                                               static_cast<uint8_t*>(reply.Data()));
     // The references keep the memory where it is for as long as server_ writes to it.
@@ -112,23 +112,6 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
     const auto error = static_cast<int>(IntegerArgument(info, 1, "errno", 0, 4095));
     return Napi::Number::New(info.Env(),
                              static_cast<double>(Server(info).CompleteDeferred(number, error)));
-  }
-
-  Napi::Value ReplyFromFile(const Napi::CallbackInfo& info) {
-    const int fd = FdArgument(info, 0);
-    const auto offset = static_cast<int64_t>(OffsetArgument(info, 1, "offset"));
-    const uint64_t size = OffsetArgument(info, 2, "size");
-    return Napi::Number::New(info.Env(),
-                             static_cast<double>(Server(info).ReplyFromFile(fd, offset, size)));
-  }
-
-  Napi::Value WriteToFile(const Napi::CallbackInfo& info) {
-    const int fd = FdArgument(info, 0);
-    const auto offset = static_cast<int64_t>(OffsetArgument(info, 1, "offset"));
-    const uint64_t size = OffsetArgument(info, 2, "size");
-    const auto flags = static_cast<int>(IntegerArgument(info, 3, "flags", 0, INT32_MAX));
-    return Napi::Number::New(
-        info.Env(), static_cast<double>(Server(info).WriteToFile(fd, offset, size, flags)));
   }
 
   void Close(const Napi::CallbackInfo&) { server_.reset(); }

@@ -3,18 +3,19 @@
 
 #include <sched.h>
 #include <sys/epoll.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <climits>
 #include <cstring>
 
 #include "guarded_access.h"
 #include "util/signal_eventfd.h"
 
 namespace viewfsd {
+
+using std::chrono::steady_clock;
+
 namespace {
 
 // include/uapi/linux/fuse.h
@@ -80,71 +81,16 @@ void Relax() {
 #endif
 }
 
-// The part [offset, offset + size) of a list of buffers, up to IOV_MAX pieces of it. Returns the
-// pieces written and, in
-// `*taken`, their bytes.
-int Slice(const iovec* pieces, size_t count, uint64_t offset, uint64_t size, iovec* out,
-          uint64_t* taken) {
-  int filled = 0;
-  *taken = 0;
-  for (size_t i = 0; i < count && size > 0 && filled < IOV_MAX; i++) {
-    if (offset >= pieces[i].iov_len) {
-      offset -= pieces[i].iov_len;
-      continue;
-    }
-    const uint64_t length = std::min<uint64_t>(pieces[i].iov_len - offset, size);
-    // The bad address must stay bad whatever the offset.
-    void* base = pieces[i].iov_base == kBadAddress
-                     ? kBadAddress
-                     : static_cast<uint8_t*>(pieces[i].iov_base) + offset;
-    out[filled++] = {base, length};
-    *taken += length;
-    size -= length;
-    offset = 0;
-  }
-  return filled;
-}
-
-enum class Direction { kFromGuest, kToGuest };
-
-// Copies between `local` and a list of buffers that holds at least offset + size bytes. False on a
-// fault.
-bool CopyPieces(Direction direction, const iovec* pieces, size_t count, uint64_t offset,
-                uint8_t* local, uint64_t size) {
-  bool reachable = true;
-  const bool intact = Guarded([=, &reachable]() mutable {
-    for (size_t i = 0; i < count && size > 0; i++) {
-      if (offset >= pieces[i].iov_len) {
-        offset -= pieces[i].iov_len;
-        continue;
-      }
-      const uint64_t length = std::min<uint64_t>(pieces[i].iov_len - offset, size);
-      if (pieces[i].iov_base == kBadAddress) {
-        reachable = false;
-        return;
-      }
-      uint8_t* guest = static_cast<uint8_t*>(pieces[i].iov_base) + offset;
-      if (direction == Direction::kFromGuest)
-        memcpy(local, guest, length);
-      else
-        memcpy(guest, local, length);
-      local += length;
-      size -= length;
-      offset = 0;
-    }
-  });
-  return intact && reachable;
-}
-
 }  // namespace
 
-RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker, uint8_t* request,
-                             uint8_t* reply)
+RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker,
+                             SharedDirectory* directory, uint8_t* request, uint8_t* reply)
     : device_(std::move(device)),
       port_(device_->workers()[worker].get()),
       request_(request),
       reply_(reply) {
   InstallFaultHandlers();
+  if (directory != nullptr) plane_.emplace(*directory, port_->fuse);
   for (const uint32_t index : port_->queues)
     uses_.push_back({device_->queues()[index].get(), index});
   cpu_set_t cpus;
@@ -267,8 +213,8 @@ bool RequestServer::ReadRequest() {
   memset(request_, 0, kInHeader);
   if (size < kInHeader) return refuse(EINVAL);
   const size_t first = std::min<uint64_t>(size, kWriteHeaders);
-  if (!CopyPieces(Direction::kFromGuest, chain_.readable, chain_.readable_count, 0, request_,
-                  first)) {
+  const GuestBuffers readable = chain_.ReadableBuffers();
+  if (!readable.CopyOut(0, request_, first)) {
     memset(request_, 0, kInHeader);
     return refuse(EFAULT);
   }
@@ -283,9 +229,7 @@ bool RequestServer::ReadRequest() {
   } else if (size > kRequestBytes) {
     return refuse(ENOMEM);
   } else if (size > first) {
-    if (!CopyPieces(Direction::kFromGuest, chain_.readable, chain_.readable_count, first,
-                    request_ + first, size - first))
-      return refuse(EFAULT);
+    if (!readable.CopyOut(first, request_ + first, size - first)) return refuse(EFAULT);
     request_size_ = static_cast<uint32_t>(size);
   }
   of_thread = this;
@@ -296,6 +240,7 @@ bool RequestServer::ReadRequest() {
 int RequestServer::Next(int timeout_ms) {
   if (current_ != nullptr) ReplyError(EIO);
   uint32_t refusals = 0;
+  const auto deadline = steady_clock::now() + std::chrono::milliseconds(std::max(timeout_ms, 0));
   for (;;) {
     if (device_->shutting_down()) {
       for (QueueUse& use : uses_) Leave(&use);
@@ -311,7 +256,15 @@ int RequestServer::Next(int timeout_ms) {
       const size_t place = (turn_ + i) % uses_.size();
       taken = Take(&uses_[place]);
       if (taken != Taken::kNothing) turn_ = place + 1;
-      if (taken == Taken::kRequest) return static_cast<int>(uses_[place].index);
+      if (taken != Taken::kRequest) continue;
+      const Served served = plane_.has_value() ? ServeNatively() : Served::kNot;
+      if (served == Served::kNot) return static_cast<int>(uses_[place].index);
+      if (served == Served::kShortage) return kShortage;
+    }
+    if (taken == Taken::kRequest) {
+      if (timeout_ms < 0 || steady_clock::now() < deadline) continue;
+      SignalAll();
+      return kTimedOut;
     }
     if (taken == Taken::kRefused && ++refusals < kRefusals) continue;
     SignalAll();
@@ -341,7 +294,7 @@ bool RequestServer::SpinForWork() {
     waits_without_spin_ = 0;
     spin_misses_ = 0;
   }
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  const auto deadline = steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 32; i++) {
       for (QueueUse& use : uses_) {
@@ -413,8 +366,7 @@ int64_t RequestServer::Defer() {
   memcpy(&deferred.unique, request_ + 8, 8);
   deferred.reply.resize(kOutHeader);
   uint64_t taken = 0;
-  const int count =
-      Slice(chain_.writable, chain_.writable_count, 0, kOutHeader, deferred.reply.data(), &taken);
+  const int count = chain_.WritableBuffers().Slice(0, kOutHeader, deferred.reply.data(), &taken);
   deferred.reply.resize(static_cast<size_t>(count));
   const uint32_t number = next_deferred_++;
   deferred_.emplace(number, std::move(deferred));
@@ -438,8 +390,8 @@ int64_t RequestServer::CompleteDeferred(uint32_t number, int error) {
     return 0;
   }
   OutHeader header = {kOutHeader, -error, deferred.unique};
-  const bool written = CopyPieces(Direction::kToGuest, deferred.reply.data(), deferred.reply.size(),
-                                  0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
+  const GuestBuffers buffers = {deferred.reply.data(), deferred.reply.size(), kOutHeader};
+  const bool written = buffers.CopyIn(0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
   Finish(deferred.use, deferred.head, written ? kOutHeader : 0);
   Signal(deferred.use);
   return 0;
@@ -478,7 +430,7 @@ int64_t RequestServer::Reply(uint64_t body_size) {
   OutHeader header = {static_cast<uint32_t>(size), 0, 0};
   memcpy(&header.unique, request_ + 8, 8);
   memcpy(reply_, &header, kOutHeader);
-  if (!CopyPieces(Direction::kToGuest, chain_.writable, chain_.writable_count, 0, reply_, size)) {
+  if (!chain_.WritableBuffers().CopyIn(0, reply_, size)) {
     ReplyError(EFAULT);
     return -EFAULT;
   }
@@ -489,11 +441,7 @@ int64_t RequestServer::Reply(uint64_t body_size) {
 int64_t RequestServer::ReplyError(int error) {
   if (current_ == nullptr) return -EINVAL;
   if (chain_.writable_size < kOutHeader) return NoReply();
-  OutHeader header = {kOutHeader, -error, 0};
-  memcpy(&header.unique, request_ + 8, 8);
-  const bool written = CopyPieces(Direction::kToGuest, chain_.writable, chain_.writable_count, 0,
-                                  reinterpret_cast<uint8_t*>(&header), kOutHeader);
-  Complete(written ? kOutHeader : 0);
+  Complete(PutHeader(-error, 0) ? kOutHeader : 0);
   return 0;
 }
 
@@ -521,78 +469,44 @@ int64_t RequestServer::GiveBack() {
   return 0;
 }
 
-int64_t RequestServer::ReplyFromFile(int fd, int64_t offset, uint64_t size) {
-  if (current_ == nullptr) return -EINVAL;
-  if (chain_.writable_size < kOutHeader) {
-    NoReply();
-    return -EINVAL;
-  }
-  size = std::min<uint64_t>(size, chain_.writable_size - kOutHeader);
-  uint64_t total = 0;
-  int error = 0;
-  iovec pieces[IOV_MAX];
-  // A read that has to wait must not hold back the completions before it.
-  int flags = Waits() ? RWF_NOWAIT : 0;
-  // A guest takes a short reply for the end of the file, so a read that stopped for another reason
-  // must say so: read on until nothing comes.
-  while (total < size) {
-    uint64_t taken = 0;
-    const int count = Slice(chain_.writable, chain_.writable_count, kOutHeader + total,
-                            size - total, pieces, &taken);
-    const ssize_t got = preadv2(fd, pieces, count, offset + static_cast<int64_t>(total), flags);
-    if (got < 0 && flags != 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) {
-      SignalAll();
-      flags = 0;
-      continue;
-    }
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) error = errno;
-    if (got <= 0) break;
-    total += static_cast<uint64_t>(got);
-  }
-  if (error == 0) {
-    // Last, so that a guest never sees a good header over missing data.
-    OutHeader header = {static_cast<uint32_t>(kOutHeader + total), 0, 0};
-    memcpy(&header.unique, request_ + 8, 8);
-    if (CopyPieces(Direction::kToGuest, chain_.writable, chain_.writable_count, 0,
-                   reinterpret_cast<uint8_t*>(&header), kOutHeader)) {
-      Complete(static_cast<uint32_t>(kOutHeader + total));
-      return static_cast<int64_t>(total);
-    }
-    error = EFAULT;
-  }
-  ReplyError(error);
-  return -error;
+// Writes the reply's header. False where the guest's buffer can't be reached.
+bool RequestServer::PutHeader(int error, uint64_t body_size) {
+  OutHeader header = {static_cast<uint32_t>(kOutHeader + body_size), error, 0};
+  memcpy(&header.unique, request_ + 8, 8);
+  return chain_.WritableBuffers().CopyIn(0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
 }
 
-int64_t RequestServer::WriteToFile(int fd, int64_t offset, uint64_t size, int flags) {
-  if (current_ == nullptr) return -EINVAL;
-  size = std::min<uint64_t>(size, payload_size_);
-  uint64_t total = 0;
-  iovec pieces[IOV_MAX];
-  // As with reads; but what has to reach the disk waits for it in any case.
-  int nowait = Waits() && (flags & (RWF_DSYNC | RWF_SYNC)) == 0 ? RWF_NOWAIT : 0;
-  if (nowait == 0) SignalAll();
-  while (total < size) {
-    uint64_t taken = 0;
-    const int count = Slice(chain_.readable, chain_.readable_count, request_size_ + total,
-                            size - total, pieces, &taken);
-    const ssize_t put =
-        pwritev2(fd, pieces, count, offset + static_cast<int64_t>(total), flags | nowait);
-    if (nowait != 0 &&
-        (put < 0 ? errno == EAGAIN || errno == EOPNOTSUPP : static_cast<uint64_t>(put) < taken)) {
-      SignalAll();
-      nowait = 0;
-      if (put > 0) total += static_cast<uint64_t>(put);
-      continue;
-    }
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return total > 0 ? static_cast<int64_t>(total) : -errno;
-    total += static_cast<uint64_t>(put);
-    // A short write is the guest's to go on with, except where we handed over less than all.
-    if (static_cast<uint64_t>(put) < taken) break;
+// Serves the current request where the data plane may; else it is the control plane's.
+RequestServer::Served RequestServer::ServeNatively() {
+  FuseRequest request;
+  if (!DecodeHeader(request_, request_size_, payload_size_, &request)) return Served::kNot;
+  request.readable = chain_.ReadableBuffers();
+  request.payload_offset = request_size_;
+  request.payload_size = payload_size_;
+  request.writable = chain_.WritableBuffers();
+  const Answer answer = plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader);
+  switch (answer.kind) {
+    case Answer::Kind::kAsk:
+      return Served::kNot;
+    case Answer::Kind::kSilent:
+      NoReply();
+      break;
+    case Answer::Kind::kBody:
+      if (answer.value < 0)
+        ReplyError(static_cast<int>(-answer.value));
+      else
+        Reply(static_cast<uint64_t>(answer.value));
+      break;
+    case Answer::Kind::kInPlace:
+      // Last, so that a guest never sees a good header over missing data.
+      if (const auto size = static_cast<uint64_t>(answer.value); PutHeader(0, size))
+        Complete(static_cast<uint32_t>(kOutHeader + size));
+      else
+        ReplyError(EFAULT);
+      break;
   }
-  return static_cast<int64_t>(total);
+  plane_->AfterReply();
+  return answer.value == -ENFILE ? Served::kShortage : Served::kYes;
 }
 
 }  // namespace viewfsd

@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
+#include "../fuse/data_plane.h"
 #include "device.h"
 #include "finished_work.h"
 
@@ -25,17 +27,22 @@ class RequestServer final : public FinishedWork {
 
   static constexpr int kStopped = -1;
   static constexpr int kTimedOut = -2;
+  static constexpr int kShortage = -3;
 
-  // `request` and `reply` have the sizes above and belong to the caller.
-  RequestServer(std::shared_ptr<Device> device, uint32_t worker, uint8_t* request, uint8_t* reply);
+  // `request` and `reply` have the sizes above and belong to the caller. Where there is a
+  // `directory`, which outlives the object, requests that its policy gives to the data plane are
+  // served here.
+  RequestServer(std::shared_ptr<Device> device, uint32_t worker, SharedDirectory* directory,
+                uint8_t* request, uint8_t* reply);
   // Lets go of all queues.
   ~RequestServer();
   RequestServer(const RequestServer&) = delete;
   RequestServer& operator=(const RequestServer&) = delete;
 
-  // Blocks until there is a request, and returns its queue; kStopped after Device::Shutdown,
-  // kTimedOut after `timeout_ms` (negative: never), and when many requests have been refused
-  // without one to serve. A request that has not been completed by now is answered with EIO.
+  // Blocks until there is a request for the control plane, and returns its queue; kStopped after
+  // Device::Shutdown, kTimedOut after `timeout_ms` (negative: never), and when many requests have
+  // been refused without one to serve; kShortage when the data plane has answered one with ENFILE.
+  // A request that has not been completed by now is answered with EIO.
   int Next(int timeout_ms);
 
   // Of the current request.
@@ -59,8 +66,6 @@ class RequestServer final : public FinishedWork {
   bool IsDeferred(uint32_t deferred) const { return deferred_.contains(deferred); }
   // Completes it without a body. `error` may be 0.
   int64_t CompleteDeferred(uint32_t deferred, int error);
-  int64_t ReplyFromFile(int fd, int64_t offset, uint64_t size);
-  int64_t WriteToFile(int fd, int64_t offset, uint64_t size, int flags);
 
   // FinishedWork
   bool Waits() const override;
@@ -103,6 +108,9 @@ class RequestServer final : public FinishedWork {
   enum class Taken { kNothing, kRefused, kRequest };
   Taken Take(QueueUse* use);
   bool ReadRequest();
+  enum class Served { kNot, kYes, kShortage };
+  Served ServeNatively();
+  bool PutHeader(int error, uint64_t body_size);
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
   void EndDeferred(QueueUse* use, bool answer);
@@ -128,6 +136,7 @@ class RequestServer final : public FinishedWork {
   uint32_t request_size_ = 0;
   uint32_t payload_size_ = 0;
   uint32_t session_ = 0;
+  std::optional<DataPlane> plane_;
 
   bool may_spin_;
   uint32_t spin_misses_ = 0;

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "finished_work.h"
+#include "xattr.h"
 
 namespace viewfsd {
 
@@ -89,6 +90,7 @@ uint32_t SharedDirectory::RandomGeneration() {
 }
 
 void SharedDirectory::Reset() {
+  policy_.Withdraw();
   locks_.Clear();
   handles_.Clear();
   reopens_.Clear();
@@ -99,6 +101,14 @@ void SharedDirectory::Begin(bool submounts, bool exports) {
   announce_submounts_ = submounts;
   exports_ = exports;
   inodes_.set_remember(exports);
+}
+
+void SharedDirectory::DropCapability(uint64_t nodeid) {
+  if (!capability_name_.empty()) RemoveXattr(*this, nodeid, capability_name_.c_str());
+}
+
+void SharedDirectory::ChangedByGuest(uint64_t nodeid) {
+  if (const InodeRef inode = inodes_.Get(nodeid); inode != nullptr) inode->told().GuestAsks();
 }
 
 int SharedDirectory::Reopen(const InodeRef& inode, int flags) {
@@ -128,8 +138,8 @@ void SharedDirectory::FillAttributes(const struct statx& status, const Inode& in
   attributes->ctimensec = status.stx_ctime.tv_nsec;
   attributes->mode = status.stx_mode;
   attributes->nlink = status.stx_nlink;
-  attributes->uid = status.stx_uid;
-  attributes->gid = status.stx_gid;
+  attributes->uid = uids_.ToGuest(status.stx_uid);
+  attributes->gid = gids_.ToGuest(status.stx_gid);
   attributes->rdev = EncodeDevice(status.stx_rdev_major, status.stx_rdev_minor);
   attributes->blksize = status.stx_blksize;
   attributes->flags = inode.submount() ? FUSE_ATTR_SUBMOUNT : 0;

@@ -15,11 +15,15 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "../fuse/service_policy.h"
 #include "freshness.h"
 #include "handle_table.h"
+#include "id_ranges.h"
 #include "inode_numbers.h"
 #include "inode_table.h"
 #include "lock_table.h"
@@ -89,6 +93,8 @@ class SharedDirectory {
   HandleTable& handles() { return handles_; }
   LockTable& locks() { return locks_; }
   Reopens& reopens() { return reopens_; }
+  // Who serves what.
+  PolicyBoard& policy() { return policy_; }
   int proc_fds() const { return proc_fds_.get(); }
   // Seconds that the guest may keep attributes. None for a file with set-id bits: where the server
   // clears them at a write (HANDLE_KILLPRIV_V2), the guest isn't told, and would go on running the
@@ -100,8 +106,29 @@ class SharedDirectory {
   // told that another file system begins (FUSE_ATTR_SUBMOUNT). `exports`: it may come back to
   // inodes that it has forgotten (FUSE_EXPORT_SUPPORT).
   void Begin(bool submounts, bool exports);
-  // Before the first request.
+  // Whether LOOKUP of "." and ".." has a meaning.
+  bool exports() const { return exports_.load(std::memory_order_relaxed); }
+  // Before the first request, like those that follow.
   void set_dax_policy(const DaxPolicy& policy) { dax_policy_ = policy; }
+  void set_ids(IdRanges uids, IdRanges gids) {
+    uids_ = std::move(uids);
+    gids_ = std::move(gids);
+  }
+  const IdRanges& uids() const { return uids_; }
+  const IdRanges& gids() const { return gids_; }
+  // The host's name for file capabilities where it differs from the guest's, so that the host's
+  // kernel does not drop them when a file is changed.
+  void set_capability_name(std::string name) { capability_name_ = std::move(name); }
+  // Drops file capabilities that are kept under another name.
+  void DropCapability(uint64_t nodeid);
+
+  // Takes `count` from an inode's lookup count, and its locks where it is forgotten.
+  void Forget(uint64_t nodeid, uint64_t count) {
+    if (inodes_.Forget(nodeid, count)) locks_.DropInode(nodeid);
+  }
+
+  // The guest has changed a file by a request after which it asks for the attributes.
+  void ChangedByGuest(uint64_t nodeid);
 
   // Finds a child and raises its lookup count. Fills the whole struct.
   int64_t Lookup(uint64_t parent, const char* name, fuse_entry_out* entry);
@@ -177,12 +204,16 @@ class SharedDirectory {
   bool root_is_pseudo_ = false;
   std::mutex mounts_mutex_;
   std::unordered_map<uint64_t, std::weak_ptr<const Mount>> mounts_;
+  PolicyBoard policy_;
   std::atomic<bool> announce_submounts_{false};
   std::atomic<bool> exports_{false};
   // Of every nodeid that this object gives out, so that a handle with an earlier one's means
   // nothing.
   const uint32_t generation_;
   DaxPolicy dax_policy_;
+  IdRanges uids_;
+  IdRanges gids_;
+  std::string capability_name_;
 };
 
 // A descriptor's name in /proc/self/fd.

@@ -15,13 +15,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest_buffers.h"
 #include "guest_memory.h"
 
 namespace viewfsd {
-
-// A descriptor's buffer that no region holds: no access can succeed there, and the kernel's check
-// of user addresses fails it with EFAULT.
-inline void* const kBadAddress = reinterpret_cast<void*>(uintptr_t{0xffff800000000000});
 
 // The most descriptors in one chain (as QEMU), and the pieces that they may be cut into where
 // regions meet.
@@ -37,6 +34,9 @@ struct DescriptorChain {
   uint64_t writable_size = 0;
   iovec readable[kMaxPieces];
   iovec writable[kMaxPieces];
+
+  GuestBuffers ReadableBuffers() const { return {readable, readable_count, readable_size}; }
+  GuestBuffers WritableBuffers() const { return {writable, writable_count, writable_size}; }
 };
 
 class SplitVirtqueue {

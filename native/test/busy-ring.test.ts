@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A guest that fills its rings faster than they are emptied: neither a stop nor the other queue waits for it. */
 import { once } from 'node:events'
+import { tmpdir } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
-import { addonPath, signalEventFd } from '../index.ts'
+import { services } from '../../server/fuse/services.ts'
+import { addonPath, fileSystem, signalEventFd } from '../index.ts'
 import { AVAILABLE, BUFFERS, RingDriver } from './ring-driver.ts'
 
 const GETATTR = 3
@@ -16,17 +18,30 @@ const SERVE = `
   const { workerData, parentPort } = require('node:worker_threads')
   const addon = { exports: {} }
   process.dlopen(addon, workerData.addonPath)
-  const worker = new addon.exports.QueueWorker(workerData.device, 0)
+  const worker = new addon.exports.QueueWorker(workerData.device, 0, workerData.directory)
   parentPort.postMessage('ready')
   while (worker.next() !== -1) worker.noReply()
   worker.close()`
 
+/** A thread that runs `source` with a device's first worker. */
+function startThread(source: string, device: number, directory: number): Worker {
+  return new Worker(source, { eval: true, workerData: { addonPath: addonPath(), device, directory } })
+}
+
+/** A shared directory whose data plane serves what it can. */
+function servedDirectory(): number {
+  const directory = fileSystem.createSharedDirectory(tmpdir(), 1, 1, 1, 1000)
+  fileSystem.publishPolicy(directory, services(false), false)
+  return directory
+}
+
 test.each([
-  ['that are refused', 39],
-  ['that are served', 40],
-])('grants a stop amid requests %s', async (_name, length) => {
+  ['that are refused', 39, () => -1],
+  ['that are asked about', 40, () => -1],
+  ['that the data plane serves', 40, servedDirectory],
+])('grants a stop amid requests %s', async (_name, length, directory) => {
   const ring = new RingDriver({ size: SIZE })
-  const thread = new Worker(SERVE, { eval: true, workerData: { addonPath: addonPath(), device: ring.control.id } })
+  const thread = startThread(SERVE, ring.control.id, directory())
   await once(thread, 'message')
   ring.bytes.set(RingDriver.request(40, GETATTR, 1), BUFFERS)
   // A long chain, so that a full ring of them lasts until it is filled again.
@@ -61,7 +76,7 @@ test('comes back from a ring that feeds itself', async () => {
     'while (worker.next() !== -1) worker.noReply()',
     'parentPort.postMessage(worker.next())',
   )
-  const thread = new Worker(source, { eval: true, workerData: { addonPath: addonPath(), device: ring.control.id } })
+  const thread = startThread(source, ring.control.id, -1)
   const returned = once(thread, 'message')
   try {
     expect(await returned).toEqual([-2])
@@ -101,7 +116,7 @@ test('a request that the stop of another queue interrupted is taken again when t
   const again = new RingDriver({ size: 8 })
   again.submitSimple(RingDriver.request(40, GETATTR, 1), 16)
   again.control.requestStop(0)
-  const thread = new Worker(source, { eval: true, workerData: { addonPath: addonPath(), device: again.control.id } })
+  const thread = startThread(source, again.control.id, -1)
   const answers: number[] = []
   const done = new Promise<void>((resolve) => {
     thread.on('message', (answer) => {

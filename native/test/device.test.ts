@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The device as a whole: arguments, memory, threads, garbage collection and the end of the process. */
 import { spawnSync } from 'node:child_process'
-import {
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, ftruncateSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createEventFd, DeviceControl, drainEventFd, MemoryView, QueueWorker, signalEventFd } from '../index.ts'
+import {
+  createEventFd,
+  DeviceControl,
+  drainEventFd,
+  fileSystem,
+  MemoryView,
+  QueueWorker,
+  signalEventFd,
+} from '../index.ts'
 import { testing } from '../testing/index.ts'
+import { services } from '../../server/fuse/services.ts'
+import { requests } from '../../server/fuse/testing/messages.ts'
 import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
 
 const INDEX = resolve(import.meta.dirname, '../index.ts')
@@ -49,8 +50,8 @@ describe('arguments', () => {
     // @ts-expect-error a plain array
     ['regions that are no BigUint64Array', () => control.setMemoryTable([1, 2, 3, 4], []), TypeError],
     ['no queues at all', () => new DeviceControl(0), RangeError],
-    ['a worker of no device', () => new QueueWorker(999_999, 0), RangeError],
-    ['a worker too many', () => new QueueWorker(control.id, 1), RangeError],
+    ['a worker of no device', () => new QueueWorker(999_999, 0, -1), RangeError],
+    ['a worker too many', () => new QueueWorker(control.id, 1, -1), RangeError],
   ])('%s', (_name, call, kind) => {
     expect(call).toThrow(kind)
   })
@@ -98,117 +99,114 @@ describe('guest memory', () => {
 })
 
 describe('file data goes straight to and from the guest', () => {
-  const path = join(tmpdir(), `viewfsd-data-${process.pid}`)
   const content = Buffer.from(Array.from({ length: 100_000 }, (_, i) => (i * 31) & 0xff))
 
-  test('a READ, with its header last and the end of file told', () => {
+  /** A ring whose data plane serves a directory with one open file. */
+  function openShared(): { ring: RingDriver; directory: number; nodeid: number; fh: number; path: string } {
+    const scratch = mkdtempSync(join(tmpdir(), 'viewfsd-data-'))
+    const path = join(scratch, 'file')
     writeFileSync(path, content)
-    const fd = openSync(path, 'r')
+    fileSystem.attachThread()
+    const directory = fileSystem.createSharedDirectory(scratch, 1, 1, 1, 1000)
+    fileSystem.publishPolicy(directory, services(false), false)
     onTestFinished(() => {
-      closeSync(fd)
-      rmSync(path)
+      fileSystem.reset(directory)
+      rmSync(scratch, { recursive: true })
     })
-    const ring = new RingDriver()
-    const reply = 0x200000
-    ring.submitSimple(RingDriver.request(80, 15, 1), 16 + 65_536, reply)
-    expect(ring.worker.next(0)).toBe(1)
-    expect(ring.worker.replyFromFile(fd, 50_000, 65_536)).toBe(50_000)
+    const ring = new RingDriver({ directory })
+    ring.submitSimple(requests.lookup(1, 'file'), 144, REPLY)
+    expect(ring.worker.next(0)).toBe(-2)
+    ring.takeUsed()
+    const nodeid = Number(ring.view.getBigUint64(REPLY + 16, true))
+    return { ring, directory, nodeid, fh: fileSystem.open(directory, nodeid, 2, false), path }
+  }
+  const REPLY = 0x200000
+
+  test('a READ, with its header last and the end of file told', () => {
+    const { ring, nodeid, fh } = openShared()
+    ring.submitSimple(requests.read(nodeid, fh, 50_000, 65_536), 16 + 65_536, REPLY)
+    expect(ring.worker.next(0)).toBe(-2)
     expect(ring.takeUsed()).toEqual({ id: 0, length: 16 + 50_000 })
-    expect(Buffer.from(ring.bytes.subarray(reply + 16, reply + 50_016)).equals(content.subarray(50_000))).toBe(true)
-    ring.submitSimple(RingDriver.request(80, 15, 2), 16 + 100, reply)
-    expect(ring.worker.next(0)).toBe(1)
-    expect(ring.worker.replyFromFile(fd, 10, 1_000_000)).toBe(100)
-    expect(ring.takeUsed()).toEqual({ id: 0, length: 116 })
+    expect(Buffer.from(ring.bytes.subarray(REPLY + 16, REPLY + 50_016)).equals(content.subarray(50_000))).toBe(true)
+    ring.submitSimple(requests.read(nodeid, fh, 10, 1_000_000), 16 + 100, REPLY)
+    expect(ring.worker.next(0)).toBe(-2)
+    expect(ring.takeUsed()).toEqual({ id: 0, length: 16 })
+    expect(ring.view.getInt32(REPLY + 4, true)).toBe(-EINVAL)
   })
 
   test('READs in a batch: one that would wait first lets the guest know of those before it', () => {
-    writeFileSync(path, content)
-    const fd = openSync(path, 'r')
-    onTestFinished(() => {
-      closeSync(fd)
-      rmSync(path)
-    })
-    const ring = new RingDriver()
+    const { ring, nodeid, fh } = openShared()
     for (let i = 0; i < 4; i++) {
-      ring.bytes.set(RingDriver.request(80, 15, i), BUFFERS + 128 * i)
+      const message = requests.read(nodeid, fh, 30_000 * i, 4096)
+      ring.bytes.set(message, BUFFERS + 128 * i)
       ring.chain(
         [2 * i, 2 * i + 1],
         [
-          { address: BUFFERS + 128 * i, length: 80, writable: false },
-          { address: 0x200000 + 8192 * i, length: 4112, writable: true },
+          { address: BUFFERS + 128 * i, length: message.length, writable: false },
+          { address: REPLY + 8192 * i, length: 4112, writable: true },
         ],
       )
       ring.publish(2 * i)
     }
     for (let i = 0; i < 4; i++) {
-      expect(ring.worker.next(0)).toBe(1)
-      expect(ring.worker.replyFromFile(fd, 30_000 * i, 4096)).toBe(4096)
+      expect(ring.worker.next(0)).toBe(-2)
       expect(ring.takeUsed()).toEqual({ id: 2 * i, length: 4112 })
-      const data = ring.bytes.subarray(0x200010 + 8192 * i, 0x200010 + 8192 * i + 4096)
+      const data = ring.bytes.subarray(REPLY + 16 + 8192 * i, REPLY + 16 + 8192 * i + 4096)
       expect(Buffer.from(data).equals(content.subarray(30_000 * i, 30_000 * i + 4096))).toBe(true)
     }
-    expect(ring.worker.next(0)).toBe(-2)
     expect(drainEventFd(ring.call)).toBeGreaterThan(0)
   })
 
   test('a READ into memory that is not there is an error, not a short read', () => {
-    writeFileSync(path, content)
-    const fd = openSync(path, 'r')
-    onTestFinished(() => {
-      closeSync(fd)
-      rmSync(path)
-    })
-    const ring = new RingDriver()
+    const { ring, nodeid, fh } = openShared()
     ftruncateSync(ring.memfd, MEMORY_BYTES - 8192)
     const reply = MEMORY_BYTES - 8192 - 4096
-    ring.submitSimple(RingDriver.request(80, 15, 1), 8192, reply)
-    expect(ring.worker.next(0)).toBe(1)
-    expect(ring.worker.replyFromFile(fd, 0, 8000)).toBe(-EFAULT)
+    ring.submitSimple(requests.read(nodeid, fh, 0, 8000), 8192, reply)
+    expect(ring.worker.next(0)).toBe(-2)
     expect(ring.takeUsed()).toEqual({ id: 0, length: 16 })
     expect(ring.view.getInt32(reply + 4, true)).toBe(-EFAULT)
   })
 
-  test('a WRITE: two headers are copied, the payload never', () => {
-    const fd = openSync(path, 'w+')
-    onTestFinished(() => {
-      closeSync(fd)
-      rmSync(path)
-    })
-    const ring = new RingDriver()
-    const request = RingDriver.request(80 + 5000, 16, 1)
-    ring.submitSimple(request, 24)
+  test('a WRITE of part of what came with it', () => {
+    const { ring, nodeid, fh, path } = openShared()
+    const data = content.subarray(7000, 12_000)
+    const message = requests.write(nodeid, fh, 200_000, data)
+    ring.submitSimple(message, 24, REPLY)
+    expect(ring.worker.next(0)).toBe(-2)
+    expect(ring.takeUsed()).toEqual({ id: 0, length: 24 })
+    expect(ring.view.getUint32(REPLY + 16, true)).toBe(5000)
+    expect(readFileSync(path).subarray(200_000).equals(data)).toBe(true)
+    // More than came.
+    new DataView(message.buffer).setUint32(40 + 16, 9999, true)
+    ring.submitSimple(message, 24, REPLY)
+    expect(ring.worker.next(0)).toBe(-2)
+    expect(ring.view.getInt32(REPLY + 4, true)).toBe(-EINVAL)
+  })
+
+  test('when the session has ended, requests are asked about', () => {
+    const { ring, directory, nodeid, fh } = openShared()
+    fileSystem.reset(directory)
+    ring.submitSimple(requests.read(nodeid, fh, 0, 100), 116, REPLY)
     expect(ring.worker.next(0)).toBe(1)
-    expect([...ring.worker.state]).toEqual([80, 5000, 24])
-    expect(ring.worker.writeToFile(fd, 1000, 4000, 0)).toBe(4000)
-    expect(ring.worker.writeToFile(fd, 0, 9999, 0)).toBe(5000)
-    expect(ring.worker.writeToFile(fd, 0, 1, 0x4000_0000)).toBe(-constants.errno.EOPNOTSUPP)
-    ring.worker.replyError(0)
-    expect(fstatSync(fd).size).toBe(5000)
-    expect(readFileSync(path).equals(Buffer.from(request.subarray(80)))).toBe(true)
-    expect(ring.worker.writeToFile(fd, 0, 1, 0)).toBe(-EINVAL)
+    ring.worker.replyError(EINVAL)
   })
 
   test('a WRITE from memory that is not there', () => {
-    const fd = openSync(path, 'w+')
-    onTestFinished(() => {
-      closeSync(fd)
-      rmSync(path)
-    })
-    const ring = new RingDriver()
-    ring.bytes.set(RingDriver.request(80, 16, 1), BUFFERS)
+    const { ring, nodeid, fh, path } = openShared()
+    const message = requests.write(nodeid, fh, 0, new Uint8Array(4096)).subarray(0, 80)
+    ring.bytes.set(message, BUFFERS)
     ring.chain(
       [0, 1, 2],
       [
         { address: BUFFERS, length: 80, writable: false },
         { address: MEMORY_BYTES + 4096, length: 4096, writable: false },
-        { address: 0x200000, length: 24, writable: true },
+        { address: REPLY, length: 24, writable: true },
       ],
     )
     ring.publish(0)
-    expect(ring.worker.next(0)).toBe(1)
-    expect(ring.worker.writeToFile(fd, 0, 4096, 0)).toBe(-EFAULT)
-    ring.worker.replyError(EFAULT)
-    expect(fstatSync(fd).size).toBe(0)
+    expect(ring.worker.next(0)).toBe(-2)
+    expect(ring.view.getInt32(REPLY + 4, true)).toBe(-EFAULT)
+    expect(readFileSync(path).equals(content)).toBe(true)
   })
 })
 
@@ -217,7 +215,7 @@ function serve(device: number): Worker {
   return new Worker(
     `const { createRequire } = require('node:module')
        const addon = createRequire(${JSON.stringify(INDEX)})('#native-addon')
-       const worker = new addon.QueueWorker(${device}, 0)
+       const worker = new addon.QueueWorker(${device}, 0, -1)
        let count = 0
        while (worker.next() >= 0) { worker.replyError(0); count++ }
        require('node:worker_threads').parentPort.postMessage(count)`,
@@ -258,7 +256,7 @@ describe('process', () => {
     const control = new addon.DeviceControl(2)
     const thread = new Worker(
       \`const addon = require('node:module').createRequire(${JSON.stringify(INDEX)})('#native-addon')
-        const worker = new addon.QueueWorker(\${control.id}, 0)
+        const worker = new addon.QueueWorker(\${control.id}, 0, -1)
         require('node:worker_threads').parentPort.postMessage('up')
         worker.next()\`, { eval: true })`
 
@@ -281,7 +279,7 @@ describe('process', () => {
       const before = fs.readdirSync('/proc/self/fd').length
       for (let i = 0; i < 200; i++) {
         const control = new addon.DeviceControl(3)
-        const worker = new addon.QueueWorker(control.id, i % 2)
+        const worker = new addon.QueueWorker(control.id, i % 2, -1)
         if (i % 3 === 0) worker.next(0)
         control.setVringCall(0, addon.createEventFd())
         control.destroy()

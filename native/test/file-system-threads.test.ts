@@ -9,6 +9,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { services } from '../../server/fuse/services.ts'
 import { fileSystem } from '../index.ts'
 
 const FILES = 20
@@ -18,9 +19,8 @@ const THREADS = 3
 
 /** What each thread runs. `table` is shared: nodeid and fh of each file, as the threads last saw them. */
 const PROGRAM = `
-const fs = require('node:fs')
 const { parentPort, workerData } = require('node:worker_threads')
-const { fileSystem } = require(workerData.addon)
+const { fileSystem, MessageServer } = require(workerData.addon)
 const { directory, seed, files, rounds } = workerData
 const nodeids = new Float64Array(workerData.nodeids)
 const handles = new BigInt64Array(workerData.handles)
@@ -29,7 +29,18 @@ let state = seed
 const random = (limit) => (state = (state * 1103515245 + 12345) % 2147483648) % limit
 const names = Buffer.from(Array.from({ length: files }, (_, index) => 'file' + String(index).padStart(4, '0') + '\\0').join(''))
 const reply = Buffer.alloc(8192)
-const data = Buffer.alloc(64)
+const plane = new MessageServer(directory)
+/** @returns 0 or the error */
+const serve = (opcode, nodeid, body, room = reply.length) => {
+  const message = Buffer.alloc(40 + body.length)
+  message.writeUInt32LE(message.length, 0)
+  message.writeUInt32LE(opcode, 4)
+  message.writeBigUInt64LE(BigInt(nodeid), 16)
+  body.copy(message, 40)
+  return plane.serve(message, reply.subarray(0, room)) === 0 ? 0 : reply.readInt32LE(4)
+}
+const numbers = (...values) => Buffer.from(BigUint64Array.from(values, BigInt).buffer)
+const LOOKUP = 1, FORGET = 2, GETATTR = 3, READ = 15, RELEASE = 18, READDIRPLUS = 44, RELEASEDIR = 29
 const counts = { lookup: 0, read: 0, stale: 0, forget: 0, release: 0, readdir: 0, wrong: [] }
 const ESTALE = -116, EBADF = -9
 for (let round = 0; round < rounds; round++) {
@@ -38,51 +49,49 @@ for (let round = 0; round < rounds; round++) {
   switch (random(7)) {
     case 0:
     case 1: {
-      const result = fileSystem.lookup(directory, 1, names, file * 9, 8, reply, 0)
+      const result = serve(LOOKUP, 1, names.subarray(file * 9, file * 9 + 9))
       if (result !== 0) counts.wrong.push('lookup ' + result)
-      else if (Number(reply.readBigUInt64LE(40 + 8)) !== 4 + file) counts.wrong.push('lookup found another file')
-      nodeids[file] = Number(reply.readBigUInt64LE(0))
+      else if (Number(reply.readBigUInt64LE(16 + 40 + 8)) !== 4 + file) counts.wrong.push('lookup found another file')
+      nodeids[file] = Number(reply.readBigUInt64LE(16))
       counts.lookup++
       break
     }
     case 2: {
       const fh = fileSystem.open(directory, nodeid, 0, false, false, 1)
       // The one before is nobody's then: a thread that opens for ever would run out of descriptors.
-      if (fh >= 0) fileSystem.release(directory, nodeid, Number(Atomics.exchange(handles, file, BigInt(fh))))
+      if (fh >= 0) serve(RELEASE, nodeid, numbers(Atomics.exchange(handles, file, BigInt(fh)), 0, 0))
       else if (fh !== ESTALE) counts.wrong.push('open ' + fh)
       break
     }
     case 3: {
-      const result = fileSystem.getattr(directory, nodeid, reply, 0)
+      const result = serve(GETATTR, nodeid, numbers(0, 0))
       if (result === ESTALE) counts.stale++
-      else if (result !== 0 || Number(reply.readBigUInt64LE(16 + 8)) !== 4 + file) counts.wrong.push('getattr ' + result)
+      else if (result !== 0 || Number(reply.readBigUInt64LE(16 + 16 + 8)) !== 4 + file) counts.wrong.push('getattr ' + result)
       break
     }
     case 4: {
-      const fd = fileSystem.pin(directory, nodeid, Number(handles[file]), false)
-      if (fd >= 0) {
-        // Long enough for others to release the handle and open files anew.
-        for (let spin = random(2000); spin > 0; spin--) state ^= 0
-        const length = fs.readSync(fd, data, 0, 64, 0)
-        if (length !== 4 + file || data.toString('latin1', 0, 4) !== String(file).padStart(4, '0')) counts.wrong.push('read another file')
+      // struct fuse_read_in: fh, offset, size 64
+      const result = serve(READ, nodeid, numbers(handles[file], 0, 64, 0, 0), 16 + 64)
+      if (result === 0) {
+        const length = reply.readUInt32LE(0) - 16
+        if (length !== 4 + file || reply.toString('latin1', 16, 20) !== String(file).padStart(4, '0')) counts.wrong.push('read another file')
         counts.read++
-      } else if (fd !== EBADF) counts.wrong.push('pin ' + fd)
-      fileSystem.unpin()
+      } else if (result !== EBADF) counts.wrong.push('read ' + result)
       break
     }
     case 5:
-      fileSystem.release(directory, nodeid, Number(handles[file]))
+      serve(RELEASE, nodeid, numbers(handles[file], 0, 0))
       counts.release++
       break
     case 6:
       if (random(4) === 0) {
         const fh = fileSystem.opendir(directory, 1)
-        const result = fileSystem.readdir(directory, 1, fh, 0, 0, true, reply, 0, 8192)
-        if (result < 1000) counts.wrong.push('readdir ' + result)
-        fileSystem.releasedir(directory, 1, fh)
+        const result = serve(READDIRPLUS, 1, numbers(fh, 0, 8192, 0, 0))
+        if (result !== 0 || reply.readUInt32LE(0) < 1000) counts.wrong.push('readdir ' + result)
+        serve(RELEASEDIR, 1, numbers(fh, 0, 0))
         counts.readdir++
       } else {
-        fileSystem.forget(directory, nodeid, 1 + random(1000))
+        serve(FORGET, nodeid, numbers(1 + random(1000)), 0)
         counts.forget++
       }
       break
@@ -106,6 +115,7 @@ test('a nodeid and a handle mean one file, whatever other threads forget and rel
   }
   const descriptors = fs.readdirSync('/proc/self/fd').length
   const directory = fileSystem.createSharedDirectory(scratch, 1, 1, 1, 1000)
+  fileSystem.publishPolicy(directory, services(false), false)
   const shared = {
     addon: createRequire(import.meta.url).resolve('#native-addon'),
     directory,

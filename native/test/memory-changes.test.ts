@@ -95,7 +95,7 @@ const SERVE = `
   const { workerData, parentPort } = require('node:worker_threads')
   const addon = { exports: {} }
   process.dlopen(addon, workerData.addonPath)
-  const worker = new addon.exports.QueueWorker(workerData.device, workerData.worker)
+  const worker = new addon.exports.QueueWorker(workerData.device, workerData.worker, -1)
   parentPort.postMessage('ready')
   const aside = []
   for (let served = 0; ; ) {

@@ -133,14 +133,28 @@ test('a write-back cache can read what it opened for writing, and places its own
   expect(fs.readFileSync(bench.at('file'), 'utf8')).toBe('coXXents')
 })
 
+const linkTarget = (fd: string): string => {
+  try {
+    return fs.readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return ''
+  }
+}
+const openFlags = (fd: string): number =>
+  Number.parseInt(/flags:\s*(\d+)/.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '', 8)
+
 test('O_DIRECT reaches the host by option only', () => {
   const hostFlags = (options: Partial<PassthroughOptions>): number => {
     start(options)
     const { nodeid } = bench.lookup('file')
-    const fd = bench.fileSystem.pinForRead(nodeid, bench.open(nodeid, O_RDWR | O_DIRECT))
-    const [, octal = ''] = /flags:\s*(\d+)/.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? []
-    bench.fileSystem.unpin()
-    return Number.parseInt(octal, 8)
+    bench.open(nodeid, O_RDWR | O_DIRECT)
+    const path = fs.realpathSync(bench.at('file'))
+    const flags = fs
+      .readdirSync('/proc/self/fd')
+      .filter((fd) => linkTarget(fd) === path)
+      .map(openFlags)
+    // Not the O_PATH one of the inode.
+    return flags.find((value) => (value & O_RDWR) !== 0) ?? 0
   }
   expect(hostFlags({}) & O_DIRECT).toBe(0)
   bench[Symbol.dispose]()

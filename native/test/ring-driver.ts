@@ -33,6 +33,8 @@ export interface RingOptions {
   readonly indirect?: boolean
   /** Where both indexes start. */
   readonly base?: number
+  /** A shared directory for the data plane. */
+  readonly directory?: number
 }
 
 /** One queue (index 1) of a device with two, both sides of it. */
@@ -63,7 +65,7 @@ export class RingDriver {
     this.view.setUint16(USED + 2, this.available, true)
     this.control.setFeatures(this.eventIdx, options.indirect ?? true, true)
     this.control.setMemoryTable(BigUint64Array.of(0n, BigInt(MEMORY_BYTES), USER_BASE, 0n), [this.memfd])
-    this.worker = new QueueWorker(this.control.id, 0)
+    this.worker = new QueueWorker(this.control.id, 0, options.directory ?? -1)
     this.start(this.available)
     onTestFinished(() => {
       this.worker.close()

@@ -3,8 +3,8 @@
  * The seam between transport and FUSE: one request at a time, on the thread of the queue that it came from.
  *
  * The transport copies the request out of the guest once, into a buffer that it owns and reuses, so whatever the
- * FUSE server checks there stays checked. Bulk data never passes through that buffer: the payload of a WRITE stays
- * in the guest's memory until `writeToFile`, and the data of a READ goes there by `replyFromFile`.
+ * FUSE server checks there stays checked. READ, WRITE and what else is hot never comes here: the data plane
+ * (native/fuse/) serves it.
  */
 export interface FuseChannel {
   /**
@@ -50,16 +50,4 @@ export interface FuseChannel {
   isDeferred(deferred: number): boolean
   /** Completes it without a body; `errno` may be 0. */
   completeDeferred(deferred: number, errno: number): void
-  /**
-   * READ: reads up to `size` bytes of `fd` at `offset` straight into the guest and completes, with what was read
-   * or with the error. A guest buffer that can't be written gives EFAULT to this request alone.
-   * @returns bytes read or `-errno`, for the counters
-   */
-  replyFromFile(fd: number, offset: number, size: number): number
-  /**
-   * WRITE: writes the first `size` bytes of the payload to `fd`, at `offset` (or at the end of file where the fd is
-   * O_APPEND). Does not complete the request. `flags` are RWF_* of pwritev2(2).
-   * @returns bytes written or `-errno`; EFAULT where the guest's buffer can't be read
-   */
-  writeToFile(fd: number, offset: number, size: number, flags: number): number
 }

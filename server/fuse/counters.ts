@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Counters of one queue's FUSE server. Each thread writes its own buffer; anybody may read and add them up.
+ * Counters of one queue's FUSE server; the data plane has its own (native/fuse/counters.h). Each thread writes its own buffer; anybody may read and add them up.
  */
+import type { DataPlaneCounters } from '../../native/index.ts'
 import { opcodeName } from './abi.ts'
 
 /** Requests by opcode take the first slots; opcodes from 64 on share the last of them. */
@@ -9,12 +10,10 @@ const OPCODES = 64
 
 const SLOTS = {
   errors: OPCODES,
-  bytesRead: OPCODES + 1,
-  bytesWritten: OPCODES + 2,
-  mappingsSetUp: OPCODES + 3,
-  mappingsSetUpWritable: OPCODES + 4,
-  mappingsRefused: OPCODES + 5,
-  mappingsRemoved: OPCODES + 6,
+  mappingsSetUp: OPCODES + 1,
+  mappingsSetUpWritable: OPCODES + 2,
+  mappingsRefused: OPCODES + 3,
+  mappingsRemoved: OPCODES + 4,
 } as const
 const LENGTH = 80
 
@@ -58,14 +57,6 @@ export class FuseCounters {
     this.#add(SLOTS.errors, 1)
   }
 
-  countRead(bytes: number): void {
-    this.#add(SLOTS.bytesRead, bytes)
-  }
-
-  countWritten(bytes: number): void {
-    this.#add(SLOTS.bytesWritten, bytes)
-  }
-
   countMapping(writable: boolean): void {
     this.#add(SLOTS.mappingsSetUp, 1)
     if (writable) this.#add(SLOTS.mappingsSetUpWritable, 1)
@@ -83,8 +74,8 @@ export class FuseCounters {
     this.#slots[slot] = (this.#slots[slot] ?? 0) + amount
   }
 
-  /** The sum over several threads' buffers. */
-  static sum(buffers: readonly SharedArrayBuffer[]): FuseCounts {
+  /** The sum of all threads, with what the data plane has served. */
+  static sum(buffers: readonly SharedArrayBuffer[], dataPlane: DataPlaneCounters): FuseCounts {
     const total = new Float64Array(LENGTH)
     for (const buffer of buffers) {
       const slots = new Float64Array(buffer)
@@ -93,7 +84,7 @@ export class FuseCounters {
     const requests: Record<string, number> = {}
     let requestsTotal = 0
     for (let opcode = 0; opcode < OPCODES; opcode++) {
-      const count = total[opcode] ?? 0
+      const count = (total[opcode] ?? 0) + (dataPlane.requests[opcode] ?? 0)
       if (count > 0) requests[opcodeName(opcode)] = count
       requestsTotal += count
     }
@@ -101,9 +92,9 @@ export class FuseCounters {
     return {
       requests,
       requestsTotal,
-      errors: read(SLOTS.errors),
-      bytesRead: read(SLOTS.bytesRead),
-      bytesWritten: read(SLOTS.bytesWritten),
+      errors: read(SLOTS.errors) + dataPlane.errors,
+      bytesRead: dataPlane.bytesRead,
+      bytesWritten: dataPlane.bytesWritten,
       mappingsSetUp: read(SLOTS.mappingsSetUp),
       mappingsSetUpWritable: read(SLOTS.mappingsSetUpWritable),
       mappingsRefused: read(SLOTS.mappingsRefused),

@@ -1,41 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Requests on open files and directories: OPEN to RELEASE, data, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE, READDIR. */
+/** Requests on open files and directories: OPEN, OPENDIR, FLUSH, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE, IOCTL. */
 import { Errno } from '../errno.ts'
 import {
   FUSE_FSYNC_FDATASYNC,
   FUSE_IOCTL_DIR,
-  FUSE_WRITE_CACHE,
-  FUSE_WRITE_KILL_SUIDGID,
   FuseCopyFileRangeIn,
   FuseCopyFileRangeOut,
   FuseFallocateIn,
   FuseFlushIn,
   FuseFsyncIn,
-  FuseInitFlag,
   FuseIoctlIn,
   FuseIoctlOut,
   FuseLseekIn,
   FuseLseekOut,
   FuseOpenIn,
-  FuseReadIn,
-  FuseReleaseIn,
-  FuseWriteIn,
   FuseWriteOut,
 } from './abi.ts'
-import { BODY, COMPLETED, type RequestContext } from './request-context.ts'
+import { BODY, type RequestContext } from './request-context.ts'
 import { getU64, isSafeOffset, setU64 } from './wire.ts'
 
 // Open flags of x86-64 and arm64 Linux guests that mean something here (asm-generic/fcntl.h).
 const O_ACCMODE = 3
 const O_TRUNC = 0o1000
-const O_APPEND = 0o2000
-const O_DSYNC = 0o10000
-const O_SYNC = 0o4010000
-
-// RWF_* of pwritev2(2).
-const RWF_DSYNC = 2
-const RWF_SYNC = 4
-const RWF_APPEND = 16
 
 /**
  * The commands that FUSE_IOCTL serves, and the bytes that each takes and gives (include/uapi/linux/fs.h). Linux sends
@@ -66,67 +52,6 @@ export function handleOpen(context: RequestContext): number {
   const openFlags = view.getUint32(BODY + FuseOpenIn.open_flags, true)
   if (fileSystem.readOnly && opensForWriting(flags)) return -Errno.EROFS
   return fileSystem.open(context.nodeid, flags, openFlags, context.caller, context.reply)
-}
-
-export function handleRead(context: RequestContext): number {
-  const { view, channel, fileSystem, counters } = context
-  const fh = getU64(view, BODY + FuseReadIn.fh)
-  const offset = getU64(view, BODY + FuseReadIn.offset)
-  const size = view.getUint32(BODY + FuseReadIn.size, true)
-  if (size > Math.max(0, channel.replyCapacity - 16)) return -Errno.EINVAL
-  // No file is that long here, so this is beyond the end of any.
-  if (!isSafeOffset(offset + size)) return 0
-  const fd = fileSystem.pinForRead(context.nodeid, fh)
-  if (fd < 0) return fd
-  const result = channel.replyFromFile(fd, offset, size)
-  fileSystem.unpin()
-  if (result >= 0) counters.countRead(result)
-  else counters.countError()
-  return COMPLETED
-}
-
-/**
- * The guest's file flags of this write (they may differ from those at open) as RWF_*.
- * @param placed the guest has found the write's place in the file, whatever the handle that carries it was opened with: a
- *   page of its cache, or anything of a guest with a write-back cache, which alone knows where the file ends
- */
-function writeFlags(fileFlags: number, placed: boolean): number {
-  let flags = 0
-  if ((fileFlags & O_SYNC) === O_SYNC) flags |= RWF_SYNC
-  else if ((fileFlags & O_DSYNC) !== 0) flags |= RWF_DSYNC
-  if ((fileFlags & O_APPEND) !== 0 && !placed) flags |= RWF_APPEND
-  return flags
-}
-
-export function handleWrite(context: RequestContext): number {
-  const { view, channel, fileSystem, session, counters, reply } = context
-  const fh = getU64(view, BODY + FuseWriteIn.fh)
-  const offset = getU64(view, BODY + FuseWriteIn.offset)
-  const size = view.getUint32(BODY + FuseWriteIn.size, true)
-  const kind = view.getUint32(BODY + FuseWriteIn.write_flags, true)
-  if (size > channel.payloadLength) return -Errno.EINVAL
-  if (!isSafeOffset(offset + size)) return -Errno.EFBIG
-  const cached = (kind & FUSE_WRITE_CACHE) !== 0
-  const fd = fileSystem.pinForWrite(context.nodeid, fh, (kind & FUSE_WRITE_KILL_SUIDGID) !== 0, cached)
-  if (fd < 0) return fd
-  const fileFlags = view.getUint32(BODY + FuseWriteIn.flags, true)
-  const placed = cached || session.has(FuseInitFlag.WRITEBACK_CACHE)
-  const written = channel.writeToFile(fd, offset, size, writeFlags(fileFlags, placed))
-  fileSystem.unpin()
-  if (written < 0) return written
-  counters.countWritten(written)
-  reply.view.setUint32(reply.offset + FuseWriteOut.size, written, true)
-  reply.view.setUint32(reply.offset + FuseWriteOut.padding, 0, true)
-  return FuseWriteOut.SIZE
-}
-
-/** The guest ignores the result and need not wait for the close. */
-export function handleRelease(context: RequestContext): number {
-  const { nodeid } = context
-  const fh = getU64(context.view, BODY + FuseReleaseIn.fh)
-  context.channel.replyError(0)
-  context.fileSystem.release(nodeid, fh)
-  return COMPLETED
 }
 
 export function handleFlush(context: RequestContext): number {
@@ -212,36 +137,6 @@ export function handleCopyFileRange64(context: RequestContext): number {
 export function handleOpendir(context: RequestContext): number {
   const flags = context.view.getUint32(BODY + FuseOpenIn.flags, true)
   return context.fileSystem.opendir(context.nodeid, flags, context.reply)
-}
-
-function readdir(context: RequestContext, plus: boolean): number {
-  const { view, reply } = context
-  const size = Math.min(view.getUint32(BODY + FuseReadIn.size, true), reply.capacity)
-  return context.fileSystem.readdir(
-    context.nodeid,
-    getU64(view, BODY + FuseReadIn.fh),
-    view.getUint32(BODY + FuseReadIn.offset, true),
-    view.getUint32(BODY + FuseReadIn.offset + 4, true),
-    size,
-    plus,
-    reply,
-  )
-}
-
-export function handleReaddir(context: RequestContext): number {
-  return readdir(context, false)
-}
-
-export function handleReaddirplus(context: RequestContext): number {
-  return readdir(context, true)
-}
-
-export function handleReleasedir(context: RequestContext): number {
-  const { nodeid } = context
-  const fh = getU64(context.view, BODY + FuseReleaseIn.fh)
-  context.channel.replyError(0)
-  context.fileSystem.releasedir(nodeid, fh)
-  return COMPLETED
 }
 
 export function handleFsyncdir(context: RequestContext): number {

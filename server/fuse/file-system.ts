@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The seam between the FUSE server and a file system: a method an operation, on decoded numbers and on names that
+ * The seam between the FUSE server and a file system: a method an operation that the data plane does not serve, on decoded numbers and on names that
  * stand in the request buffer.
  *
  * Conventions of every method that returns a number: `-errno` on failure; where the method takes a `reply`, it writes
@@ -71,17 +71,12 @@ export interface FileSystem {
   readonly initFlags: number
   readonly initFlags2: number
   readonly initFeatures: readonly InitFeature[]
-  /** A session begins, for those that want to know: what has been agreed on. After `reset`, before INIT is answered. */
+  /**
+   * A session begins: what has been agreed on. After `reset`, before INIT is answered. From now on the data plane may serve
+   * requests.
+   */
   begin?(flags: number, flags2: number): void
 
-  lookup(parent: number, name: WireBytes, reply: ReplyBody): number
-  /** LOOKUP of ".": an inode that the guest may have forgotten, by its own nodeid. Only with EXPORT_SUPPORT. */
-  lookupSelf(nodeid: number, reply: ReplyBody): number
-  /** LOOKUP of "..": the directory above a directory. Only with EXPORT_SUPPORT. */
-  lookupParent(nodeid: number, reply: ReplyBody): number
-  /** Lowers a lookup count; unknown nodeids and counts that are too large are no error. */
-  forget(nodeid: number, nlookup: number): void
-  getattr(nodeid: number, reply: ReplyBody): number
   setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number
   /** `mask`: STATX_*; the reply is struct fuse_statx_out. */
   statx(nodeid: number, mask: number, reply: ReplyBody): number
@@ -129,16 +124,6 @@ export interface FileSystem {
     caller: Caller,
     reply: ReplyBody,
   ): number
-  /**
-   * The descriptor behind `fh`, for the channel to read from or write to. It stays open, whatever other threads
-   * release meanwhile, until `unpin`; one at a time per thread.
-   * @param killSuidgid the write must clear setuid and setgid as one by an ordinary user would
-   * @param cached the write is a page of the guest's cache
-   */
-  pinForRead(nodeid: number, fh: number): number
-  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean, cached: boolean): number
-  unpin(): void
-  release(nodeid: number, fh: number): number
   /** The lock that is in the way. The reply is struct fuse_lk_out. */
   getlk(request: LockRequest, reply: ReplyBody): number
   /** Never waits: `-EAGAIN` where another lock is in the way. */
@@ -147,12 +132,12 @@ export interface FileSystem {
   dropLocks(nodeid: number, ownerLow: number, ownerHigh: number): void
   flush(nodeid: number, fh: number): number
   fsync(nodeid: number, fh: number, datasync: boolean): number
-  /** `killSuidgid`: as `pinForWrite`. */
+  /** `killSuidgid`: clear setuid and setgid as a change by an ordinary user does. */
   fallocate(nodeid: number, fh: number, mode: number, offset: number, length: number, killSuidgid: boolean): number
   /** @returns the new offset */
   lseek(nodeid: number, fh: number, offset: number, whence: number): number
   /**
-   * `killSuidgid`: as `pinForWrite`.
+   * `killSuidgid`: as `fallocate`.
    * @returns bytes copied, perhaps not all; 0 at the end of the source
    */
   copyFileRange(
@@ -168,20 +153,6 @@ export interface FileSystem {
 
   /** The reply is struct fuse_open_out. */
   opendir(nodeid: number, flags: number, reply: ReplyBody): number
-  /**
-   * Directory entries from an opaque 64-bit position on, as struct fuse_dirent, or fuse_direntplus where `plus`.
-   * @returns bytes, at most `size`; 0 at the end
-   */
-  readdir(
-    nodeid: number,
-    fh: number,
-    offsetLow: number,
-    offsetHigh: number,
-    size: number,
-    plus: boolean,
-    reply: ReplyBody,
-  ): number
-  releasedir(nodeid: number, fh: number): number
   /**
    * FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR or FS_IOC_FSSETXATTR. `argument` is what the command takes, at
    * most 32 bytes; what it gives is written at `reply.offset`.
@@ -208,6 +179,6 @@ export interface FileSystem {
   openMappingFile(nodeid: number, writable: boolean): number
   closeMappingFile(fd: number): void
 
-  /** Forgets every handle and every inode except the root: INIT, DESTROY, device reset, disconnect. */
+  /** Ends the session. Forgets every handle and every inode except the root: INIT, DESTROY, device reset, disconnect. */
   reset(): void
 }

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Requests about an inode: LOOKUP, FORGET, attributes, READLINK, STATFS, SYNCFS, extended attributes. */
+/** Requests about an inode: SETATTR, STATX, READLINK, STATFS, SYNCFS, extended attributes. */
 import { Errno } from '../errno.ts'
 import {
   FUSE_COMPAT_SETXATTR_IN_SIZE,
   FUSE_SETXATTR_ACL_KILL_SGID,
-  FuseBatchForgetIn,
-  FuseForgetIn,
-  FuseForgetOne,
   FuseGetxattrIn,
   FuseGetxattrOut,
   FuseInitFlag,
@@ -15,58 +12,8 @@ import {
   FuseSetxattrIn,
   FuseStatxIn,
 } from './abi.ts'
-import { BODY, COMPLETED, type RequestContext } from './request-context.ts'
-import { decodeComponent, decodeString, getI64, getU64, isSafeOffset, NAME_MAX } from './wire.ts'
-
-const DOT = 0x2e
-
-/** 1 for ".", 2 for "..", else 0. */
-function countDots({ bytes, end }: RequestContext): number {
-  const dots = bytes[BODY] !== DOT ? 0 : bytes[BODY + 1] !== DOT ? 1 : 2
-  return BODY + dots < end && bytes[BODY + dots] === 0 ? dots : 0
-}
-
-/** "." and ".." are asked for by nodeid alone, by a guest that opens a file handle of its own (exportfs). */
-export function handleLookup(context: RequestContext): number {
-  const { fileSystem, session, nodeid, reply } = context
-  if (session.has(FuseInitFlag.EXPORT_SUPPORT)) {
-    const dots = countDots(context)
-    if (dots === 1) return fileSystem.lookupSelf(nodeid, reply)
-    if (dots === 2) return fileSystem.lookupParent(nodeid, reply)
-  }
-  const next = decodeComponent(context.bytes, BODY, context.end, context.name)
-  if (next < 0) return next
-  return fileSystem.lookup(nodeid, context.name, reply)
-}
-
-/** No reply. */
-export function handleForget(context: RequestContext): number {
-  context.fileSystem.forget(context.nodeid, getU64(context.view, BODY + FuseForgetIn.nlookup))
-  context.channel.noReply()
-  return COMPLETED
-}
-
-/** No reply. A count that does not fit the request makes the whole request void. */
-export function handleBatchForget(context: RequestContext): number {
-  const { view, fileSystem } = context
-  const count = view.getUint32(BODY + FuseBatchForgetIn.count, true)
-  const first = BODY + FuseBatchForgetIn.SIZE
-  if (count <= (context.end - first) / FuseForgetOne.SIZE) {
-    for (let index = 0; index < count; index++) {
-      const entry = first + index * FuseForgetOne.SIZE
-      fileSystem.forget(getU64(view, entry + FuseForgetOne.nodeid), getU64(view, entry + FuseForgetOne.nlookup))
-    }
-  } else {
-    context.counters.countError()
-  }
-  context.channel.noReply()
-  return COMPLETED
-}
-
-/** The open handle that may come with the request is of the same inode, so the nodeid alone decides. */
-export function handleGetattr(context: RequestContext): number {
-  return context.fileSystem.getattr(context.nodeid, context.reply)
-}
+import { BODY, type RequestContext } from './request-context.ts'
+import { decodeString, getI64, getU64, isSafeOffset, NAME_MAX } from './wire.ts'
 
 export function handleSetattr(context: RequestContext): number {
   const { view, setattr } = context

@@ -10,11 +10,6 @@ export class NullFileSystem implements FileSystem {
   readonly initFlags: number = 0
   readonly initFlags2: number = 0
   readonly initFeatures: readonly InitFeature[] = []
-  lookup: FileSystem['lookup'] = unsupported
-  lookupSelf: FileSystem['lookupSelf'] = unsupported
-  lookupParent: FileSystem['lookupParent'] = unsupported
-  forget: FileSystem['forget'] = () => {}
-  getattr: FileSystem['getattr'] = unsupported
   setattr: FileSystem['setattr'] = unsupported
   statx: FileSystem['statx'] = unsupported
   readlink: FileSystem['readlink'] = unsupported
@@ -28,10 +23,6 @@ export class NullFileSystem implements FileSystem {
   open: FileSystem['open'] = unsupported
   create: FileSystem['create'] = unsupported
   tmpfile: FileSystem['tmpfile'] = unsupported
-  pinForRead: FileSystem['pinForRead'] = unsupported
-  pinForWrite: FileSystem['pinForWrite'] = unsupported
-  unpin: FileSystem['unpin'] = () => {}
-  release: FileSystem['release'] = unsupported
   getlk: FileSystem['getlk'] = unsupported
   setlk: FileSystem['setlk'] = unsupported
   dropLocks: FileSystem['dropLocks'] = () => {}
@@ -41,8 +32,6 @@ export class NullFileSystem implements FileSystem {
   lseek: FileSystem['lseek'] = unsupported
   copyFileRange: FileSystem['copyFileRange'] = unsupported
   opendir: FileSystem['opendir'] = unsupported
-  readdir: FileSystem['readdir'] = unsupported
-  releasedir: FileSystem['releasedir'] = unsupported
   ioctl: FileSystem['ioctl'] = unsupported
   fsyncdir: FileSystem['fsyncdir'] = unsupported
   statfs: FileSystem['statfs'] = unsupported

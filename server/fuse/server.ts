@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The FUSE server of one request queue: header, dispatch by opcode, reply. It owns no file system and no window; both
+ * The FUSE server of one request queue, for what the data plane does not serve: header, dispatch by opcode, reply. It owns no file system and no window; both
  * come by constructor. Whatever a guest sends ends in a reply (or in none, where FUSE wants none), never in an exception.
  */
 import { Errno } from '../errno.ts'
@@ -9,16 +9,13 @@ import {
   FUSE_COMPAT_INIT_IN_SIZE,
   FUSE_COMPAT_SETXATTR_IN_SIZE,
   FuseAttrOut,
-  FuseBatchForgetIn,
   FuseCopyFileRangeIn,
   FuseCopyFileRangeOut,
   FuseCreateIn,
   FuseEntryOut,
   FuseFallocateIn,
   FuseFlushIn,
-  FuseForgetIn,
   FuseFsyncIn,
-  FuseGetattrIn,
   FuseGetxattrIn,
   FuseInitOut,
   FuseInterruptIn,
@@ -36,8 +33,6 @@ import {
   FuseOpenIn,
   FuseOpenOut,
   FuseOutHeader,
-  FuseReadIn,
-  FuseReleaseIn,
   FuseRemovemappingIn,
   FuseRename2In,
   FuseRenameIn,
@@ -46,7 +41,6 @@ import {
   FuseStatxIn,
   FuseStatxOut,
   FuseSyncfsIn,
-  FuseWriteIn,
   FuseWriteOut,
 } from './abi.ts'
 import type { FuseChannel } from './channel.ts'
@@ -59,6 +53,7 @@ import * as inode from './inode-requests.ts'
 import { handleGetlk, handleInterrupt, handleSetlk, handleSetlkw } from './lock-requests.ts'
 import { handleRemovemapping, handleSetupmapping } from './mapping-requests.ts'
 import { BODY, COMPLETED, INTERRUPTED, RequestContext } from './request-context.ts'
+import { DATA_PLANE } from './services.ts'
 import type { FuseSession } from './session.ts'
 
 /** @returns the length of the body in the reply buffer, `-errno`, COMPLETED, or INTERRUPTED */
@@ -92,6 +87,7 @@ function operation(
 
 const MODIFIES = { modifies: true }
 const SILENT = { silent: true }
+const SILENT_OPCODES: ReadonlySet<number> = new Set([FuseOpcode.FORGET, FuseOpcode.BATCH_FORGET])
 const CREATED = FuseEntryOut.SIZE + FuseOpenOut.SIZE
 /** The shortest name, with its NUL. */
 const NAME = 2
@@ -103,10 +99,11 @@ function noReply(context: RequestContext): number {
 
 const unsupported: Handler = () => -Errno.ENOSYS
 
-operation(FuseOpcode.LOOKUP, inode.handleLookup, NAME, FuseEntryOut.SIZE)
-operation(FuseOpcode.FORGET, inode.handleForget, FuseForgetIn.SIZE, 0, SILENT)
-operation(FuseOpcode.BATCH_FORGET, inode.handleBatchForget, FuseBatchForgetIn.SIZE, 0, SILENT)
-operation(FuseOpcode.GETATTR, inode.handleGetattr, FuseGetattrIn.SIZE, FuseAttrOut.SIZE)
+/** The session has ended between the data plane's look at it and ours. */
+const tooLate: Handler = () => -Errno.ENOTCONN
+
+for (const [opcode, modifies] of DATA_PLANE)
+  operation(opcode, tooLate, 0, 0, { modifies, silent: SILENT_OPCODES.has(opcode) })
 operation(FuseOpcode.SETATTR, inode.handleSetattr, FuseSetattrIn.SIZE, FuseAttrOut.SIZE, MODIFIES)
 operation(FuseOpcode.STATX, inode.handleStatx, FuseStatxIn.SIZE, FuseStatxOut.SIZE)
 operation(FuseOpcode.READLINK, inode.handleReadlink, 0, 1)
@@ -121,10 +118,7 @@ operation(FuseOpcode.LINK, entry.handleLink, FuseLinkIn.SIZE + NAME, FuseEntryOu
 operation(FuseOpcode.CREATE, entry.handleCreate, FuseCreateIn.SIZE + NAME, CREATED, MODIFIES)
 operation(FuseOpcode.TMPFILE, entry.handleTmpfile, FuseCreateIn.SIZE, CREATED, MODIFIES)
 operation(FuseOpcode.OPEN, file.handleOpen, FuseOpenIn.SIZE, FuseOpenOut.SIZE)
-operation(FuseOpcode.READ, file.handleRead, FuseReadIn.SIZE)
-operation(FuseOpcode.WRITE, file.handleWrite, FuseWriteIn.SIZE, FuseWriteOut.SIZE, MODIFIES)
 operation(FuseOpcode.STATFS, inode.handleStatfs, 0, FuseKstatfs.SIZE)
-operation(FuseOpcode.RELEASE, file.handleRelease, FuseReleaseIn.SIZE)
 operation(FuseOpcode.FLUSH, file.handleFlush, FuseFlushIn.SIZE)
 operation(FuseOpcode.FSYNC, file.handleFsync, FuseFsyncIn.SIZE)
 operation(FuseOpcode.SETXATTR, inode.handleSetxattr, FUSE_COMPAT_SETXATTR_IN_SIZE + NAME, 0, MODIFIES)
@@ -134,9 +128,6 @@ operation(FuseOpcode.REMOVEXATTR, inode.handleRemovexattr, NAME, 0, MODIFIES)
 operation(FuseOpcode.INIT, handleInit, FUSE_COMPAT_INIT_IN_SIZE, FuseInitOut.SIZE, { early: true })
 operation(FuseOpcode.DESTROY, handleDestroy, 0, 0, { early: true })
 operation(FuseOpcode.OPENDIR, file.handleOpendir, FuseOpenIn.SIZE, FuseOpenOut.SIZE)
-operation(FuseOpcode.READDIR, file.handleReaddir, FuseReadIn.SIZE)
-operation(FuseOpcode.READDIRPLUS, file.handleReaddirplus, FuseReadIn.SIZE)
-operation(FuseOpcode.RELEASEDIR, file.handleReleasedir, FuseReleaseIn.SIZE)
 operation(FuseOpcode.FSYNCDIR, file.handleFsyncdir, FuseFsyncIn.SIZE)
 operation(FuseOpcode.FALLOCATE, file.handleFallocate, FuseFallocateIn.SIZE, 0, MODIFIES)
 operation(FuseOpcode.LSEEK, file.handleLseek, FuseLseekIn.SIZE, FuseLseekOut.SIZE)
@@ -197,7 +188,7 @@ export class FuseServer {
     if (result === -Errno.ENFILE || result === -Errno.EMFILE) {
       // The process's limit is none of the caller's process in the guest.
       result = -Errno.ENFILE
-      if (context.session.takeShortage()) this.onShortage(opcode)
+      this.noteShortage(opcode)
     }
     if (result === INTERRUPTED) {
       channel.giveBack()
@@ -207,6 +198,11 @@ export class FuseServer {
     if (silent || unanswerable) channel.noReply()
     else if (result < 0) channel.replyError(-result)
     else channel.reply(result)
+  }
+
+  /** A request has been answered with ENFILE, here or by the data plane. */
+  noteShortage(opcode: number): void {
+    if (this.#context.session.takeShortage()) this.onShortage(opcode)
   }
 
   /** How long the channel may wait for the next request before `retryWaits`, in milliseconds; -1 for ever. */

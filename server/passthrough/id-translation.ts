@@ -40,15 +40,17 @@ export class IdTranslator {
     }
     return id
   }
+}
 
-  toGuest(id: number): number {
-    for (const { kind, from, to, count } of this.#rules) {
-      if (kind === 'map') {
-        if (id >= to && id < to + count) return from + (id - to)
-      } else if ((kind === 'host' || kind === 'squash-host') && id >= from && id < from + count) {
-        return kind === 'squash-host' ? to : to + (id - from)
-      }
-    }
-    return id
-  }
+/**
+ * How the guest sees the host's ids, as native/src/id_ranges.h takes it: quadruples of first host id, count, the guest's id, and
+ * 1 where the whole range is that one.
+ */
+export function toGuestRanges(rules: readonly IdTranslation[]): Uint32Array {
+  const quadruples = rules.flatMap(({ kind, from, to, count }) => {
+    if (kind === 'map') return [to, count, from, 0]
+    if (kind === 'host') return [from, count, to, 0]
+    return kind === 'squash-host' ? [from, count, to, 1] : []
+  })
+  return Uint32Array.from(quadruples)
 }

@@ -16,13 +16,14 @@ import {
   FuseLkOut,
   FuseOpenFlag,
   FuseOpenOut,
-  FuseSetattrValid,
   FuseStatxOut,
 } from '../fuse/abi.ts'
 import type { Caller, FileSystem, InitFeature, LockRequest, SetattrArguments } from '../fuse/file-system.ts'
+import { services } from '../fuse/services.ts'
 import type { FuseSession } from '../fuse/session.ts'
 import { getU64, type ReplyBody, setU64, WireBytes } from '../fuse/wire.ts'
 import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options.ts'
+import { toGuestRanges } from './id-translation.ts'
 import { XattrMap } from './xattr-map.ts'
 
 const O_ACCMODE = 3
@@ -68,11 +69,17 @@ function startsWith(name: WireBytes, prefix: Uint8Array): boolean {
  * @throws a system error (ENOENT, ENOTDIR, EACCES ...) where it can't be opened
  */
 export function createSharedDirectory(path: string, options: Partial<PassthroughOptions> = {}): SharedDirectoryId {
-  const { cache, inodeFileHandles, descriptorLimit, inodeLimit, daxPolicy } = { ...defaultOptions, ...options }
+  const { cache, inodeFileHandles, descriptorLimit, inodeLimit, daxPolicy, translateUid, translateGid, xattrMap } = {
+    ...defaultOptions,
+    ...options,
+  }
   if (descriptorLimit > 0) native.setDescriptorLimit(descriptorLimit)
   const timeout = cacheTimeout(cache)
   const handles = { never: 0, prefer: 1, mandatory: 2 }[inodeFileHandles]
   const directory = native.createSharedDirectory(path, timeout, timeout, handles, inodeLimit)
+  native.setIds(directory, toGuestRanges(translateUid), toGuestRanges(translateGid))
+  const capability = mappedCapability(xattrMap)
+  if (capability !== undefined) native.setCapabilityName(directory, capability)
   const { enabled, minSizeBytes, minAgeSeconds, fileSystems = [] } = daxPolicy
   native.setDaxPolicy(directory, enabled, minSizeBytes, minAgeSeconds, fileSystems)
   return directory
@@ -81,6 +88,16 @@ export function createSharedDirectory(path: string, options: Partial<Passthrough
 /** A rule of --translate-uid or --translate-gid. */
 function squashing(own: number | undefined): string {
   return `squash-guest:0:${own}:4294967295`
+}
+
+/** The host's name for file capabilities, where the map changes it, so that the host's kernel can't drop them by itself. */
+function mappedCapability(rules: string | undefined): string | undefined {
+  if (rules === undefined) return undefined
+  const name = new WireBytes()
+  const host = new WireBytes()
+  name.set(CAPABILITY_NAME, 0, CAPABILITY_NAME.length - 1)
+  if (new XattrMap(rules).toHost(name, host) !== 0 || host.bytes === CAPABILITY_NAME) return undefined
+  return Buffer.from(host.copy()).toString('latin1')
 }
 
 function wantedFeatures({ xattr, posixAcl, securityLabel }: PassthroughOptions): InitFeature[] {
@@ -107,8 +124,6 @@ export class PassthroughFileSystem implements FileSystem {
   readonly #session: FuseSession
   readonly #warn: (message: string) => void
   readonly #xattrMap: XattrMap | undefined
-  /** The host's name for file capabilities, where the map changes it, so that the kernel can't drop them by itself. */
-  readonly #capability: WireBytes | undefined
   /** A name as the host has it. */
   readonly #hostName = new WireBytes()
   /** No file data stay in the guest. */
@@ -135,7 +150,6 @@ export class PassthroughFileSystem implements FileSystem {
     this.#noData = noData
     this.readOnly = readOnly
     this.#xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
-    this.#capability = this.#mappedCapability()
     const exportable = native.fileHandles(directory) === 0
     this.initFlags =
       FuseInitFlag.AUTO_INVAL_DATA |
@@ -170,35 +184,10 @@ export class PassthroughFileSystem implements FileSystem {
   begin(flags: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
     native.begin(this.#directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
-  }
-
-  lookup(parent: number, name: WireBytes, reply: ReplyBody): number {
-    const { bytes, offset, length } = name
-    const result = native.lookup(this.#directory, parent, bytes, offset, length, reply.bytes, reply.offset)
-    return result < 0 ? result : FuseEntryOut.SIZE
-  }
-
-  lookupSelf(nodeid: number, reply: ReplyBody): number {
-    const result = native.lookupSelf(this.#directory, nodeid, reply.bytes, reply.offset)
-    return result < 0 ? result : FuseEntryOut.SIZE
-  }
-
-  lookupParent(nodeid: number, reply: ReplyBody): number {
-    const result = native.lookupParent(this.#directory, nodeid, reply.bytes, reply.offset)
-    return result < 0 ? result : FuseEntryOut.SIZE
-  }
-
-  forget(nodeid: number, nlookup: number): void {
-    native.forget(this.#directory, nodeid, nlookup)
-  }
-
-  getattr(nodeid: number, reply: ReplyBody): number {
-    const result = native.getattr(this.#directory, nodeid, reply.bytes, reply.offset)
-    return result < 0 ? result : FuseAttrOut.SIZE
+    native.publishPolicy(this.#directory, services(this.readOnly), (flags & FuseInitFlag.WRITEBACK_CACHE) !== 0)
   }
 
   setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number {
-    if ((attributes.valid & FuseSetattrValid.KILL_SUIDGID) !== 0) this.#dropCapability(nodeid)
     const result = native.setattr(
       this.#directory,
       nodeid,
@@ -349,7 +338,6 @@ export class PassthroughFileSystem implements FileSystem {
 
   open(nodeid: number, flags: number, openFlags: number, caller: Caller, reply: ReplyBody): number {
     const kill = (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0
-    if (kill && (flags & O_TRUNC) !== 0) this.#dropCapability(nodeid)
     const host = this.#hostFlags(flags)
     let fh = native.open(this.#directory, nodeid, host, kill)
     // A file that may be written and not read can do without a mapping.
@@ -426,23 +414,6 @@ export class PassthroughFileSystem implements FileSystem {
     return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
   }
 
-  pinForRead(nodeid: number, fh: number): number {
-    return native.pin(this.#directory, nodeid, fh, false, false)
-  }
-
-  pinForWrite(nodeid: number, fh: number, killSuidgid: boolean, cached: boolean): number {
-    if (killSuidgid) this.#dropCapability(nodeid)
-    return native.pin(this.#directory, nodeid, fh, killSuidgid, !cached)
-  }
-
-  unpin(): void {
-    native.unpin()
-  }
-
-  release(nodeid: number, fh: number): number {
-    return native.release(this.#directory, nodeid, fh)
-  }
-
   getlk(lock: LockRequest, reply: ReplyBody): number {
     const { nodeid, fh, ownerLow, ownerHigh, start, length, type } = lock
     if (!this.#session.has(FuseInitFlag.POSIX_LOCKS)) return -Errno.ENOSYS
@@ -480,7 +451,6 @@ export class PassthroughFileSystem implements FileSystem {
   }
 
   fallocate(nodeid: number, fh: number, mode: number, offset: number, length: number, killSuidgid: boolean): number {
-    if (killSuidgid) this.#dropCapability(nodeid)
     return native.fallocate(this.#directory, nodeid, fh, mode, offset, length, killSuidgid)
   }
 
@@ -498,7 +468,6 @@ export class PassthroughFileSystem implements FileSystem {
     length: number,
     killSuidgid: boolean,
   ): number {
-    if (killSuidgid) this.#dropCapability(nodeidOut)
     return native.copyFileRange(
       this.#directory,
       nodeidIn,
@@ -517,22 +486,6 @@ export class PassthroughFileSystem implements FileSystem {
     if (fh < 0) return fh
     this.#encodeOpenOut(reply, reply.offset, fh, this.#openDirectoryFlags(nodeid, fh))
     return FuseOpenOut.SIZE
-  }
-
-  readdir(
-    nodeid: number,
-    fh: number,
-    offsetLow: number,
-    offsetHigh: number,
-    size: number,
-    plus: boolean,
-    reply: ReplyBody,
-  ): number {
-    return native.readdir(this.#directory, nodeid, fh, offsetLow, offsetHigh, plus, reply.bytes, reply.offset, size)
-  }
-
-  releasedir(nodeid: number, fh: number): number {
-    return native.releasedir(this.#directory, nodeid, fh)
   }
 
   ioctl(
@@ -641,21 +594,6 @@ export class PassthroughFileSystem implements FileSystem {
     if (this.#xattrMap !== undefined) return this.#xattrMap.toHost(name, this.#hostName)
     this.#hostName.set(name.bytes, name.offset, name.length)
     return 0
-  }
-
-  #mappedCapability(): WireBytes | undefined {
-    const name = new WireBytes()
-    const host = new WireBytes()
-    name.set(CAPABILITY_NAME, 0, CAPABILITY_NAME.length - 1)
-    const mapped = this.#xattrMap !== undefined && this.#xattrMap.toHost(name, host) === 0
-    return mapped && host.bytes !== CAPABILITY_NAME ? host : undefined
-  }
-
-  /** Where the server clears privileges on a change, file capabilities under another name are up to it alone. */
-  #dropCapability(nodeid: number): void {
-    if (this.#capability === undefined) return
-    const { bytes, offset, length } = this.#capability
-    native.removexattr(this.#directory, nodeid, bytes, offset, length)
   }
 
   /**

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A shared directory whose user and group ids the guest sees otherwise (`--translate-uid`, `--translate-gid`). */
+/**
+ * A shared directory whose user and group ids the guest sees otherwise (`--translate-uid`, `--translate-gid`): what the guest's
+ * ids are on the host. The other direction is the data plane's (native/src/id_ranges.h).
+ */
 import type { SharedDirectoryId } from '../../native/index.ts'
 import { Errno } from '../errno.ts'
-import {
-  FuseAttr,
-  FuseAttrOut,
-  FuseDirent,
-  FuseDirentplus,
-  FuseEntryOut,
-  FuseSetattrValid,
-  FuseStatx,
-  FuseStatxOut,
-} from '../fuse/abi.ts'
+import { FuseSetattrValid } from '../fuse/abi.ts'
 import type { Caller, SetattrArguments } from '../fuse/file-system.ts'
 import type { FuseSession } from '../fuse/session.ts'
-import { getU64, type ReplyBody, WireBytes } from '../fuse/wire.ts'
+import { type ReplyBody, WireBytes } from '../fuse/wire.ts'
 import { FORBIDDEN, IdTranslator } from './id-translation.ts'
 import type { PassthroughOptions } from './options.ts'
 import { PassthroughFileSystem } from './passthrough-file-system.ts'
@@ -47,22 +41,6 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
     this.#gids = new IdTranslator(options.translateGid ?? [])
   }
 
-  override lookup(parent: number, name: WireBytes, reply: ReplyBody): number {
-    return this.#entry(super.lookup(parent, name, reply), reply)
-  }
-
-  override lookupSelf(nodeid: number, reply: ReplyBody): number {
-    return this.#entry(super.lookupSelf(nodeid, reply), reply)
-  }
-
-  override lookupParent(nodeid: number, reply: ReplyBody): number {
-    return this.#entry(super.lookupParent(nodeid, reply), reply)
-  }
-
-  override getattr(nodeid: number, reply: ReplyBody): number {
-    return this.#attributes(super.getattr(nodeid, reply), reply)
-  }
-
   override setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number {
     if ((attributes.valid & FuseSetattrValid.UID) !== 0) {
       const uid = this.#uids.toHost(attributes.uid)
@@ -74,22 +52,13 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
       if (gid === FORBIDDEN) return -Errno.EPERM
       attributes.gid = gid
     }
-    return this.#attributes(super.setattr(nodeid, attributes, reply), reply)
-  }
-
-  override statx(nodeid: number, mask: number, reply: ReplyBody): number {
-    const result = super.statx(nodeid, mask, reply)
-    if (result >= 0) {
-      const stat = reply.offset + FuseStatxOut.stat
-      this.#toGuest(reply.view, stat + FuseStatx.uid, stat + FuseStatx.gid)
-    }
-    return result
+    return super.setattr(nodeid, attributes, reply)
   }
 
   override symlink(parent: number, name: WireBytes, target: WireBytes, caller: Caller, reply: ReplyBody): number {
     const host = this.#caller(caller)
     if (host === undefined) return -Errno.EPERM
-    return this.#entry(super.symlink(parent, name, target, host, reply), reply)
+    return super.symlink(parent, name, target, host, reply)
   }
 
   override mknod(
@@ -103,7 +72,7 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
   ): number {
     const host = this.#caller(caller)
     if (host === undefined) return -Errno.EPERM
-    return this.#entry(super.mknod(parent, name, mode, rdev, umask, host, reply), reply)
+    return super.mknod(parent, name, mode, rdev, umask, host, reply)
   }
 
   override mkdir(
@@ -116,7 +85,7 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
   ): number {
     const host = this.#caller(caller)
     if (host === undefined) return -Errno.EPERM
-    return this.#entry(super.mkdir(parent, name, mode, umask, host, reply), reply)
+    return super.mkdir(parent, name, mode, umask, host, reply)
   }
 
   override rename(
@@ -132,10 +101,6 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
     return super.rename(parent, name, newParent, newName, flags, host ?? caller)
   }
 
-  override link(nodeid: number, newParent: number, newName: WireBytes, reply: ReplyBody): number {
-    return this.#entry(super.link(nodeid, newParent, newName, reply), reply)
-  }
-
   override create(
     parent: number,
     name: WireBytes,
@@ -148,7 +113,7 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
   ): number {
     const host = this.#caller(caller)
     if (host === undefined) return -Errno.EPERM
-    return this.#entry(super.create(parent, name, flags, mode, umask, openFlags, host, reply), reply)
+    return super.create(parent, name, flags, mode, umask, openFlags, host, reply)
   }
 
   override tmpfile(
@@ -162,29 +127,7 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
   ): number {
     const host = this.#caller(caller)
     if (host === undefined) return -Errno.EPERM
-    return this.#entry(super.tmpfile(parent, flags, mode, umask, openFlags, host, reply), reply)
-  }
-
-  override readdir(
-    nodeid: number,
-    fh: number,
-    offsetLow: number,
-    offsetHigh: number,
-    size: number,
-    plus: boolean,
-    reply: ReplyBody,
-  ): number {
-    const length = super.readdir(nodeid, fh, offsetLow, offsetHigh, size, plus, reply)
-    if (!plus) return length
-    const { view, offset } = reply
-    for (let position = offset; position < offset + length; ) {
-      // Nodeid 0: a name without attributes.
-      if (getU64(view, position + FuseEntryOut.nodeid) !== 0)
-        this.#attributesToGuest(view, position + FuseEntryOut.attr)
-      const nameLength = view.getUint32(position + FuseDirentplus.dirent + FuseDirent.namelen, true)
-      position += (FuseDirentplus.SIZE + nameLength + 7) & ~7
-    }
-    return length
+    return super.tmpfile(parent, flags, mode, umask, openFlags, host, reply)
   }
 
   /** Undefined where an id is forbidden. */
@@ -213,25 +156,6 @@ export class TranslatingFileSystem extends PassthroughFileSystem {
       view.setUint32(offset, gid, true)
     }
     return true
-  }
-
-  #entry(result: number, reply: ReplyBody): number {
-    if (result >= 0) this.#attributesToGuest(reply.view, reply.offset + FuseEntryOut.attr)
-    return result
-  }
-
-  #attributes(result: number, reply: ReplyBody): number {
-    if (result >= 0) this.#attributesToGuest(reply.view, reply.offset + FuseAttrOut.attr)
-    return result
-  }
-
-  #attributesToGuest(view: DataView, attr: number): void {
-    this.#toGuest(view, attr + FuseAttr.uid, attr + FuseAttr.gid)
-  }
-
-  #toGuest(view: DataView, uid: number, gid: number): void {
-    view.setUint32(uid, this.#uids.toGuest(view.getUint32(uid, true)), true)
-    view.setUint32(gid, this.#gids.toGuest(view.getUint32(gid, true)), true)
   }
 }
 

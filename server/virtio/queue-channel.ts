@@ -5,6 +5,7 @@ import type { FuseChannel } from '../fuse/channel.ts'
 
 export const STOPPED = -1
 export const TIMED_OUT = -2
+export const SHORTAGE = -3
 
 export class QueueChannel implements FuseChannel {
   readonly request: DataView
@@ -14,8 +15,9 @@ export class QueueChannel implements FuseChannel {
   readonly #worker: QueueWorker
   readonly #state: Uint32Array
 
-  constructor(deviceId: number, workerIndex: number) {
-    this.#worker = new QueueWorker(deviceId, workerIndex)
+  /** @param directory what the data plane serves by itself; see QueueWorkerConstructor */
+  constructor(deviceId: number, workerIndex: number, directory: number) {
+    this.#worker = new QueueWorker(deviceId, workerIndex, directory)
     this.request = new DataView(this.#worker.requestBuffer)
     this.requestBytes = new Uint8Array(this.#worker.requestBuffer)
     this.replyView = new DataView(this.#worker.replyBuffer)
@@ -24,9 +26,9 @@ export class QueueChannel implements FuseChannel {
   }
 
   /**
-   * Waits for the next request.
+   * Waits for the next request that the data plane does not serve.
    * @param timeoutMs how long at most; -1 for ever
-   * @returns its queue, STOPPED once the device shuts down, or TIMED_OUT
+   * @returns its queue, STOPPED once the device shuts down, TIMED_OUT, or SHORTAGE when the data plane has answered a request with ENFILE
    */
   next(timeoutMs = -1): number {
     return this.#worker.next(timeoutMs)
@@ -83,13 +85,5 @@ export class QueueChannel implements FuseChannel {
 
   giveBack(): void {
     this.#worker.giveBack()
-  }
-
-  replyFromFile(fd: number, offset: number, size: number): number {
-    return this.#worker.replyFromFile(fd, offset, size)
-  }
-
-  writeToFile(fd: number, offset: number, size: number, flags: number): number {
-    return this.#worker.writeToFile(fd, offset, size, flags)
   }
 }

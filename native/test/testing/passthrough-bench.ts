@@ -7,6 +7,7 @@ import { FuseInitFlag, FuseInitFlag2 } from '../../../server/fuse/abi.ts'
 import { FuseCounters } from '../../../server/fuse/counters.ts'
 import { FuseServer } from '../../../server/fuse/server.ts'
 import { FuseSession } from '../../../server/fuse/session.ts'
+import { BothPlanes } from '../../../server/fuse/testing/both-planes.ts'
 import { FakeChannel, type FakeReply } from '../../../server/fuse/testing/fake-channel.ts'
 import { FakeMapper } from '../../../server/fuse/testing/fake-mapper.ts'
 import {
@@ -70,6 +71,7 @@ export class PassthroughBench implements Disposable {
   readonly mapper = new FakeMapper(64 * 1024 * 1024)
   readonly session = new FuseSession(FuseSession.allocate())
   readonly server: FuseServer
+  readonly #planes: BothPlanes
   readonly #channel = new FakeChannel()
   readonly #temporary: string | undefined
 
@@ -82,6 +84,7 @@ export class PassthroughBench implements Disposable {
     this.fileSystem = openFileSystem(this.directory, this.session, options)
     const counters = new FuseCounters(FuseCounters.allocate())
     this.server = new FuseServer(this.fileSystem, this.mapper, this.session, counters)
+    this.#planes = new BothPlanes(this.directory, this.server)
     this.send(requests.init({ flags: LINUX_INIT_FLAGS, flags2: LINUX_INIT_FLAGS2 }))
   }
 
@@ -98,7 +101,7 @@ export class PassthroughBench implements Disposable {
   /** @returns the reply; null where there is none */
   send(message: Uint8Array, replyCapacity = 1024 * 1024): FakeReply | null {
     this.#channel.load(message, replyCapacity)
-    this.server.handle(this.#channel)
+    this.#planes.handle(this.#channel)
     if (this.#channel.completion === undefined) throw new Error('the request was not completed')
     return this.#channel.completion
   }

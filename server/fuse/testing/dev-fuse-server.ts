@@ -16,9 +16,10 @@ import { FuseInHeader, FuseOpcode, FuseOutHeader } from '../abi.ts'
 import { FuseCounters } from '../counters.ts'
 import { FuseServer } from '../server.ts'
 import { FuseSession } from '../session.ts'
+import { BothPlanes } from './both-planes.ts'
 import { FakeChannel } from './fake-channel.ts'
 import { FakeMapper } from './fake-mapper.ts'
-import { FarOffsetsFileSystem } from './far-offsets-file-system.ts'
+import { askNearOffset, tellFarOffsets } from './far-offsets.ts'
 
 interface ThreadData {
   device: number
@@ -29,6 +30,8 @@ interface ThreadData {
   farOffsets: boolean
 }
 
+/** Both planes' requests are counted by the thread that served them. */
+const NOTHING_ELSE = { requests: [], errors: 0, bytesRead: 0, bytesWritten: 0 }
 /** The largest WRITE and its headers. */
 const BUFFER_BYTES = 1024 * 1024 + 4096
 
@@ -39,10 +42,11 @@ function isErrno(error: unknown, ...codes: string[]): boolean {
 /** Serves requests on the calling thread until the file system is unmounted. */
 function serve(data: ThreadData): void {
   const session = new FuseSession(data.session)
-  const Directory = data.farOffsets ? FarOffsetsFileSystem : PassthroughFileSystem
-  const fileSystem = new Directory(data.directory, session, data.options)
+  const fileSystem = new PassthroughFileSystem(data.directory, session, data.options)
   fileSystem.attachThread()
-  const server = new FuseServer(fileSystem, new FakeMapper(0), session, new FuseCounters(data.counters))
+  const counters = new FuseCounters(data.counters)
+  const server = new FuseServer(fileSystem, new FakeMapper(0), session, counters)
+  const planes = new BothPlanes(data.directory, server)
   const channel = new FakeChannel(BUFFER_BYTES)
   const buffer = Buffer.alloc(BUFFER_BYTES)
   for (;;) {
@@ -58,10 +62,12 @@ function serve(data: ThreadData): void {
     const message = buffer.subarray(0, length)
     const opcode = message.readUInt32LE(FuseInHeader.opcode)
     const silent = opcode === FuseOpcode.FORGET || opcode === FuseOpcode.BATCH_FORGET
+    if (data.farOffsets) askNearOffset(message)
     channel.load(message, silent ? 0 : BUFFER_BYTES)
-    server.handle(channel)
+    if (planes.handle(channel)) counters.countRequest(opcode)
     const { completion } = channel
     if (completion === null || completion === undefined) continue
+    if (data.farOffsets) tellFarOffsets(opcode, completion)
     const header = Buffer.alloc(FuseOutHeader.SIZE)
     header.writeUInt32LE(FuseOutHeader.SIZE + completion.body.length, FuseOutHeader.len)
     header.writeInt32LE(completion.error, FuseOutHeader.error)
@@ -92,7 +98,7 @@ function main(): void {
     const data: ThreadData = { device, directory: shared, session, counters: own, options, farOffsets }
     return new Worker(new URL(import.meta.url), { workerData: data })
   })
-  process.on('SIGUSR1', () => process.stdout.write(`${JSON.stringify(FuseCounters.sum(counters))}\n`))
+  process.on('SIGUSR1', () => process.stdout.write(`${JSON.stringify(FuseCounters.sum(counters, NOTHING_ELSE))}\n`))
   process.stdout.write(`ready ${workers.length}\n`)
 }
 

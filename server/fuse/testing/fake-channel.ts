@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A FuseChannel without a transport: one request from bytes, the reply as bytes. Data moves with node:fs. */
-import fs from 'node:fs'
+/** A FuseChannel without a transport: one request from bytes, the reply as bytes. */
 import { FuseInHeader, FuseOpcode, FuseOutHeader, FuseWriteIn } from '../abi.ts'
 import type { FuseChannel } from '../channel.ts'
-
-const RWF_APPEND = 16
-
-function errnoOf(error: unknown): number {
-  if (error instanceof Error && 'errno' in error && typeof error.errno === 'number') return error.errno
-  throw error
-}
 
 export interface FakeReply {
   /** 0 or a negative errno, as on the wire. */
@@ -34,7 +26,8 @@ export class FakeChannel implements FuseChannel {
   beginSession(): void {}
   /** The request is to come again. */
   givenBack = false
-  #payload: Uint8Array = new Uint8Array(0)
+  /** The whole of it. */
+  message: Uint8Array = new Uint8Array(0)
 
   constructor(bufferBytes = 1024 * 1024 + 4096) {
     const replyBuffer = new ArrayBuffer(bufferBytes)
@@ -52,8 +45,8 @@ export class FakeChannel implements FuseChannel {
     this.requestLength = Math.min(head, message.length)
     this.requestBytes = new Uint8Array(message.subarray(0, this.requestLength))
     this.request = new DataView(this.requestBytes.buffer)
-    this.#payload = message.subarray(this.requestLength)
-    this.payloadLength = this.#payload.length
+    this.message = message
+    this.payloadLength = message.length - this.requestLength
     this.replyCapacity = replyCapacity
     this.replyBytes.fill(0xdd, 0, 512)
     this.completion = undefined
@@ -100,27 +93,10 @@ export class FakeChannel implements FuseChannel {
     this.givenBack = true
   }
 
-  replyFromFile(fd: number, offset: number, size: number): number {
-    if (size + FuseOutHeader.SIZE > this.replyCapacity) throw new Error('the data do not fit')
-    try {
-      const length = fs.readSync(fd, this.replyBytes, FuseOutHeader.SIZE, size, offset)
-      this.reply(length)
-      return length
-    } catch (error) {
-      const errno = errnoOf(error)
-      this.replyError(-errno)
-      return errno
-    }
-  }
-
-  writeToFile(fd: number, offset: number, size: number, flags: number): number {
-    if (size > this.payloadLength) throw new Error('more than the payload')
-    try {
-      const position = (flags & RWF_APPEND) === 0 ? offset : fs.fstatSync(fd).size
-      return fs.writeSync(fd, this.#payload, 0, size, position)
-    } catch (error) {
-      return errnoOf(error)
-    }
+  /** Whoever filled in the whole reply, header included, says how long it is. */
+  replied(length: number): void {
+    const error = this.replyView.getInt32(FuseOutHeader.error, true)
+    this.#complete({ error, body: this.replyBytes.slice(FuseOutHeader.SIZE, length) })
   }
 
   #complete(completion: FakeReply | null): void {

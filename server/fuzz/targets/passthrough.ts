@@ -10,6 +10,7 @@ import { fileSystem as native } from '../../../native/index.ts'
 import { FuseCounters } from '../../fuse/counters.ts'
 import { FuseServer } from '../../fuse/server.ts'
 import { FuseSession } from '../../fuse/session.ts'
+import { BothPlanes } from '../../fuse/testing/both-planes.ts'
 import { FakeChannel } from '../../fuse/testing/fake-channel.ts'
 import { FakeMapper } from '../../fuse/testing/fake-mapper.ts'
 import { requests } from '../../fuse/testing/messages.ts'
@@ -41,6 +42,7 @@ const VARIANTS: readonly Partial<PassthroughOptions>[] = [
 interface Instance {
   readonly directory: number
   readonly server: FuseServer
+  readonly planes: BothPlanes
   readonly session: FuseSession
 }
 
@@ -67,7 +69,8 @@ export class PassthroughTarget implements Target {
       const directory = createSharedDirectory(this.#share, { descriptorLimit: 0, ...options })
       const fileSystem = openFileSystem(directory, session, options)
       const counters = new FuseCounters(FuseCounters.allocate())
-      return { directory, session, server: new FuseServer(fileSystem, new FakeMapper(64 << 20), session, counters) }
+      const server = new FuseServer(fileSystem, new FakeMapper(64 << 20), session, counters)
+      return { directory, session, server, planes: new BothPlanes(directory, server) }
     })
   }
 
@@ -80,14 +83,14 @@ export class PassthroughTarget implements Target {
     const variant = head.below(VARIANTS.length)
     const instance = this.#instances[variant]
     if (instance === undefined) throw new Error('no such variant')
-    const { server, directory } = instance
+    const { server, planes, directory } = instance
     this.#fill()
     this.#channel.deferred.clear()
     const known: Known = { nodeids: [1], handles: [], outside: this.#inodes }
     this.#send(server, requests.init({ flags: -1, flags2: head.byte() < 200 ? -1 : 0, minor: 46 }))
     const outcomes: number[] = []
     for (const step of steps) {
-      outcomes.push(serve(server, this.#channel, nextRequest(step, known), known))
+      outcomes.push(serve(planes, this.#channel, nextRequest(step, known), known))
       server.retryWaits(this.#channel)
     }
     this.#send(server, requests.destroy())

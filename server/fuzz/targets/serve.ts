@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FuseServer } from '../../fuse/server.ts'
 import type { FakeChannel } from '../../fuse/testing/fake-channel.ts'
 import { type FuseRequest, type Known, learn } from './fuse-grammar.ts'
 import { fillSecret, holdsSecret } from './secret.ts'
@@ -9,7 +8,12 @@ import { fillSecret, holdsSecret } from './secret.ts'
  * back, and nothing of the server's memory but what the request and the reply are made of is in the reply.
  * @returns opcode and error as a number
  */
-export function serve(server: FuseServer, channel: FakeChannel, request: FuseRequest, known: Known): number {
+export function serve(
+  server: { handle(channel: FakeChannel): void },
+  channel: FakeChannel,
+  request: FuseRequest,
+  known: Known,
+): number {
   const { opcode, message, replyCapacity } = request
   channel.load(message, replyCapacity)
   fillSecret(channel.replyBytes, 0, Math.max(1024, replyCapacity))

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "component.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace viewfsd {
+
+// NAME_MAX of Linux.
+constexpr size_t kNameMax = 255;
+
+int TakeComponent(const uint8_t* bytes, uint32_t size, const char** name) {
+  const char* text = reinterpret_cast<const char*>(bytes);
+  const size_t length = strnlen(text, size);
+  if (length == size || length == 0 || memchr(text, '/', length) != nullptr) return -EINVAL;
+  if (length > kNameMax) return -ENAMETOOLONG;
+  if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0) return -EINVAL;
+  *name = text;
+  return 0;
+}
+
+}  // namespace viewfsd

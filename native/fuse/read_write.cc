@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// READ and WRITE: one system call between the file and the guest's buffers, no copy in between.
+#include <fcntl.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <climits>
+#include <optional>
+
+#include "../src/credentials.h"
+#include "../src/finished_work.h"
+#include "data_plane.h"
+
+namespace viewfsd {
+namespace {
+
+// The guest's file flags of one write (they may differ from those at open) as RWF_*. `placed`: the
+// guest has found the write's place in the file, whatever the handle that carries it was opened
+// with: a page of its cache, or anything of a guest with a write-back cache.
+int WriteFlags(const fuse_write_in& in, bool placed) {
+  int flags = 0;
+  if ((in.flags & O_SYNC) == O_SYNC)
+    flags |= RWF_SYNC;
+  else if ((in.flags & O_DSYNC) != 0)
+    flags |= RWF_DSYNC;
+  if ((in.flags & O_APPEND) != 0 && !placed) flags |= RWF_APPEND;
+  return flags;
+}
+
+bool EndsInRange(uint64_t offset, uint64_t size) {
+  return offset <= static_cast<uint64_t>(INT64_MAX) - size;
+}
+
+}  // namespace
+
+int64_t DataPlane::Read(const FuseRequest& request) {
+  const auto in = request.In<fuse_read_in>();
+  const uint64_t size = in.size;
+  if (size > request.writable.size - sizeof(fuse_out_header)) return -EINVAL;
+  // No file is that long.
+  if (!EndsInRange(in.offset, size)) return 0;
+  const HandleRef handle =
+      directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
+  if (handle == nullptr) return -EBADF;
+  uint64_t total = 0;
+  iovec pieces[IOV_MAX];
+  // A read that has to wait must not hold back the completions before it.
+  int flags = WorkWaits() ? RWF_NOWAIT : 0;
+  // A guest takes a short reply for the end of the file, so a read that stopped for another reason
+  // must say so: read on until nothing comes.
+  while (total < size) {
+    uint64_t taken = 0;
+    const int count =
+        request.writable.Slice(sizeof(fuse_out_header) + total, size - total, pieces, &taken);
+    const ssize_t got =
+        preadv2(handle->fd.get(), pieces, count, static_cast<off_t>(in.offset + total), flags);
+    if (got < 0 && flags != 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) {
+      AnnounceWork();
+      flags = 0;
+      continue;
+    }
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -errno;
+    if (got == 0) break;
+    total += static_cast<uint64_t>(got);
+  }
+  counters_.bytes_read.Add(total);
+  in_place_ = true;
+  return static_cast<int64_t>(total);
+}
+
+int64_t DataPlane::Write(const FuseRequest& request) {
+  const auto in = request.In<fuse_write_in>();
+  const uint64_t size = in.size;
+  if (size > request.payload_size) return -EINVAL;
+  if (!EndsInRange(in.offset, size)) return -EFBIG;
+  const HandleRef handle =
+      directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
+  if (handle == nullptr) return -EBADF;
+  std::optional<ScopedWithoutFsetid> ordinary;
+  if ((in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0) {
+    directory_.DropCapability(request.header.nodeid);
+    ordinary.emplace();
+  }
+  const bool cached = (in.write_flags & FUSE_WRITE_CACHE) != 0;
+  if (!cached) directory_.ChangedByGuest(request.header.nodeid);
+  const int flags = WriteFlags(in, cached || policy_->writeback_cache);
+  uint64_t total = 0;
+  iovec pieces[IOV_MAX];
+  // As with reads; but what has to reach the disk waits for it in any case.
+  int nowait = WorkWaits() && (flags & (RWF_DSYNC | RWF_SYNC)) == 0 ? RWF_NOWAIT : 0;
+  if (nowait == 0) AnnounceWork();
+  while (total < size) {
+    uint64_t taken = 0;
+    const int count =
+        request.readable.Slice(request.payload_offset + total, size - total, pieces, &taken);
+    const ssize_t put = pwritev2(handle->fd.get(), pieces, count,
+                                 static_cast<off_t>(in.offset + total), flags | nowait);
+    if (nowait != 0 &&
+        (put < 0 ? errno == EAGAIN || errno == EOPNOTSUPP : static_cast<uint64_t>(put) < taken)) {
+      AnnounceWork();
+      nowait = 0;
+      if (put > 0) total += static_cast<uint64_t>(put);
+      continue;
+    }
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0 && total == 0) return -errno;
+    if (put < 0) break;
+    total += static_cast<uint64_t>(put);
+    // A short write is the guest's to go on with, except where we handed over less than all.
+    if (static_cast<uint64_t>(put) < taken) break;
+  }
+  counters_.bytes_written.Add(total);
+  return Put(fuse_write_out{.size = static_cast<uint32_t>(total), .padding = 0});
+}
+
+}  // namespace viewfsd

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "request.h"
+
+#include <algorithm>
+
+namespace viewfsd {
+
+bool DecodeHeader(const uint8_t* bytes, uint32_t size, uint64_t payload_size,
+                  FuseRequest* request) {
+  if (size < sizeof(fuse_in_header)) return false;
+  memcpy(&request->header, bytes, sizeof(request->header));
+  // A chain may be longer than the message in it, never shorter.
+  const uint32_t length = request->header.len;
+  if (length < sizeof(fuse_in_header) || length > size + payload_size) return false;
+  const uint32_t end = std::min(length, size);
+  const uint32_t extension_bytes = uint32_t{request->header.total_extlen} * 8;
+  if (extension_bytes > end - sizeof(fuse_in_header)) return false;
+  request->body = bytes + sizeof(fuse_in_header);
+  request->body_size = end - static_cast<uint32_t>(sizeof(fuse_in_header)) - extension_bytes;
+  return true;
+}
+
+}  // namespace viewfsd

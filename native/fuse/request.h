@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// A FUSE request as the data plane gets it, and what becomes of it. Knows no ring and no
+// JavaScript.
+#ifndef VIEWFSD_FUSE_REQUEST_H_
+#define VIEWFSD_FUSE_REQUEST_H_
+
+#include <linux/fuse.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "../src/guest_buffers.h"
+
+namespace viewfsd {
+
+// Borrowed: everything that it points to outlives the serving.
+struct FuseRequest {
+  fuse_in_header header = {};
+  // The operation's own bytes, a copy: what follows the header, without extensions.
+  const uint8_t* body = nullptr;
+  uint32_t body_size = 0;
+  // All that the guest lets us read, of which [payload_offset, payload_offset + payload_size) has
+  // not been copied: the data of a WRITE.
+  GuestBuffers readable;
+  uint64_t payload_offset = 0;
+  uint64_t payload_size = 0;
+  // Where the reply goes, struct fuse_out_header first. Empty where none is wanted.
+  GuestBuffers writable;
+
+  // The operation's struct; `body_size` must have been checked.
+  template <typename Struct>
+  Struct In() const {
+    Struct in;
+    memcpy(&in, body, sizeof(in));
+    return in;
+  }
+};
+
+// Decodes the header of a request that stands in `bytes`; `payload_size` bytes besides have not
+// been copied. False where its lengths can't be right. Fills `header`, `body` and `body_size`.
+bool DecodeHeader(const uint8_t* bytes, uint32_t size, uint64_t payload_size, FuseRequest* request);
+
+struct Answer {
+  enum class Kind {
+    // Not for the data plane: nothing has been done.
+    kAsk,
+    // Done, and FUSE wants no reply.
+    kSilent,
+    // `value`: -errno, or the bytes of the reply's body, which stands in the scratch buffer.
+    kBody,
+    // `value`: the bytes of the reply's body, which is in the guest's buffers already.
+    kInPlace,
+  };
+  Kind kind;
+  int64_t value;
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_FUSE_REQUEST_H_

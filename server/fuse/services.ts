@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which requests the data plane (native/fuse/) serves during a session. It alone knows how: their handlers here only answer
+ * what comes outside of a session, and what a read-only file system refuses.
+ */
+import { FuseOpcode } from './abi.ts'
+
+/** Opcodes that a policy has an entry for. */
+const OPCODES = 64
+const NATIVE = 1
+
+/** Of the data plane; true: it changes files. */
+export const DATA_PLANE: ReadonlyMap<number, boolean> = new Map<number, boolean>([
+  [FuseOpcode.LOOKUP, false],
+  [FuseOpcode.FORGET, false],
+  [FuseOpcode.BATCH_FORGET, false],
+  [FuseOpcode.GETATTR, false],
+  [FuseOpcode.READ, false],
+  [FuseOpcode.WRITE, true],
+  [FuseOpcode.RELEASE, false],
+  [FuseOpcode.READDIR, false],
+  [FuseOpcode.READDIRPLUS, false],
+  [FuseOpcode.RELEASEDIR, false],
+])
+
+/** A session's services, by opcode, as the data plane takes them. */
+export function services(readOnly: boolean): Uint8Array {
+  const table = new Uint8Array(OPCODES)
+  for (const [opcode, modifies] of DATA_PLANE) if (!(readOnly && modifies)) table[opcode] = NATIVE
+  return table
+}
