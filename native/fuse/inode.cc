@@ -16,10 +16,14 @@ int64_t DataPlane::Lookup(const FuseRequest& request) {
   const std::string_view body(reinterpret_cast<const char*>(request.body), request.body_size);
   fuse_entry_out entry;
   int64_t result;
-  // Asked for by nodeid alone, by a guest that opens a file handle of its own (exportfs).
-  if (directory_.exports() && body.starts_with(".\0"sv)) {
+  // Asked for by nodeid alone, by a guest that opens a file handle of its own (exportfs). Windows
+  // guests find the root so, which is both of itself.
+  const bool root = nodeid == InodeTable::kRootNodeid;
+  const bool self = body.starts_with(".\0"sv);
+  const bool parent = body.starts_with("..\0"sv);
+  if ((self && (root || directory_.exports())) || (parent && root)) {
     result = directory_.LookupSelf(nodeid, &entry);
-  } else if (directory_.exports() && body.starts_with("..\0"sv)) {
+  } else if (parent && directory_.exports()) {
     result = directory_.LookupParent(nodeid, &entry);
   } else {
     const char* name;

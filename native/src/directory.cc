@@ -142,8 +142,11 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
     fuse_entry_out entry = {};
     if (plus) {
       // Nodeid 0: the guest takes the name and makes no inode. So it is for names that have gone
-      // since, and for what can't be looked up.
-      if (IsDots(name) || directory.LookupListed(inode, name, next.ino, &entry) < 0) entry = {};
+      // since, and for what can't be looked up. The Windows driver makes a list of it all the same.
+      if (IsDots(name) || directory.LookupListed(inode, name, next.ino, &entry) < 0) {
+        entry = {};
+        entry.attr.mode = DTTOIF(next.type);
+      }
       memcpy(place, &entry, sizeof(entry));
       place += sizeof(entry);
     }

@@ -12,6 +12,7 @@ import {
   FuseInHeader,
   FuseInitFlag,
   FuseInitFlag2,
+  FuseOpcode,
   FuseOutHeader,
   FuseSecctx,
   FuseSuppGroups,
@@ -143,7 +144,8 @@ export class RequestContext {
     caller.labelName.length = 0
     this.end = length < copied ? length : copied
     const extensions = view.getUint16(FuseInHeader.total_extlen, true) * 8
-    if (extensions === 0) return 0
+    // Older guests have padding there, and may leave anything in it.
+    if (extensions === 0 || this.session.minor < EXTENSIONS_MINOR || this.opcode === FuseOpcode.INIT) return 0
     // They are at the end, which must be among what was copied.
     return length > copied ? -Errno.EINVAL : this.#decodeExtensions(extensions)
   }

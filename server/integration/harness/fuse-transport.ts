@@ -57,6 +57,8 @@ export interface RequestOptions {
   readonly noReply?: boolean
   /** Extensions (struct fuse_ext_header and what follows) that stand behind the arguments; a multiple of 8 bytes. */
   readonly extension?: Uint8Array
+  /** What the header's last word has instead of the extensions' length. */
+  readonly padding?: number
   /** Overrides fuse_in_header.len. */
   readonly headerLength?: number
 }
@@ -169,7 +171,7 @@ export class FuseTransport {
       ['u32', uid],
       ['u32', gid],
       ['u32', pid],
-      ['u32', extension.length / 8],
+      ['u32', options.padding ?? extension.length / 8],
     )
     const readable = [header, args, extension].filter((bytes) => bytes.length > 0).map(copyIn)
     readable.push(...dataSegments)
