@@ -29,6 +29,13 @@ interface MappedRegion extends MemoryRegion {
   readonly bytes: Uint8Array
 }
 
+/** A stretch of guest RAM; behind the one before it in the file, if nothing else is said. */
+export interface RamPart {
+  readonly gpa: number
+  readonly sizeBytes: number
+  readonly fdOffset?: number
+}
+
 /** Guest RAM with a small allocator. The first 64 KiB are never handed out. */
 export class GuestMemory {
   readonly fd: number
@@ -40,13 +47,22 @@ export class GuestMemory {
   #next: number
   #end: number
 
-  /** @param layout guest physical ranges, in the order of the memfd; memory is allocated from the first one */
-  constructor(layout: readonly { gpa: number; sizeBytes: number }[] = [{ gpa: 0, sizeBytes: 64 << 20 }]) {
+  /**
+   * @param layout guest physical ranges, in the order of the file; memory is allocated from the first one
+   * @param file instead of a memfd, and the bytes of its pages; becomes this object's
+   */
+  constructor(
+    layout: readonly RamPart[] = [{ gpa: 0, sizeBytes: 64 << 20 }],
+    file?: { readonly fd: number; readonly pageBytes: number },
+  ) {
     const total = layout.reduce((sum, part) => sum + part.sizeBytes, 0)
-    this.fd = testing.memfdCreate('guest-ram', total)
+    this.fd = file?.fd ?? testing.memfdCreate('guest-ram', total)
+    const page = file?.pageBytes ?? 4096
     let fdOffset = 0
-    for (const { gpa, sizeBytes } of layout) {
-      const memory = testing.map(this.fd, fdOffset, sizeBytes, true)
+    for (const { gpa, sizeBytes, fdOffset: given } of layout) {
+      fdOffset = given ?? fdOffset
+      const lead = fdOffset % page
+      const memory = testing.map(this.fd, fdOffset - lead, Math.ceil((lead + sizeBytes) / page) * page, true)
       this.#mapped.push({
         gpa,
         sizeBytes,
@@ -54,7 +70,7 @@ export class GuestMemory {
         fd: this.fd,
         fdOffset,
         memory,
-        bytes: new Uint8Array(memory),
+        bytes: new Uint8Array(memory, lead, sizeBytes),
       })
       fdOffset += sizeBytes
     }
@@ -113,7 +129,7 @@ export class GuestMemory {
 
   view(gpa: number, length: number): DataView {
     const region = this.#regionOf(gpa, length)
-    return new DataView(region.memory, gpa - region.gpa, length)
+    return new DataView(region.memory, region.bytes.byteOffset + gpa - region.gpa, length)
   }
 
   userAddress(gpa: number): number {
