@@ -178,7 +178,7 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   for (const part of SNAPSHOT)
     cpSync(join(checkout, part), join(dir, 'out/.snapshot', part), {
       recursive: true,
-      filter: (path) => !/\/obj-/.test(path),
+      filter: (path) => !/\/build\/(obj-|asan|fuzz|aarch64)/.test(path),
     })
   writeFileSync(join(dir, 'out/.snapshot/list'), SNAPSHOT.map((part) => `${part}\n`).join(''))
   const disk = join(dir, 'disk.raw')

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 
+#include "util/page_size.h"
 #include "util/signal_eventfd.h"
 
 namespace viewfsd {
@@ -21,10 +22,6 @@ std::map<uint32_t, std::shared_ptr<Device>>& Registry() {
   return *registry;
 }
 uint32_t next_id = 1;
-
-// The last page goes separately: QEMU places a mapping of less than the whole window at a 2 MiB
-// boundary, which huge pages need; the whole window it would place at a 4 KiB one.
-constexpr uint64_t kTail = 4096;
 
 // How long a frontend may take between its reply to SHMEM_MAP and the memory table that lists the
 // mapping.
@@ -271,7 +268,10 @@ int Device::StartViewWindow(int view_fd, uint64_t size, std::chrono::millisecond
   if (drained < 0) return drained;
   // Unmounting and mounting again, or stop and cont, keep the mapping.
   if (!memory_.Get()->HoldsFile(file.st_dev, file.st_ino, size)) {
-    const uint64_t body = size > kTail ? size - kTail : size;
+    // The last page goes separately: QEMU places a mapping of less than the whole window at a 2 MiB
+    // boundary, which huge pages need; the whole window it would place at the boundary of a page.
+    const uint64_t tail = PageSize();
+    const uint64_t body = size > tail ? size - tail : size;
     // A part may be there from an attempt that was interrupted, or whose second part failed; the
     // frontend refuses it twice.
     const auto map = [&](uint64_t offset, uint64_t length, std::atomic<bool>* mapped) {

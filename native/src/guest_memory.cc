@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "util/page_size.h"
+
 namespace viewfsd {
 namespace {
 
@@ -40,7 +42,7 @@ std::shared_ptr<const Region> Region::Map(const RegionDescription& description, 
   // hugetlbfs wants offset and length in its own page size, which is its block size.
   const uint64_t page = file_system.f_type == HUGETLBFS_MAGIC
                             ? static_cast<uint64_t>(file_system.f_bsize)
-                            : uint64_t{4096};
+                            : PageSize();
   const uint64_t lead = description.mmap_offset % page;
   const uint64_t size = (lead + description.size + page - 1) / page * page;
   void* base = MAP_FAILED;
@@ -83,7 +85,7 @@ int MemoryTable::Check(const std::vector<RegionDescription>& descriptions) {
   for (const RegionDescription& region : sorted) {
     if (region.size == 0 || region.size >= kAddressLimit || region.guest_address >= kAddressLimit ||
         region.user_address >= kAddressLimit || region.mmap_offset >= kAddressLimit ||
-        region.mmap_offset % 4096 != 0 || region.guest_address < end)
+        region.mmap_offset % PageSize() != 0 || region.guest_address < end)
       return EINVAL;
     end = region.guest_address + region.size;
   }

@@ -74,10 +74,9 @@ void AddCredentials(Rules* rules) {
 // request_server.cc, split_virtqueue.cc, device.cc: data, kicks and calls; guest_memory.cc:
 // regions.
 void AddQueues(Rules* rules) {
-  Allow(rules,
-        {__NR_read, __NR_write, __NR_readv, __NR_writev, __NR_pread64, __NR_pwrite64, __NR_preadv,
-         __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_eventfd2, __NR_epoll_create1,
-         __NR_epoll_ctl, __NR_epoll_wait, __NR_epoll_pwait, __NR_sched_getaffinity});
+  Allow(rules, {__NR_read, __NR_write, __NR_readv, __NR_writev, __NR_pread64, __NR_pwrite64,
+                __NR_preadv, __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_eventfd2,
+                __NR_epoll_create1, __NR_epoll_ctl, __NR_epoll_pwait, __NR_sched_getaffinity});
 }
 
 // unix_socket.cc, backend_channel.cc, fd_watcher.cc: connections that come in through the listening
@@ -92,7 +91,7 @@ void AddSockets(Rules* rules) {
                     .values = {SOCK_DGRAM | SOCK_CLOEXEC},
                     .error = EACCES});
   Allow(rules, {__NR_accept4, __NR_getsockname, __NR_getsockopt, __NR_recvfrom, __NR_recvmsg,
-                __NR_sendmsg, __NR_sendto, __NR_shutdown, __NR_poll, __NR_ppoll});
+                __NR_sendmsg, __NR_sendto, __NR_shutdown, __NR_ppoll});
 }
 
 // memory_view.cc
@@ -119,11 +118,6 @@ void AddRuntime(Rules* rules) {
                     .argument = 3,
                     .values = {MAP_ANONYMOUS}});
   rules->push_back({.number = __NR_mmap, .error = EPERM});
-  // Node asks for /proc/self/exe, to tell its programs. It is not there, nor is what a guest puts
-  // in its place.
-  rules->push_back({.number = __NR_readlink, .error = ENOENT});
-  // Without a sandbox the daemon removes its socket itself.
-  Allow(rules, {__NR_unlink});
   Allow(rules, {__NR_munmap, __NR_mremap, __NR_mprotect, __NR_madvise, __NR_brk, __NR_mincore,
                 __NR_pkey_alloc, __NR_pkey_free, __NR_pkey_mprotect, __NR_membarrier});
   // Queue threads start when a frontend first uses their queue. clone3 takes its flags in memory,
@@ -144,9 +138,9 @@ void AddRuntime(Rules* rules) {
                     .test = ArgumentTest::kOneOf,
                     .argument = 0,
                     .values = {PR_SET_NAME, PR_GET_NAME, PR_SET_VMA}});
-  Allow(rules, {__NR_clock_gettime, __NR_clock_getres, __NR_clock_nanosleep, __NR_nanosleep,
-                __NR_gettimeofday, __NR_time, __NR_getrusage, __NR_times, __NR_sysinfo,
-                __NR_getrandom, __NR_uname});
+  Allow(rules,
+        {__NR_clock_gettime, __NR_clock_getres, __NR_clock_nanosleep, __NR_nanosleep,
+         __NR_gettimeofday, __NR_getrusage, __NR_times, __NR_sysinfo, __NR_getrandom, __NR_uname});
   Allow(rules, {__NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_rt_sigpending,
                 __NR_sigaltstack, __NR_restart_syscall});
   // abort(3), and libuv's way to pass a signal on to its loop.
@@ -170,16 +164,41 @@ void AddRuntime(Rules* rules) {
   rules->push_back({.number = __NR_io_uring_setup, .error = ENOSYS});
 }
 
+// Node asks for /proc/self/exe, to tell its programs. It is not there, nor is what a guest puts in
+// its place. Before what AddFileSystem allows of readlinkat.
+void RefuseOwnName(Rules* rules) {
+#ifdef __NR_readlink
+  rules->push_back({.number = __NR_readlink, .error = ENOENT});
+#endif
+  rules->push_back({.number = __NR_readlinkat,
+                    .test = ArgumentTest::kOneOf,
+                    .argument = 0,
+                    .values = {static_cast<uint32_t>(AT_FDCWD)},
+                    .error = ENOENT});
+}
+
+// What glibc still calls on x86-64. Architectures of asm-generic/unistd.h have only the successors,
+// which are allowed above. unlink: without a sandbox the daemon removes its socket itself.
+void AddFormerCalls(Rules* rules) {
+#ifdef __x86_64__
+  Allow(rules, {__NR_epoll_wait, __NR_poll, __NR_time, __NR_unlink});
+#else
+  (void)rules;
+#endif
+}
+
 }  // namespace
 
 std::vector<SystemCallRule> SystemCallRules() {
   Rules rules;
+  RefuseOwnName(&rules);
   AddFileSystem(&rules);
   AddCredentials(&rules);
   AddQueues(&rules);
   AddSockets(&rules);
   AddMemoryView(&rules);
   AddRuntime(&rules);
+  AddFormerCalls(&rules);
   return rules;
 }
 

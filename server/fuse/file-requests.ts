@@ -19,7 +19,7 @@ import {
 import { BODY, type RequestContext } from './request-context.ts'
 import { getU64, isSafeOffset, setU64 } from './wire.ts'
 
-// Open flags of x86-64 and arm64 Linux guests that mean something here (asm-generic/fcntl.h).
+// Open flags that mean something here; those that differ among architectures do not (asm-generic/fcntl.h).
 const O_ACCMODE = 3
 const O_TRUNC = 0o1000
 

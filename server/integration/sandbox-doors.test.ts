@@ -48,7 +48,12 @@ const SHUT: Readonly<Record<string, unknown>> = {
 }
 
 /** Answers of the filter. */
-const REFUSED: Readonly<Record<string, number>> = { 'code of a file': -1, io_uring: -38, clone3: -38 }
+const REFUSED: Readonly<Record<string, number>> = {
+  'code of a file': -1,
+  'link of a guest': -2,
+  io_uring: -38,
+  clone3: -38,
+}
 
 /** What ends the process. */
 const DEADLY = [

@@ -3,7 +3,7 @@
  * All that a guest, a frontend and a host's user can ask of a daemon behind closed doors: whatever system calls that takes
  * are on the list. VIEWFSD_TEST_NODES, paths with colons between them, names other versions of Node to try as well.
  */
-import { chownSync, existsSync, readFileSync, statSync } from 'node:fs'
+import { chownSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ROOT_ID, Opcode } from './harness/fuse-abi.ts'
@@ -39,8 +39,7 @@ const ALL_OPTIONS = [
 ]
 const O_RDWR = 2
 const O_TRUNC = 0o1000
-const O_DIRECT = 0o40000
-const O_NOATIME = 0o1000000
+const { O_DIRECT, O_NOATIME } = constants
 const S_IFIFO = 0o010000
 /** FATTR_MODE, _UID, _GID, _SIZE, _ATIME, _MTIME */
 const ALL_ATTRIBUTES = 0x3f

@@ -3,7 +3,7 @@
  * Requests whose data lies in the window itself: an application of the guest writes a file from an mmapped DAX file, or
  * reads into one. What can't be accessed fails that request, and nothing else.
  */
-import { truncateSync } from 'node:fs'
+import { constants, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT_ID } from './harness/fuse-abi.ts'
@@ -41,11 +41,10 @@ test('writes a file from its own mapping, and by O_DIRECT', async () => {
   const fh = client.open(nodeid, 2)
   expect(client.write(nodeid, fh, 1 << 20, inWindow(0, 8192))).toBe(8192)
   expect(hostBytes(session, 'file').subarray(1 << 20, (1 << 20) + 8192)).toEqual(stamped(8192, 3))
-  const O_DIRECT = 0o40000
-  const direct = outcome(() => client.open(nodeid, 2 | O_DIRECT))
+  const direct = outcome(() => client.open(nodeid, 2 | constants.O_DIRECT))
   expect(['ok', 'EINVAL']).toContain(direct)
   if (direct === 'ok') {
-    const directFh = client.open(nodeid, 2 | O_DIRECT)
+    const directFh = client.open(nodeid, 2 | constants.O_DIRECT)
     expect(client.write(nodeid, directFh, 16_384, inWindow(4096, 4096))).toBe(4096)
     expect(hostBytes(session, 'file').subarray(16_384, 20_480)).toEqual(stamped(8192, 3).subarray(4096))
   }

@@ -4,6 +4,7 @@
  * the host, what an option forbids. The system calls, and the tables of inodes and handles that all request queues
  * share, are native (native/src/shared_directory.h).
  */
+import { constants } from 'node:fs'
 import { fileSystem as native, Freshness, type SharedDirectoryId } from '../../native/index.ts'
 import { Errno } from '../errno.ts'
 import {
@@ -26,13 +27,9 @@ import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options
 import { toGuestRanges } from './id-translation.ts'
 import { XattrMap } from './xattr-map.ts'
 
-const O_ACCMODE = 3
-const O_WRONLY = 1
-const O_RDWR = 2
-const O_APPEND = 0o2000
-const O_DIRECT = 0o40000
-const O_NOATIME = 0o1000000
-const O_TRUNC = 0o1000
+// A guest's open flags are those of its architecture, which is the host's; O_DIRECT is not the same on all.
+const { O_APPEND, O_DIRECT, O_NOATIME, O_RDWR, O_TRUNC, O_WRONLY } = constants
+const O_ACCMODE = O_WRONLY | O_RDWR
 
 /** FOPEN_NOFLUSH is of 7.36. */
 const NOFLUSH_MINOR = 36
