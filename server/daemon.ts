@@ -26,7 +26,12 @@ import { openSharedDirectory, type SharedDirectory, shareDirectory } from './sha
 import type { PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
 import { BackendRequestHandler } from './vhost-user/backend-request-handler.ts'
 import { Connection } from './vhost-user/connection.ts'
-import { missingWindowFeatures, offeredProtocolFeatures } from './vhost-user/features.ts'
+import {
+  lacksMemorySlots,
+  missingWindowFeatures,
+  type OfferedParts,
+  offeredProtocolFeatures,
+} from './vhost-user/features.ts'
 import { VhostUserError } from './vhost-user/message.ts'
 import { VirtioDevice } from './virtio/device.ts'
 
@@ -155,24 +160,27 @@ export class Daemon {
     this.#log.info('a frontend has connected')
     this.#windowState.active = false
     this.#windowPossible = false
-    const offersWindow = this.#plan.kind !== 'none'
-    const memorySlots =
-      this.#options.configureMemSlots === 'auto'
-        ? this.#plan.kind === 'shmem'
-        : this.#options.configureMemSlots === 'on'
+    const offered: OfferedParts = {
+      window: this.#plan.kind,
+      memorySlots: this.#options.configureMemSlots,
+      config: this.#options.tag !== undefined,
+    }
     const handler = new BackendRequestHandler(
       this.#device,
       {
         tag: this.#options.tag ?? '',
-        protocolFeatures: offeredProtocolFeatures({
-          window: offersWindow,
-          memorySlots,
-          config: this.#options.tag !== undefined,
-        }),
+        protocolFeatures: offeredProtocolFeatures(offered),
         windowSize: this.#plan.sizeBytes,
       },
       {
-        protocolFeaturesSet: (features) => this.#checkWindowFeatures(features),
+        protocolFeaturesSet: (features) => {
+          this.#checkWindowFeatures(features)
+          if (lacksMemorySlots(offered, features)) {
+            this.#log.info(
+              'this frontend can announce 8 regions of memory: for more, leave --tag out, which its device does not read',
+            )
+          }
+        },
         windowAsked: () => this.#giveWindow(),
         queueUsed: (queue) => this.#startWorker(Math.max(0, queue - 1)),
         deviceStarting: () => this.#checkStart(),

@@ -367,7 +367,7 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     ours: true,
     check: VALUE.when,
     default: 'auto',
-    summary: 'let the frontend announce memory region by region: auto (with a shmem window), on, off',
+    summary: 'let the frontend announce memory region by region: auto (not with both --tag and a memory view), on, off',
   },
   { name: 'help', letter: 'h', summary: 'print help: -h in brief' },
   { name: 'version', letter: 'V', summary: 'print the version, and the memory-view ABI of program and driver' },

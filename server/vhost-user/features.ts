@@ -43,13 +43,9 @@ export const WINDOW_PROTOCOL_FEATURES = ['SHMEM', 'BACKEND_REQ', 'BACKEND_SEND_F
 
 /** What decides which protocol features are offered. */
 export interface OfferedParts {
-  readonly window: boolean
-  /**
-   * CONFIGURE_MEM_SLOTS. QEMU 11.1.3 crashes with it on vhost-user-test-device-pci when the guest rebinds its driver or
-   * reboots, but without it it can't announce more than 8 regions of memory, so only a window that the frontend maps
-   * range by range justifies it.
-   */
-  readonly memorySlots: boolean
+  readonly window: 'memory-view' | 'shmem' | 'none'
+  /** CONFIGURE_MEM_SLOTS, without which QEMU can't announce more than 8 regions of memory. */
+  readonly memorySlots: 'auto' | 'on' | 'off'
   /**
    * The configuration space, which has the tag. QEMU's vhost-user-fs devices have their own, and QEMU 7.1 to 8.0 crash
    * when it is offered.
@@ -57,13 +53,30 @@ export interface OfferedParts {
   readonly config: boolean
 }
 
+/**
+ * Whether the frontend's device may be one that `auto` can't offer CONFIGURE_MEM_SLOTS: with it, QEMU 11.1.3 crashes when
+ * the guest of a vhost-user-test-device-pci that has shown its window rebinds its driver or reboots. QEMU's devices all
+ * ask the same until they have got the answer, but that one starts only where the configuration space is offered, and
+ * vhost-user-fs-pci can do without. (A shmem window needs a region for each of its ranges.)
+ */
+export function mayBeTestDevice(parts: OfferedParts): boolean {
+  return parts.window === 'memory-view' && parts.config
+}
+
 export function offeredProtocolFeatures(parts: OfferedParts): bigint {
   const F = VhostUserProtocolFeature
+  const memorySlots = parts.memorySlots === 'auto' ? !mayBeTestDevice(parts) : parts.memorySlots === 'on'
   let mask = featureMask(F.MQ, F.REPLY_ACK, F.RESET_DEVICE, F.BACKEND_REQ, F.BACKEND_SEND_FD)
   if (parts.config) mask |= featureMask(F.CONFIG)
-  if (parts.window) mask |= featureMask(F.SHMEM)
-  if (parts.memorySlots) mask |= featureMask(F.CONFIGURE_MEM_SLOTS)
+  if (parts.window !== 'none') mask |= featureMask(F.SHMEM)
+  if (memorySlots) mask |= featureMask(F.CONFIGURE_MEM_SLOTS)
   return mask
+}
+
+/** Whether the frontend turned out to be vhost-user-fs, and the configuration space alone has kept it from announcing much memory. */
+export function lacksMemorySlots(parts: OfferedParts, acked: bigint): boolean {
+  const F = VhostUserProtocolFeature
+  return parts.memorySlots === 'auto' && mayBeTestDevice(parts) && !hasFeature(acked, F.CONFIG)
 }
 
 /** The names of window features that are missing from a negotiated mask. */

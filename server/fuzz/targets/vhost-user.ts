@@ -62,7 +62,8 @@ export class VhostUserTarget implements Target {
     const window = (head.byte() & 1) !== 0
     const outcomes: number[] = []
     const [ours, theirs] = socketPair()
-    const protocolFeatures = offeredProtocolFeatures({ window, memorySlots: true, config: true })
+    const offered = { window: window ? 'memory-view' : 'none', memorySlots: 'on', config: true } as const
+    const protocolFeatures = offeredProtocolFeatures(offered)
     const options = { tag: 'fuzz', protocolFeatures, windowSize: window ? 1 << 30 : 0 }
     const handler = new BackendRequestHandler(this.#device, options, {
       protocolFeaturesSet: () => {},
