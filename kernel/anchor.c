@@ -35,6 +35,9 @@ MODULE_PARM_DESC(anchor_idle_ms,
 /* For what must run in an mm other than the caller's. */
 static struct workqueue_struct *memview_wq;
 
+/* For what may wait for a file system as long as it likes. */
+static struct workqueue_struct *memview_release_wq;
+
 /**
  * memview_anchors_init() - set up at module load
  *
@@ -43,7 +46,15 @@ static struct workqueue_struct *memview_wq;
 int memview_anchors_init(void)
 {
 	memview_wq = alloc_workqueue("memory_view", WQ_UNBOUND, 0);
-	return memview_wq ? 0 : -ENOMEM;
+	if (!memview_wq)
+		return -ENOMEM;
+	memview_release_wq = alloc_workqueue("memory_view_release", WQ_UNBOUND,
+					     0);
+	if (!memview_release_wq) {
+		destroy_workqueue(memview_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 /**
@@ -52,6 +63,7 @@ int memview_anchors_init(void)
 void memview_anchors_exit(void)
 {
 	destroy_workqueue(memview_wq);
+	destroy_workqueue(memview_release_wq);
 }
 
 /*
@@ -362,6 +374,36 @@ static const struct mmu_interval_notifier_ops memview_anchor_ops = {
 	.invalidate = memview_anchor_invalidate,
 };
 
+/* munmap and mremap may have an anchor as a whole or not at all. */
+static int memview_anchor_may_split(struct vm_area_struct *vma,
+				    unsigned long addr)
+{
+	return -EINVAL;
+}
+
+static int memview_anchor_mremap(struct vm_area_struct *vma)
+{
+	return -EINVAL;
+}
+
+static int memview_anchor_mprotect(struct vm_area_struct *vma,
+				   unsigned long start, unsigned long end,
+				   unsigned long newflags)
+{
+	return -EACCES;
+}
+
+/*
+ * In the place of the file's own. There is no ->fault, so an anchor stays
+ * empty, and no ->close: FUSE's writes back, under the mmap lock; see
+ * memview_anchor_release_work().
+ */
+static const struct vm_operations_struct memview_anchor_vm_ops = {
+	.may_split = memview_anchor_may_split,
+	.mremap = memview_anchor_mremap,
+	.mprotect = memview_anchor_mprotect,
+};
+
 /*
  * Makes the VMA one that nobody can access, or do anything to but unmap it. It
  * has no special PFNs, and no entries at all, but to be taken for one that does
@@ -377,16 +419,19 @@ static void memview_anchor_disarm(struct vm_area_struct *vma)
 	vm_flags_mod(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP | VM_PFNMAP,
 		     VM_READ | VM_WRITE | VM_EXEC | VM_MAYREAD | VM_MAYEXEC);
 	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);
+	vma->vm_ops = &memview_anchor_vm_ops;
 }
 
 /*
  * Checks what mmap gave us, under the mmap lock, since another thread of this
  * mm may have put something else there, and takes the VMA's rights away.
  */
-static int memview_anchor_adopt(struct memview_anchor *anchor)
+static int memview_anchor_adopt(struct memview_anchor *anchor,
+				unsigned long pages)
 {
 	const unsigned long bad = VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB;
 	unsigned long need = VM_MAYSHARE | VM_MAYREAD;
+	struct mm_struct *mm = anchor->view->mm;
 	struct vm_area_struct *vma;
 	int ret = -EAGAIN;
 
@@ -395,10 +440,10 @@ static int memview_anchor_adopt(struct memview_anchor *anchor)
 	if (anchor->perm & MEMVIEW_MAP_EXEC)
 		need |= VM_MAYEXEC;
 
-	mmap_write_lock(anchor->notifier.mm);
-	vma = find_vma(anchor->notifier.mm, anchor->addr);
+	mmap_write_lock(mm);
+	vma = find_vma(mm, anchor->addr);
 	if (!vma || vma->vm_start != anchor->addr ||
-	    vma_pages(vma) != anchor->pages || vma->vm_pgoff != anchor->pgoff ||
+	    vma_pages(vma) != pages || vma->vm_pgoff != anchor->pgoff ||
 	    !vma->vm_file || READ_ONCE(anchor->dead))
 		goto unlock;
 	/* Overlayfs and FUSE passthrough put another file here. */
@@ -410,21 +455,27 @@ static int memview_anchor_adopt(struct memview_anchor *anchor)
 	ret = -EACCES;
 	if ((vma->vm_flags & need) != need)
 		goto unlock;
-	memview_anchor_disarm(vma);
+	if (anchor->vm_file)
+		fput(anchor->vm_file);
 	anchor->vm_file = get_file(vma->vm_file);
 	anchor->vm_ops = vma->vm_ops;
+	memview_anchor_disarm(vma);
 	/* Pairs with memview_anchor_invalidate(). */
-	smp_store_release(&anchor->mapping, vma->vm_file->f_mapping);
+	smp_store_release(&anchor->mapping, anchor->vm_file->f_mapping);
 	ret = 0;
 unlock:
-	mmap_write_unlock(anchor->notifier.mm);
+	mmap_write_unlock(mm);
 	return ret;
 }
 
-/* In the view's mm: the VMA, its notifier, and what they are for. */
-static int memview_anchor_mmap(struct memview_anchor *anchor)
+/*
+ * Maps the file at @anchor->addr, where there is room, and makes an anchor of
+ * the VMA. The core checks the file for exactly the protection that is asked
+ * for. After mlockall(MCL_FUTURE) it would also read all of the chunk in, so
+ * let it check a single page then.
+ */
+static int memview_anchor_mmap_file(struct memview_anchor *anchor)
 {
-	struct mm_struct *mm = current->mm;
 	unsigned long length = anchor->pages << PAGE_SHIFT;
 	loff_t offset = (loff_t)anchor->pgoff << PAGE_SHIFT;
 	unsigned long prot = PROT_READ;
@@ -435,65 +486,163 @@ static int memview_anchor_mmap(struct memview_anchor *anchor)
 		prot |= PROT_WRITE;
 	if (anchor->perm & MEMVIEW_MAP_EXEC)
 		prot |= PROT_EXEC;
-	/*
-	 * The core checks the file for exactly this protection. After
-	 * mlockall(MCL_FUTURE) it would also read all of the chunk in, so
-	 * let it check a single page then.
-	 */
-	if (READ_ONCE(mm->def_flags) & VM_LOCKED) {
-		addr = vm_mmap(anchor->file, 0, PAGE_SIZE, prot, MAP_SHARED,
-			       offset);
+	if (READ_ONCE(current->mm->def_flags) & VM_LOCKED) {
+		addr = vm_mmap(anchor->file, anchor->addr, PAGE_SIZE, prot,
+			       MAP_SHARED | MAP_FIXED, offset);
 		if (IS_ERR_VALUE(addr))
 			return addr;
-		vm_munmap(addr, PAGE_SIZE);
+		ret = memview_anchor_adopt(anchor, 1);
+		if (ret)
+			return ret;
 		prot = PROT_NONE;
 	}
-	addr = vm_mmap(anchor->file, 0, length, prot, MAP_SHARED, offset);
+	addr = vm_mmap(anchor->file, anchor->addr, length, prot,
+		       MAP_SHARED | MAP_FIXED, offset);
 	if (IS_ERR_VALUE(addr))
 		return addr;
-	anchor->addr = addr;
-	ret = mmu_interval_notifier_insert(&anchor->notifier, mm, addr, length,
+	ret = mmu_interval_notifier_insert(&anchor->notifier, current->mm,
+					   anchor->addr, length,
 					   &memview_anchor_ops);
 	if (ret)
-		goto unmap;
+		return ret;
 	/* It may only have been queued; wait until it works. */
 	mmu_interval_read_begin(&anchor->notifier);
-	ret = memview_anchor_adopt(anchor);
+	ret = memview_anchor_adopt(anchor, anchor->pages);
 	if (ret)
-		goto remove;
-	return 0;
-remove:
-	mmu_interval_notifier_remove(&anchor->notifier);
-unmap:
-	if (!READ_ONCE(anchor->dead))
-		vm_munmap(addr, length);
+		mmu_interval_notifier_remove(&anchor->notifier);
+	return ret;
+}
+
+/*
+ * In the view's mm: the VMA, its notifier, and what they are for. Until the VMA
+ * is an anchor, a page of nothing on both sides keeps the core from merging it
+ * with another mapping of the file.
+ */
+static int memview_anchor_mmap(void *data)
+{
+	struct memview_anchor *anchor = data;
+	unsigned long length = anchor->pages << PAGE_SHIFT;
+	unsigned long room;
+	int ret;
+
+	room = vm_mmap(NULL, 0, length + 2 * PAGE_SIZE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0);
+	if (IS_ERR_VALUE(room))
+		return room;
+	anchor->addr = room + PAGE_SIZE;
+	ret = memview_anchor_mmap_file(anchor);
+	if (!ret) {
+		vm_munmap(room, PAGE_SIZE);
+		vm_munmap(anchor->addr + length, PAGE_SIZE);
+	} else if (!READ_ONCE(anchor->dead)) {
+		vm_munmap(room, length + 2 * PAGE_SIZE);
+	}
 	return ret;
 }
 
 /**
- * struct memview_mmap_work - memview_anchor_mmap() on a kernel thread
- * @work:   for &memview_wq
- * @anchor: what to map
- * @cred:   of the caller, for the checks that mmap makes
- * @ret:    result
+ * struct memview_call - a function that runs in the view's mm
+ * @work: for &memview_wq
+ * @view: whose mm
+ * @cred: of the caller, for the checks that mmap makes
+ * @fn:   what to call
+ * @data: with what
+ * @ret:  what it returned
  */
-struct memview_mmap_work {
+struct memview_call {
 	struct work_struct work;
-	struct memview_anchor *anchor;
+	struct memview *view;
 	const struct cred *cred;
+	int (*fn)(void *data);
+	void *data;
 	int ret;
 };
 
-static void memview_anchor_mmap_work(struct work_struct *work)
+static void memview_call_work(struct work_struct *work)
 {
-	struct memview_mmap_work *w =
-		container_of(work, struct memview_mmap_work, work);
-	const struct cred *old = override_creds(w->cred);
+	struct memview_call *call =
+		container_of(work, struct memview_call, work);
+	struct mm_struct *mm = call->view->mm;
+	const struct cred *old;
 
-	kthread_use_mm(w->anchor->view->mm);
-	w->ret = memview_anchor_mmap(w->anchor);
-	kthread_unuse_mm(w->anchor->view->mm);
+	if (!mmget_not_zero(mm)) {
+		call->ret = -ESRCH;
+		return;
+	}
+	old = override_creds(call->cred);
+	kthread_use_mm(mm);
+	call->ret = call->fn(call->data);
+	kthread_unuse_mm(mm);
 	revert_creds(old);
+	/* What goes with an mm may want us, or wait for a file system. */
+	mmput_async(mm);
+}
+
+/*
+ * Calls @fn in the view's mm. Returns what it returns, or ESRCH if the mm is no
+ * more, and with it all VMAs.
+ */
+static int memview_in_mm(struct memview *view, int (*fn)(void *data),
+			 void *data)
+{
+	struct memview_call call = {
+		.view = view,
+		.cred = current_cred(),
+		.fn = fn,
+		.data = data,
+	};
+
+	if (current->mm == view->mm)
+		return fn(data);
+	INIT_WORK_ONSTACK(&call.work, memview_call_work);
+	if (current->flags & PF_KTHREAD) {
+		memview_call_work(&call.work);
+	} else {
+		queue_work(memview_wq, &call.work);
+		flush_work(&call.work);
+	}
+	destroy_work_on_stack(&call.work);
+	return call.ret;
+}
+
+/*
+ * Ends an anchor, whose VMA and notifier are gone. What the file system's
+ * ->close of the VMA would have done is done here, where it keeps nobody
+ * waiting: FUSE's writes the whole file back, which the last descriptor must
+ * not be closed before.
+ */
+static void memview_anchor_release_work(struct work_struct *work)
+{
+	struct memview_anchor *anchor =
+		container_of(work, struct memview_anchor, release);
+	struct vm_area_struct vma = {
+		.vm_start = anchor->addr,
+		.vm_end = anchor->addr + (anchor->pages << PAGE_SHIFT),
+		.vm_pgoff = anchor->pgoff,
+		.vm_file = anchor->vm_file,
+		.vm_ops = anchor->vm_ops,
+	};
+
+	anchor->vm_ops->close(&vma);
+	/* Not left to the thread that closes files for all of the kernel. */
+	__fput_sync(anchor->vm_file);
+	__fput_sync(anchor->file);
+	kfree(anchor);
+	module_put(THIS_MODULE);
+}
+
+static void memview_anchor_release(struct memview_anchor *anchor)
+{
+	if (anchor->vm_file && anchor->vm_ops->close) {
+		__module_get(THIS_MODULE);
+		INIT_WORK(&anchor->release, memview_anchor_release_work);
+		queue_work(memview_release_wq, &anchor->release);
+		return;
+	}
+	if (anchor->vm_file)
+		fput(anchor->vm_file);
+	fput(anchor->file);
+	kfree(anchor);
 }
 
 /**
@@ -536,88 +685,48 @@ struct memview_anchor *memview_anchor_create(struct memview *view,
 	anchor->pages = end - anchor->pgoff;
 	anchor->file = get_file(file);
 
-	if (current->mm == view->mm) {
-		ret = memview_anchor_mmap(anchor);
-	} else {
-		struct memview_mmap_work w = {
-			.anchor = anchor,
-			.cred = current_cred(),
-		};
-
-		INIT_WORK_ONSTACK(&w.work, memview_anchor_mmap_work);
-		queue_work(memview_wq, &w.work);
-		flush_work(&w.work);
-		destroy_work_on_stack(&w.work);
-		ret = w.ret;
-	}
+	/* mmap checks the limit of who calls it. A worker has none. */
+	if (current->mm != view->mm &&
+	    READ_ONCE(view->mm->total_vm) + anchor->pages >
+	    rlimit(RLIMIT_AS) >> PAGE_SHIFT)
+		ret = -ENOMEM;
+	else
+		ret = memview_in_mm(view, memview_anchor_mmap, anchor);
 	if (ret) {
-		fput(anchor->file);
-		kfree(anchor);
+		memview_anchor_release(anchor);
 		return ERR_PTR(ret);
 	}
 	return anchor;
 }
 
-/* Ends an anchor but for its VMA. */
-static void memview_anchor_free(struct memview_anchor *anchor)
+/* In the view's mm. */
+static int memview_anchors_munmap(void *data)
 {
-	fput(anchor->vm_file);
-	fput(anchor->file);
-	kfree(anchor);
-}
+	struct list_head *anchors = data;
+	struct memview_anchor *anchor;
 
-/**
- * struct memview_munmap_work - end of anchors on a kernel thread
- * @work:    for &memview_wq
- * @view:    whose
- * @anchors: linked by &memview_anchor.idle
- */
-struct memview_munmap_work {
-	struct work_struct work;
-	struct memview *view;
-	struct list_head *anchors;
-};
-
-/* In the view's mm, or on the way out of the last user of it. */
-static void memview_anchors_munmap(struct list_head *anchors, bool unmap)
-{
-	struct memview_anchor *anchor, *next;
-
-	list_for_each_entry_safe(anchor, next, anchors, idle) {
-		mmu_interval_notifier_remove(&anchor->notifier);
+	list_for_each_entry(anchor, anchors, idle)
 		/* A dead one's place may be another's by now. */
-		if (unmap && !anchor->dead)
+		if (!anchor->dead)
 			vm_munmap(anchor->addr, anchor->pages << PAGE_SHIFT);
-		memview_anchor_free(anchor);
-	}
+	return 0;
 }
 
-static void memview_anchors_munmap_work(struct work_struct *work)
-{
-	struct memview_munmap_work *w =
-		container_of(work, struct memview_munmap_work, work);
-
-	kthread_use_mm(w->view->mm);
-	memview_anchors_munmap(w->anchors, true);
-	kthread_unuse_mm(w->view->mm);
-}
-
-/* Destroys anchors that nobody can find any more. */
+/*
+ * Destroys anchors that nobody can find any more. Waits for no file system.
+ */
 static void memview_anchors_discard(struct memview *view,
 				    struct list_head *anchors)
 {
-	struct memview_munmap_work w = { .view = view, .anchors = anchors };
+	struct memview_anchor *anchor, *next;
 
 	if (list_empty(anchors))
 		return;
-	if (current->mm == view->mm) {
-		memview_anchors_munmap(anchors, true);
-		return;
-	}
-	INIT_WORK_ONSTACK(&w.work, memview_anchors_munmap_work);
-	queue_work(memview_wq, &w.work);
-	flush_work(&w.work);
-	destroy_work_on_stack(&w.work);
+	list_for_each_entry(anchor, anchors, idle)
+		mmu_interval_notifier_remove(&anchor->notifier);
+	memview_in_mm(view, memview_anchors_munmap, anchors);
+	list_for_each_entry_safe(anchor, next, anchors, idle)
+		memview_anchor_release(anchor);
 }
 
 /**
@@ -694,12 +803,7 @@ void memview_anchors_reap(struct work_struct *work)
 		list_move_tail(&anchor->idle, &old);
 	}
 	up_write(&view->lock);
-
-	if (list_empty(&old))
-		return;
-	kthread_use_mm(view->mm);
-	memview_anchors_munmap(&old, true);
-	kthread_unuse_mm(view->mm);
+	memview_anchors_discard(view, &old);
 }
 
 /**
@@ -709,11 +813,5 @@ void memview_anchors_reap(struct work_struct *work)
 void memview_anchors_destroy(struct memview *view)
 {
 	cancel_delayed_work_sync(&view->reap);
-	if (atomic_read(&view->mm->mm_users) == 1 &&
-	    current->mm != view->mm) {
-		/* The VMAs go with the mm. */
-		memview_anchors_munmap(&view->idle, false);
-		return;
-	}
 	memview_anchors_discard(view, &view->idle);
 }

@@ -89,9 +89,20 @@
  * struct memview is referenced by the control fd and by the view inode, so by
  * each view fd and each VMA. When the control fd goes the view is *closed*: all
  * segments are removed, mappers get SIGBUS from then on, anchors are dropped.
- * (View fds must not keep anchors: they pin the mm of the opener, which may
- * itself map the view.) Anchors hold references on their files. Faults work on
- * references of their own, so that they can drop all locks.
+ * Anchors hold references on their files. Faults work on references of their
+ * own, so that they can drop all locks.
+ *
+ * The opener's mm is not kept alive, since it may keep the control fd: by a
+ * VMA of an io_uring instance that has it registered, for example. When the mm
+ * ends so do its VMAs, anchors among them, and the view shows nothing any more.
+ *
+ * Nothing that anchors do in that mm waits for a file system with its mmap lock
+ * held, but for a file's ->mmap: FUSE's ->close of a VMA, which writes the file
+ * back, is called by a worker when the VMA is gone. An owner that wants to keep
+ * going where even ->mmap waits, or wants its view to outlive it, has the
+ * device opened by a small process that then only waits for the view's end.
+ * Then anchors have an mm to themselves, and MAP_FD alone waits for it. (The
+ * kernel lets a module neither make an mm nor fork.)
  */
 #ifndef _MEMVIEW_H
 #define _MEMVIEW_H
@@ -116,7 +127,8 @@
 /**
  * struct memview - a memory view
  * @users:    control fd and view inode
- * @mm:       where anchors live: the mm of the opener, kept alive
+ * @mm:       where anchors live: the mm of the opener. Not kept alive; without
+ *            users it has no VMAs any more
  * @lock:     guards everything below but counters and work items. Held for read
  *            to insert entries or to clear them on behalf of a file; for write
  *            to change segments, anchors or VMAs
@@ -172,13 +184,14 @@ struct memview {
  * @vm_file:  the file that the VMA got from it (overlayfs hands out the file
  *            below)
  * @mapping:  of @vm_file
- * @vm_ops:   of the VMA
+ * @vm_ops:   what the file gave the VMA; it has ours instead
  * @addr:     address in &memview.mm
  * @pgoff:    first file page
  * @pages:    length in pages
  * @perm:     MEMVIEW_MAP_* bits that its mmap was checked for
  * @since:    jiffies when it became idle
- * @dead:     the VMA was unmapped or moved behind our back
+ * @dead:     the VMA was unmapped or moved behind our back, or its mm is gone
+ * @release:  the end, where that may wait for a file system
  *
  * @node, @idle, @group, @since and @dead are guarded by &memview.lock; the rest
  * is constant once published.
@@ -199,6 +212,7 @@ struct memview_anchor {
 	unsigned int perm;
 	unsigned long since;
 	bool dead;
+	struct work_struct release;
 };
 
 /**

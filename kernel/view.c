@@ -91,9 +91,8 @@ static const struct inode_operations memview_inode_ops = {
 /**
  * memview_create() - a new view, without a size
  *
- * Anchors will live in the mm of the caller, which is kept for as long as the
- * view is not closed. An owner that does not want its memory kept beyond its
- * death lets a small process open the device.
+ * Anchors will live in the mm of the caller. When that ends, the view shows
+ * nothing any more; see "Lifetimes" in memview.h.
  *
  * Return: the view, or an error pointer.
  */
@@ -115,7 +114,7 @@ struct memview *memview_create(void)
 	INIT_LIST_HEAD(&view->idle);
 	INIT_DELAYED_WORK(&view->reap, memview_anchors_reap);
 	view->mm = current->mm;
-	mmget(view->mm);
+	mmgrab(view->mm);
 	return view;
 }
 
@@ -205,7 +204,7 @@ void memview_close(struct memview *view)
 	memview_zap_end(view);
 	memview_free_segments(&gone);
 	memview_anchors_destroy(view);
-	mmput(view->mm);
+	mmdrop(view->mm);
 	view->mm = NULL;
 	if (view->inode) {
 		iput(view->inode);
@@ -412,9 +411,9 @@ free:
  * @info: from user space
  *
  * Return: 0, or EINVAL, EOVERFLOW (offset in the file), EBADF, what
- * memview_file_check() says, what mmap of the file says, ENOMEM, or EAGAIN
- * (the mapping that the driver makes in the opener's address space was
- * replaced by another thread).
+ * memview_file_check() says, what mmap of the file says, ENOMEM, ESRCH (the
+ * opener's address space is gone) or EAGAIN (the mapping that the driver makes
+ * there was replaced by another thread).
  */
 int memview_map(struct memview *view, const struct memview_map_fd_info *info)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A FUSE file system of one file that misbehaves on demand: it can hold back
- * its answers to READ, or fail them. Speaks the protocol of /dev/fuse itself,
+ * its answers to READ and WRITE, or fail READs. Speaks the protocol of /dev/fuse itself,
  * in a process of its own, so that the test's exit can never wait for a
  * server that is part of it; needs root.
  */
@@ -26,9 +26,12 @@ struct fuse_server {
 	/* Set by the test. */
 	int stall_reads;
 	int fail_reads;		/* errno, 0: none */
+	int stall_writes;
 	/* Set by the server. */
 	int reads;
 	int stalled;		/* READs that wait for their answer */
+	int writes;		/* that have come */
+	uint64_t written;	/* the last one's first word */
 };
 
 enum { FUSE_FILE_ID = 2, FUSE_BUF = 1 << 20 };
@@ -70,6 +73,7 @@ static void fuse_reply(struct fuse_server *s, uint64_t unique, int error,
 
 struct fuse_held {
 	struct fuse_server *server;
+	bool write;
 	uint64_t unique, offset;
 	uint32_t size;
 };
@@ -90,11 +94,26 @@ static void fuse_answer_read(struct fuse_server *s, uint64_t unique,
 	fuse_reply(s, unique, error, data, size);
 }
 
+static void fuse_answer_write(struct fuse_server *s, uint64_t unique,
+			      uint32_t size)
+{
+	struct fuse_write_out out = { .size = size };
+
+	fuse_reply(s, unique, 0, &out, sizeof(out));
+}
+
 static void *fuse_hold(void *arg)
 {
 	struct fuse_held *held = arg;
 	struct fuse_server *s = held->server;
 
+	if (held->write) {
+		while (__atomic_load_n(&s->stall_writes, __ATOMIC_SEQ_CST))
+			sleep_ms(2);
+		fuse_answer_write(s, held->unique, held->size);
+		free(held);
+		return NULL;
+	}
 	__atomic_add_fetch(&s->stalled, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&s->stall_reads, __ATOMIC_SEQ_CST))
 		sleep_ms(2);
@@ -104,20 +123,40 @@ static void *fuse_hold(void *arg)
 	return NULL;
 }
 
+static void fuse_hold_back(struct fuse_held what)
+{
+	struct fuse_held *held = malloc(sizeof(*held));
+	pthread_t thread;
+
+	*held = what;
+	CHECK(!pthread_create(&thread, NULL, fuse_hold, held));
+	pthread_detach(thread);
+}
+
 static void fuse_read(struct fuse_server *s, uint64_t unique,
 		      const struct fuse_read_in *in)
 {
 	__atomic_add_fetch(&s->reads, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&s->stall_reads, __ATOMIC_SEQ_CST)) {
-		struct fuse_held *held = malloc(sizeof(*held));
-		pthread_t thread;
+	if (__atomic_load_n(&s->stall_reads, __ATOMIC_SEQ_CST))
+		fuse_hold_back((struct fuse_held){ s, false, unique,
+						   in->offset, in->size });
+	else
+		fuse_answer_read(s, unique, in->offset, in->size);
+}
 
-		*held = (struct fuse_held){ s, unique, in->offset, in->size };
-		CHECK(!pthread_create(&thread, NULL, fuse_hold, held));
-		pthread_detach(thread);
-		return;
-	}
-	fuse_answer_read(s, unique, in->offset, in->size);
+static void fuse_write(struct fuse_server *s, uint64_t unique,
+		       const struct fuse_write_in *in)
+{
+	uint64_t word;
+
+	memcpy(&word, in + 1, sizeof(word));
+	__atomic_store_n(&s->written, word, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&s->writes, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&s->stall_writes, __ATOMIC_SEQ_CST))
+		fuse_hold_back((struct fuse_held){ s, true, unique,
+						   in->offset, in->size });
+	else
+		fuse_answer_write(s, unique, in->size);
 }
 
 static void fuse_one(struct fuse_server *s, char *buf)
@@ -181,13 +220,9 @@ static void fuse_one(struct fuse_server *s, char *buf)
 	case FUSE_READ:
 		fuse_read(s, head->unique, arg);
 		break;
-	case FUSE_WRITE: {
-		struct fuse_write_in *in = arg;
-		struct fuse_write_out out = { .size = in->size };
-
-		fuse_reply(s, head->unique, 0, &out, sizeof(out));
+	case FUSE_WRITE:
+		fuse_write(s, head->unique, arg);
 		break;
-	}
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
 	case FUSE_FLUSH:
@@ -256,6 +291,7 @@ static struct fuse_server *fuse_start(unsigned int pages)
 static void fuse_end(struct fuse_server *s)
 {
 	__atomic_store_n(&s->stall_reads, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->stall_writes, 0, __ATOMIC_SEQ_CST);
 	(void)umount2(s->dir, MNT_DETACH);
 	rmdir(s->dir);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The end of either side: a view lives as long as somebody holds its control
- * fd; after that (and after a mapper's death) nothing of it is left.
+ * fd and the opener's address space is there; after that (and after a mapper's
+ * death) nothing of it is left.
  */
 #include <pthread.h>
 #include <sys/mount.h>
@@ -12,7 +13,7 @@
 enum { PAGES = 64 };
 #define SIZE	(PAGES * PAGE)
 
-/* A view that a child made and filled; control and view fd come by socket. */
+/* Control and view fd of a view that a child made, by socket. */
 static void send_fds(int sock, int ctl, int vfd)
 {
 	char control[CMSG_SPACE(2 * sizeof(int))];
@@ -50,7 +51,8 @@ static void receive_fds(int sock, int *ctl, int *vfd)
 	*vfd = fds[1];
 }
 
-static pid_t make_in_child(int *ctl, int *vfd)
+/* A process that has opened a view of @SIZE and waits. */
+static pid_t open_in_child(int *ctl, int *vfd)
 {
 	int sock[2];
 	pid_t pid;
@@ -59,14 +61,10 @@ static pid_t make_in_child(int *ctl, int *vfd)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (!pid) {
-		int fd = backing_new(1, PAGES);
 		int mine = ctl_new(SIZE);
 
-		CHECK_OK(map_fd(mine, fd, 0, SIZE, 0, RD | WR));
 		send_fds(sock[1], mine, get_viewfd(mine));
-		/* Some use by the maker itself. */
-		must_write(AT(view_mmap(mine, SIZE, PROT_READ | PROT_WRITE),
-			      8), 1);
+		close(mine);
 		for (;;)
 			pause();
 	}
@@ -76,18 +74,38 @@ static pid_t make_in_child(int *ctl, int *vfd)
 	return pid;
 }
 
-TEST_EACH_FS(view_outlives_its_maker)
+/* Another one that fills and uses the view and dies. */
+static void use_in_child(int ctl, int vfd)
 {
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		int fd = backing_new(1, PAGES);
+		void *view = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED, vfd, 0);
+
+		CHECK(view != MAP_FAILED);
+		CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD | WR));
+		must_write(AT(view, 8), 1);
+		raise(SIGKILL);
+	}
+	CHECK(wait_ended(pid, 10, &status));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+TEST_EACH_FS(view_outlives_its_users_and_ends_with_its_opener)
+{
+	uint64_t end, value;
 	int ctl, vfd, status;
-	pid_t pid = make_in_child(&ctl, &vfd);
+	pid_t opener = open_in_child(&ctl, &vfd);
 	void *view = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, vfd,
 			  0);
 	int fd;
 
 	CHECK(view != MAP_FAILED);
-	CHECK_EQ(must_read(view), stamp(1, 0, 0));
-	CHECK_OK(sys(kill(pid, SIGKILL)));
-	CHECK(wait_ended(pid, 10, &status));
+	use_in_child(ctl, vfd);
 	/* Pages that were there, pages that were not, and new ranges. */
 	for (unsigned int i = 0; i < PAGES; i++) {
 		CHECK_EQ(must_read(AT(view, i * PAGE)), stamp(1, i, 0));
@@ -98,7 +116,19 @@ TEST_EACH_FS(view_outlives_its_maker)
 	CHECK_EQ(must_read(view), stamp(2, 0, 0));
 	CHECK_EQ(must_read(AT(view, 5 * PAGE)), stamp(1, 5, 0));
 	CHECK_EQ(get_info(ctl).segments, 2);
+
+	CHECK_OK(sys(kill(opener, SIGKILL)));
+	CHECK(wait_ended(opener, 10, &status));
+	/* A worker may hold its address space for a moment. */
+	end = now_ms() + 10000;
+	while (try_read(view, &value) != SIGBUS)
+		CHECK(now_ms() < end);
+	for (unsigned int i = 0; i < PAGES; i++)
+		must_sigbus(AT(view, i * PAGE));
+	CHECK_ERR(map_fd(ctl, fd, 0, PAGE, 0, RD), ESRCH);
 	CHECK_OK(unmap_fd(ctl, 0, SIZE));
+	CHECK_EQ(get_info(ctl).segments, 0);
+	CHECK_ERR(map_fd(ctl, fd, 0, PAGE, 0, RD), ESRCH);
 	must_sigbus(view);
 }
 

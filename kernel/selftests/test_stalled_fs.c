@@ -51,15 +51,21 @@ static pid_t reader(unsigned int page)
 	return pid;
 }
 
-static void wait_stalled(int count)
+/* Waits until @count is reached by what the server counts at @counter. */
+static void wait_counted(const int *counter, int count, const char *what)
 {
 	uint64_t end = now_ms() + 8000;
 
-	while (__atomic_load_n(&server->stalled, __ATOMIC_SEQ_CST) < count) {
+	while (__atomic_load_n(counter, __ATOMIC_SEQ_CST) < count) {
 		if (now_ms() > end)
-			FAIL("no READ reached the server");
+			FAIL("no %s reached the server", what);
 		sleep_ms(2);
 	}
+}
+
+static void wait_stalled(int count)
+{
+	wait_counted(&server->stalled, count, "READ");
 }
 
 static void stall(bool on)
@@ -209,6 +215,76 @@ TEST(close_does_not_wait)
 	stall(false);
 	wait_exit(pid, 10, 3);
 	fuse_end(server);
+}
+
+/*
+ * A mapper has written, and the server does not take the writes: the file's
+ * mapping in the opener ends, which FUSE wants to be told of, and which is to
+ * write. The opener's other threads, and all calls, get on.
+ */
+static void dirty_range_ends(bool by_close)
+{
+	int other = backing_new(1, PAGES);
+	int second, status;
+	uint64_t begin;
+	pid_t pid;
+
+	start();
+	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD | WR));
+	__atomic_store_n(&server->stall_writes, 1, __ATOMIC_SEQ_CST);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		void *view = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED, vfd, 0);
+
+		CHECK(view != MAP_FAILED);
+		/* Its end would write back what is dirty. */
+		close(fd);
+		must_write(AT(view, 3 * PAGE), 0x1234);
+		_exit(0);
+	}
+	/* It may be throttled until the server takes writes again. */
+	if (!wait_ended(pid, 2, &status)) {
+		CHECK_OK(sys(kill(pid, SIGKILL)));
+		CHECK(wait_ended(pid, 10, &status));
+	}
+	second = by_close ? ctl_new(SIZE) : ctl;
+	begin = now_ms();
+	if (by_close)
+		close(ctl);
+	else
+		CHECK_OK(unmap_fd(ctl, 0, SIZE));
+	wait_counted(&server->writes, 1, "WRITE");
+	for (unsigned int i = 0; i < 20; i++) {
+		void *room = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		CHECK(room != MAP_FAILED);
+		must_write(room, i);
+		CHECK_OK(sys(munmap(room, 64 * PAGE)));
+		CHECK_OK(map_fd(second, other, 0, PAGE, PAGE, RD));
+		CHECK_OK(unmap_fd(second, PAGE, PAGE));
+		sleep_ms(5);
+	}
+	must_be_soon(begin, "an address space beside a writing back");
+	begin = now_ms();
+	close(second);
+	must_be_soon(begin, "close of the control fd");
+	__atomic_store_n(&server->stall_writes, 0, __ATOMIC_SEQ_CST);
+	/* Nothing is lost. */
+	CHECK_EQ(server->written, 0x1234);
+	fuse_end(server);
+}
+
+TEST(dirty_unmap_does_not_freeze)
+{
+	dirty_range_ends(false);
+}
+
+TEST(dirty_close_does_not_freeze)
+{
+	dirty_range_ends(true);
 }
 
 /* A MAP_FD of a file whose server stalls, beside UNMAPs of the same view. */

@@ -19,7 +19,9 @@
  * it, that stays so until the page of the view is mapped anew.
  *
  * When the last descriptor of the control file is closed all ranges are
- * unmapped, whoever still has view fds.
+ * unmapped, whoever still has view fds. When the address space of the process
+ * that opened the device ends, ranges show nothing any more and none can be
+ * mapped.
  *
  * Errors: EINVAL for what is misaligned, empty, beyond the view, unknown or
  * not zero where it must be, and, while the view has no size, for all but
@@ -83,9 +85,9 @@ struct memview_info {
  * EACCES if @fd is not open for reading, or not for writing with
  * MEMVIEW_MAP_WRITE, or is append-only; EPERM if a seal forbids to write, or
  * the mount to execute; ETXTBSY to write to a swap file; EOVERFLOW if the file
- * can't be that long; what mmap() of the file says; EAGAIN if another thread
- * of the process that opened the device replaced the mapping that is made
- * there.
+ * can't be that long; what mmap() of the file says; ESRCH if the process that
+ * opened the device is gone; EAGAIN if another thread of it replaced the
+ * mapping that is made there.
  *
  * The file may stay open for a quarter of a second after it was unmapped (see
  * the module's parameter anchor_idle_ms), unless it has been deleted, @fd was
