@@ -671,6 +671,7 @@ static struct mempolicy *memview_get_policy(MEMVIEW_POLICY_ARGS)
 #endif
 
 const struct vm_operations_struct memview_vm_ops = {
+	.may_split = memview_vma_may_split,
 	.open = memview_vma_open,
 	.close = memview_vma_close,
 	.mremap = memview_vma_mremap,

@@ -33,7 +33,7 @@ static void memview_zap_vma(struct memview_vma *mv, unsigned long start,
 		.vm_start = start,
 		.vm_end = end,
 		.vm_ops = &memview_vm_ops,
-		.vm_pgoff = mv->pgoff + ((start - mv->start) >> PAGE_SHIFT),
+		.vm_pgoff = mv->node.start + ((start - mv->start) >> PAGE_SHIFT),
 	};
 
 	INIT_LIST_HEAD(&vma.anon_vma_chain);
@@ -128,12 +128,39 @@ static bool memview_owner_waits_for(struct memview *view,
 bool memview_zap_begin_nested(struct memview *view,
 			      struct address_space *mapping)
 {
-	while (!i_mmap_trylock_read(view->inode->i_mapping)) {
+	struct address_space *own = view->inode->i_mapping;
+	bool locked = i_mmap_trylock_read(own);
+
+	if (likely(locked))
+		return true;
+	atomic_inc(&view->zappers);
+	do {
 		if (memview_owner_waits_for(view, mapping))
-			return false;
+			break;
 		usleep_range(20, 50);
-	}
-	return true;
+		locked = i_mmap_trylock_read(own);
+	} while (!locked);
+	atomic_dec(&view->zappers);
+	atomic_inc(&view->zapped);
+	wake_up_all(&view->turn);
+	return locked;
+}
+
+/*
+ * A mapper is about to have the core take the view's i_mmap lock for write.
+ * Whoever is trying for it within a file's could be kept trying for ever by
+ * some processes that do this all the time, so they come first: but not those
+ * that come later, lest the mapper waits for ever. They need nothing that the
+ * mapper holds.
+ */
+static void memview_let_zap(struct memview *view)
+{
+	int zappers = atomic_read(&view->zappers);
+	int zapped = atomic_read(&view->zapped);
+
+	if (unlikely(zappers))
+		wait_event(view->turn, !atomic_read(&view->zappers) ||
+			   atomic_read(&view->zapped) - zapped >= zappers);
 }
 
 /**
@@ -148,20 +175,19 @@ bool memview_zap_begin_nested(struct memview *view,
  */
 void memview_zap(struct memview *view, unsigned long first, unsigned long last)
 {
-	struct memview_vma *mv;
+	struct interval_tree_node *node;
 
 	lockdep_assert_held(&view->lock);
-	list_for_each_entry(mv, &view->vmas, node) {
-		unsigned long pages = (mv->end - mv->start) >> PAGE_SHIFT;
-		unsigned long low = max(first, mv->pgoff);
-		unsigned long high = min(last, mv->pgoff + pages - 1);
+	for (node = interval_tree_iter_first(&view->vmas, first, last); node;
+	     node = interval_tree_iter_next(node, first, last)) {
+		struct memview_vma *mv =
+			container_of(node, struct memview_vma, node);
+		unsigned long low = max(first, node->start) - node->start;
+		unsigned long high = min(last, node->last) - node->start;
 
-		if (!mv->live || low > high)
-			continue;
-		memview_zap_vma(mv,
-				mv->start + ((low - mv->pgoff) << PAGE_SHIFT),
-				mv->start +
-				((high - mv->pgoff + 1) << PAGE_SHIFT));
+		if (mv->live)
+			memview_zap_vma(mv, mv->start + (low << PAGE_SHIFT),
+					mv->start + ((high + 1) << PAGE_SHIFT));
 	}
 }
 
@@ -196,10 +222,11 @@ static bool memview_mapper_invalidate(struct mmu_interval_notifier *notifier,
 	if (!mmu_notifier_range_blockable(range))
 		return false;
 
+	memview_let_zap(view);
 	down_write(&view->lock);
-	list_for_each_entry(mv, &view->vmas, node) {
-		if (mv->mapper != mapper || !mv->live ||
-		    mv->start >= range->end || mv->end <= range->start)
+	list_for_each_entry(mv, &mapper->vmas, sibling) {
+		if (!mv->live || mv->start >= range->end ||
+		    mv->end <= range->start)
 			continue;
 		memview_zap_vma(mv, mv->start, mv->end);
 		mv->live = false;
@@ -235,6 +262,62 @@ bool memview_vma_revive(struct memview_vma *mv)
 	return inside;
 }
 
+/* One more VMA of a view, if it can have one. */
+static struct memview_vma *memview_vma_alloc(struct memview *view)
+{
+	struct memview_vma *mv = kzalloc(sizeof(*mv), GFP_KERNEL_ACCOUNT);
+
+	if (!mv)
+		return NULL;
+	down_write(&view->lock);
+	if (view->nr_vmas < MEMVIEW_VMAS_MAX) {
+		view->nr_vmas++;
+	} else {
+		kfree(mv);
+		mv = NULL;
+	}
+	up_write(&view->lock);
+	return mv;
+}
+
+static void memview_vma_free(struct memview *view, struct memview_vma *mv)
+{
+	if (!mv)
+		return;
+	down_write(&view->lock);
+	view->nr_vmas--;
+	up_write(&view->lock);
+	kfree(mv);
+}
+
+/* Lets others find @mv, which shows what @vma does. &memview.lock is held. */
+static void memview_vma_add(struct memview_vma *mv,
+			    struct memview_mapper *mapper,
+			    struct vm_area_struct *vma)
+{
+	mv->mapper = mapper;
+	mv->start = vma->vm_start;
+	mv->end = vma->vm_end;
+	mv->node.start = vma->vm_pgoff;
+	mv->node.last = vma->vm_pgoff + vma_pages(vma) - 1;
+	interval_tree_insert(&mv->node, &mapper->view->vmas);
+	list_add(&mv->sibling, &mapper->vmas);
+}
+
+/* Leaves @mv with what is between two addresses. &memview.lock is held. */
+static void memview_vma_shrink(struct memview_vma *mv, unsigned long start,
+			       unsigned long end)
+{
+	struct memview *view = mv->mapper->view;
+
+	interval_tree_remove(&mv->node, &view->vmas);
+	mv->node.start += (start - mv->start) >> PAGE_SHIFT;
+	mv->node.last -= (mv->end - end) >> PAGE_SHIFT;
+	mv->start = start;
+	mv->end = end;
+	interval_tree_insert(&mv->node, &view->vmas);
+}
+
 /**
  * memview_mmap() - ->mmap of a view fd
  * @file: view fd
@@ -243,7 +326,8 @@ bool memview_vma_revive(struct memview_vma *mv)
  * VM_DONTEXPAND makes the VMA special for the core: no merging, no growth, no
  * huge page collapse, no mlock. VM_DONTCOPY leaves it out of forked children.
  *
- * Return: 0, EINVAL (private, or beyond the view's end) or ENOMEM.
+ * Return: 0, EINVAL (private, or beyond the view's end) or ENOMEM, which is also
+ * that the view has MEMVIEW_VMAS_MAX VMAs.
  */
 int memview_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -259,13 +343,13 @@ int memview_mmap(struct file *file, struct vm_area_struct *vma)
 		return -EINVAL;
 
 	mapper = kzalloc(sizeof(*mapper), GFP_KERNEL_ACCOUNT);
-	mv = kzalloc(sizeof(*mv), GFP_KERNEL_ACCOUNT);
+	mv = memview_vma_alloc(view);
 	if (!mapper || !mv) {
 		ret = -ENOMEM;
 		goto free;
 	}
 	mapper->view = view;
-	mapper->users = 1;
+	INIT_LIST_HEAD(&mapper->vmas);
 	ret = mmu_interval_notifier_insert_locked(&mapper->notifier,
 						  vma->vm_mm, vma->vm_start,
 						  pages << PAGE_SHIFT,
@@ -281,13 +365,10 @@ int memview_mmap(struct file *file, struct vm_area_struct *vma)
 	 */
 	mmu_interval_read_begin(&mapper->notifier);
 
-	mv->mapper = mapper;
-	mv->start = vma->vm_start;
-	mv->end = vma->vm_end;
-	mv->pgoff = vma->vm_pgoff;
+	memview_let_zap(view);
 	mv->live = true;
 	down_write(&view->lock);
-	list_add(&mv->node, &view->vmas);
+	memview_vma_add(mv, mapper, vma);
 	up_write(&view->lock);
 
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP);
@@ -295,9 +376,32 @@ int memview_mmap(struct file *file, struct vm_area_struct *vma)
 	vma->vm_private_data = mv;
 	return 0;
 free:
-	kfree(mv);
+	memview_vma_free(view, mv);
 	kfree(mapper);
 	return ret;
+}
+
+/**
+ * memview_vma_may_split() - ->may_split
+ * @vma:  VMA of a view
+ * @addr: where
+ *
+ * Faults stay out from here on, until the mmap lock, held for write, is
+ * dropped: memview_vma_open() changes what the VMA shows before the core
+ * changes the VMA.
+ *
+ * Return: 0 or ENOMEM, as memview_mmap().
+ */
+int memview_vma_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct memview_vma *mv = vma->vm_private_data;
+
+	if (!mv)
+		return 0;
+	vma_start_write(vma);
+	if (!mv->spare)
+		mv->spare = memview_vma_alloc(mv->mapper->view);
+	return mv->spare ? 0 : -ENOMEM;
 }
 
 /**
@@ -328,26 +432,28 @@ void memview_vma_open(struct vm_area_struct *vma)
 	}
 
 	view = old->mapper->view;
-	mv = kzalloc(sizeof(*mv), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	mv->mapper = old->mapper;
-	mv->start = vma->vm_start;
-	mv->end = vma->vm_end;
-	mv->pgoff = vma->vm_pgoff;
+	memview_let_zap(view);
+	if (vma->vm_start >= old->start && vma->vm_end <= old->end) {
+		mv = old->spare;
+		old->spare = NULL;
+	} else {
+		mv = memview_vma_alloc(view);
+	}
+	vma->vm_private_data = mv;
+	/* Without it the move, which will be refused, shows nothing, either. */
+	if (!mv)
+		return;
 
 	down_write(&view->lock);
+	memview_vma_add(mv, old->mapper, vma);
 	if (mv->start >= old->start && mv->end <= old->end) {
 		mv->live = old->live;
-		if (mv->start == old->start) {
-			old->pgoff += (mv->end - old->start) >> PAGE_SHIFT;
-			old->start = mv->end;
-		} else {
-			old->end = mv->start;
-		}
+		if (mv->start == old->start)
+			memview_vma_shrink(old, mv->end, old->end);
+		else
+			memview_vma_shrink(old, old->start, mv->start);
 	}
-	list_add(&mv->node, &view->vmas);
-	old->mapper->users++;
 	up_write(&view->lock);
-	vma->vm_private_data = mv;
 }
 
 /**
@@ -367,10 +473,12 @@ void memview_vma_close(struct vm_area_struct *vma)
 	mapper = mv->mapper;
 	view = mapper->view;
 	down_write(&view->lock);
-	list_del(&mv->node);
-	last = !--mapper->users;
+	interval_tree_remove(&mv->node, &view->vmas);
+	list_del(&mv->sibling);
+	last = list_empty(&mapper->vmas);
 	up_write(&view->lock);
-	kfree(mv);
+	memview_vma_free(view, mv->spare);
+	memview_vma_free(view, mv);
 	if (last) {
 		mmu_interval_notifier_remove(&mapper->notifier);
 		kfree(mapper);

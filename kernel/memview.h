@@ -68,7 +68,8 @@
  *
  * The view inode's i_mmap_rwsem is also the core's, who takes it together with
  * other files', in any order. So within a file's it is only tried for; see
- * memview_zap_begin_nested() for why that is enough.
+ * memview_zap_begin_nested() for why that is enough. Mappers that change their
+ * VMAs, for which the core takes it for write, let those who try go first.
  *
  * Hence, with memview.lock held:
  *  - no memory is allocated in a way that can reclaim, and user memory is not
@@ -76,6 +77,10 @@
  *  - no folio is locked, no i_mmap_rwsem is taken, nothing of a file system or
  *    VMA is waited for, so UNMAP never waits for a backing file system;
  *  - no notifier is registered or removed, and SRCU is not synchronized.
+ *
+ * What other notifiers of a mapper do when its entries are cleared (KVM's drop
+ * theirs) is done under memview.lock, and so delays whoever waits for that, an
+ * UNMAP too, for as long as they take. They must not wait for file systems.
  *
  * A thread that clears entries is inside two invalidation sections at once, of
  * two mms or of one. The inner one cannot lead back to us: our callback for
@@ -120,6 +125,9 @@
 
 #define MEMVIEW_ANCHOR_HASH_BITS	9
 
+/* VMAs that a view can have: clearing a page's entries looks at all of them. */
+#define MEMVIEW_VMAS_MAX		1024
+
 /* Every permission bit there is. */
 #define MEMVIEW_MAP_ALL \
 	((unsigned int)(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC))
@@ -138,10 +146,14 @@
  * @tree:     tree of &memview_segment.node
  * @poisoned: pages of the view whose file page was lost to a memory failure
  *            since it was mapped here
- * @vmas:     all VMAs of the view, &memview_vma.node
+ * @vmas:     all VMAs of the view, by the pages they show
+ * @nr_vmas:  how many, with those that are to come of a split
  * @anchors:  hash of &memview_anchor.node
  * @idle:     anchors without segments, longest idle first
  * @reap:     destroys anchors that have been idle for long enough
+ * @zappers:  threads that want the view's i_mmap lock within a file's
+ * @zapped:   those that had their turn, ever
+ * @turn:     where others wait for that
  * @maps:     see struct memview_info, as for the following counters
  * @unmaps:   "
  * @faults:   "
@@ -159,11 +171,16 @@ struct memview {
 	unsigned long changes;
 	struct rb_root tree;
 	struct xarray poisoned;
-	struct list_head vmas;
+	struct rb_root_cached vmas;
+	unsigned int nr_vmas;
 	DECLARE_HASHTABLE(anchors, MEMVIEW_ANCHOR_HASH_BITS);
 	struct list_head idle;
 
 	struct delayed_work reap;
+
+	atomic_t zappers;
+	atomic_t zapped;
+	wait_queue_head_t turn;
 
 	atomic64_t maps;
 	atomic64_t unmaps;
@@ -219,33 +236,35 @@ struct memview_anchor {
  * struct memview_mapper - one mmap() of a view fd
  * @notifier: covers what was mapped; tells of unmapping and exit
  * @view:     kept by the VMAs' file
- * @users:    VMAs left of it; guarded by &memview.lock
+ * @vmas:     what is left of it, &memview_vma.sibling; guarded by &memview.lock
  */
 struct memview_mapper {
 	struct mmu_interval_notifier notifier;
 	struct memview *view;
-	unsigned int users;
+	struct list_head vmas;
 };
 
 /**
  * struct memview_vma - one VMA of a view, our part of it
- * @node:   in &memview.vmas
- * @mapper: what it is a part of
- * @start:  first address
- * @end:    end address
- * @pgoff:  page of the view at @start
- * @live:   entries may exist, and page tables stay: not retired
+ * @node:    in &memview.vmas; start and last are pages of the view
+ * @sibling: in &memview_mapper.vmas
+ * @mapper:  what it is a part of
+ * @start:   first address
+ * @end:     end address
+ * @live:    entries may exist, and page tables stay: not retired
+ * @spare:   for the other half of the next split; guarded by the mmap lock
  *
- * All guarded by &memview.lock. A VMA's vm_private_data points here; NULL
- * there means that the VMA shows nothing (in a forked child).
+ * All but @spare guarded by &memview.lock. A VMA's vm_private_data points here;
+ * NULL there means that the VMA shows nothing (in a forked child).
  */
 struct memview_vma {
-	struct list_head node;
+	struct interval_tree_node node;
+	struct list_head sibling;
 	struct memview_mapper *mapper;
 	unsigned long start;
 	unsigned long end;
-	unsigned long pgoff;
 	bool live;
+	struct memview_vma *spare;
 };
 
 /* view.c */
@@ -281,6 +300,7 @@ void memview_anchors_destroy(struct memview *view);
 
 /* mapper.c */
 int memview_mmap(struct file *file, struct vm_area_struct *vma);
+int memview_vma_may_split(struct vm_area_struct *vma, unsigned long addr);
 void memview_vma_open(struct vm_area_struct *vma);
 void memview_vma_close(struct vm_area_struct *vma);
 int memview_vma_mprotect(struct vm_area_struct *vma, unsigned long start,
@@ -292,6 +312,9 @@ void memview_zap_end(struct memview *view);
 bool memview_zap_begin_nested(struct memview *view,
 			      struct address_space *mapping);
 void memview_zap(struct memview *view, unsigned long first, unsigned long last);
+
+/* sync.c */
+int memview_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 
 /* fault.c */
 vm_fault_t memview_fault(struct vm_fault *vmf);

@@ -25,7 +25,7 @@ static void memview_put(struct memview *view)
 {
 	if (!refcount_dec_and_test(&view->users))
 		return;
-	WARN_ON(!RB_EMPTY_ROOT(&view->tree) || !list_empty(&view->vmas));
+	WARN_ON(!RB_EMPTY_ROOT(&view->tree) || view->nr_vmas);
 	kvfree(view);
 }
 
@@ -59,10 +59,11 @@ static struct file_system_type memview_fs_type = {
 	.kill_sb = kill_anon_super,
 };
 
-/* A view fd can be mapped and closed. A size it has, for whoever asks. */
+/* A view fd can be mapped, synced and closed, and has a size, if asked. */
 static const struct file_operations memview_view_fops = {
 	.owner = THIS_MODULE,
 	.mmap = memview_mmap,
+	.fsync = memview_fsync,
 	.llseek = generic_file_llseek,
 };
 
@@ -109,7 +110,8 @@ struct memview *memview_create(void)
 	init_rwsem(&view->lock);
 	view->tree = RB_ROOT;
 	xa_init(&view->poisoned);
-	INIT_LIST_HEAD(&view->vmas);
+	view->vmas = RB_ROOT_CACHED;
+	init_waitqueue_head(&view->turn);
 	hash_init(view->anchors);
 	INIT_LIST_HEAD(&view->idle);
 	INIT_DELAYED_WORK(&view->reap, memview_anchors_reap);

@@ -110,6 +110,48 @@ TEST_EACH_FS(unmap_keeps_dirty_pages)
 	}
 }
 
+/* Whether the kernel has the page at @addr, which is mapped, down as dirty. */
+static bool is_dirty(const void *addr)
+{
+	uint64_t flags, pfn = pfn_of(addr);
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && pfn);
+	CHECK_EQ(pread(fd, &flags, 8, (off_t)pfn * 8), 8);
+	close(fd);
+	return flags & (1U << 4);
+}
+
+/* A mapper's own msync() reaches the files behind its range, holes or not. */
+TEST_EACH_FS(msync_of_a_mapper)
+{
+	bool disk = !backing_is("memfd") && !backing_is("tmpfs");
+	int fd = backing_new(1, 4), other = backing_new(2, 4);
+
+	ctl = ctl_new(16 * PAGE);
+	CHECK_OK(map_fd(ctl, fd, PAGE, 2 * PAGE, PAGE, RD | WR));
+	CHECK_OK(map_fd(ctl, other, 0, 4 * PAGE, 8 * PAGE, RD | WR));
+	CHECK_OK(map_fd(ctl, other, 0, PAGE, 15 * PAGE, RD));
+	view = view_mmap(ctl, 16 * PAGE, PROT_READ | PROT_WRITE);
+	CHECK_OK(sys(msync(view, 16 * PAGE, MS_SYNC)));
+	must_write(AT(view, PAGE), 7);
+	must_write(AT(view, 8 * PAGE), 8);
+	if (disk) {
+		CHECK(is_dirty(AT(view, PAGE)));
+		CHECK(is_dirty(AT(view, 8 * PAGE)));
+	}
+	CHECK_OK(sys(msync(view, 9 * PAGE, MS_SYNC)));
+	CHECK_EQ(must_read(AT(view, PAGE)), 7);
+	CHECK_EQ(must_read(AT(view, 8 * PAGE)), 8);
+	if (disk) {
+		CHECK(!is_dirty(AT(view, PAGE)));
+		CHECK(!is_dirty(AT(view, 8 * PAGE)));
+	}
+	CHECK_EQ(must_read(AT(view, 15 * PAGE)), 8);
+	CHECK_OK(unmap_fd(ctl, 0, 16 * PAGE));
+	CHECK_OK(sys(msync(view, 16 * PAGE, MS_SYNC)));
+}
+
 static int stop;
 static uint32_t written;	/* generation that page 0..PAGES-1 all have */
 

@@ -139,7 +139,10 @@ struct memview_unmap_batch {
 /* Holes in the range are no error. Never waits for the file's file system. */
 #define MEMVIEW_UNMAP_FD	_IOW(MEMVIEW_IOC_MAGIC, 0x03, struct memview_range)
 #define MEMVIEW_UNMAP_FDS	_IOW(MEMVIEW_IOC_MAGIC, 0x04, struct memview_unmap_batch)
-/* Returns a new view fd: O_RDWR | O_CLOEXEC, can only be mapped and closed. */
+/*
+ * Returns a new view fd: O_RDWR | O_CLOEXEC. It can only be mapped, synced
+ * (fsync or msync: writes back the files that it shows) and closed.
+ */
 #define MEMVIEW_GET_VIEWFD	_IO(MEMVIEW_IOC_MAGIC, 0x05)
 
 #endif /* _UAPI_LINUX_MEMORY_VIEW_H */
