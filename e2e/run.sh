@@ -4,13 +4,13 @@
 # only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and
 # does only what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|bench-guest|bench-requests [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|sanitizers|bench-guest|bench-requests [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|bench-guest|bench-requests [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|sanitizers|bench-guest|bench-requests [ARGUMENT...]}
 shift
 
 require_machine
@@ -20,6 +20,11 @@ install_npm_packages
 case $command in
 test)
 	exec sh e2e/tiers.sh "$@"
+	;;
+sanitizers)
+	install_packages bc bison flex libelf-dev libssl-dev xz-utils
+	build
+	exec node dist/e2e/sanitizers.js "$@"
 	;;
 quickstart | bench-guest)
 	build

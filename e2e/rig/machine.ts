@@ -34,6 +34,8 @@ import { say, StepError } from './progress.ts'
 
 export interface MachineRun {
   readonly kernel: KernelLabel
+  /** A vmlinux of this machine to boot in place of that kernel's; all that the host needs must be built in. */
+  readonly kernelImage?: string
   /** A shell script; runs in /repo with /out shared writable. Its exit status becomes the run's. */
   readonly script: string
   readonly memoryMiB?: number
@@ -104,7 +106,7 @@ function namespaceScript(root: HostRoot, dir: string, run: MachineRun): string {
   const version = root.manifest.kernels[run.kernel]
   const q = shellQuote
   const qemu = outerQemuArgv({
-    kernelImage: `/lib/modules/${version}/vmlinux`,
+    kernelImage: run.kernelImage === undefined ? `/lib/modules/${version}/vmlinux` : '/srv/vmlinux',
     root: ROOT_IMAGE,
     init: [
       '/bin/busybox',
@@ -183,6 +185,7 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   writeFileSync(join(dir, 'out/.snapshot/list'), SNAPSHOT.map((part) => `${part}\n`).join(''))
   const disk = join(dir, 'disk.raw')
   writeFileSync(disk, '')
+  if (run.kernelImage !== undefined) copyFileSync(run.kernelImage, join(dir, 'vmlinux'))
   for (const [name, source] of Object.entries(run.files ?? {})) copyFileSync(source, join(dir, 'out', name))
   const env = Object.entries(run.env ?? {}).map(([key, value]) => `export ${key}=${shellQuote(value)}\n`)
   writeFileSync(join(dir, 'out', '.command'), `${env.join('')}${run.script}\n`)
@@ -212,6 +215,7 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   await drained
   await new Promise<void>((resolve) => log.end(() => resolve()))
   rmSync(disk, { force: true })
+  rmSync(join(dir, 'vmlinux'), { force: true })
   rmSync(join(dir, 'out/.snapshot'), { recursive: true, force: true })
   const emulatorStatus = readStatus(join(dir, 'emulator-status'))
   const kernelLog = readKernelLog(dir)

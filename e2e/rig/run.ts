@@ -13,6 +13,7 @@ import { runMain, say, StepError } from './progress.ts'
 
 const USAGE = `usage: run.js [options] -- COMMAND...
   --kernel 6.12|7.3   kernel of the nested host (default 6.12)
+  --image FILE        another kernel to boot in its place, with all that it needs built in (a vmlinux with CONFIG_PVH)
   --memory MIB        its memory (default 4096)
   --cpus N            its CPUs (default ${USUAL_CPUS})
   --timeout SECONDS   kill it after this time (default 600)
@@ -26,6 +27,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       kernel: { type: 'string', default: '6.12' },
+      image: { type: 'string' },
       memory: { type: 'string', default: '4096' },
       cpus: { type: 'string', default: String(USUAL_CPUS) },
       timeout: { type: 'string', default: '600' },
@@ -47,6 +49,7 @@ async function main(): Promise<number> {
     cpus: Number(values.cpus),
     timeoutSeconds: values.shell ? 86400 : Number(values.timeout),
     diskMiB: Number(values.disk),
+    ...(values.image === undefined ? {} : { kernelImage: resolve(values.image) }),
     append: values.append.split(' ').filter(Boolean),
     ...(values.share === undefined ? {} : { share: { path: resolve(values.share), writable: true } }),
     interactive: values.shell,

@@ -146,7 +146,7 @@ fi
 must "virtiofs (a FUSE file system at $shared)" virtiofs_dir
 must "swap on zram" swap_on
 must "cgroup2" cgroup2
-must "kvm-amd" modprobe kvm-amd
+[ -e /dev/kvm ] || must "kvm-amd" modprobe kvm-amd
 [ -e /dev/kvm ] || must "/dev/kvm" false
 
 export MEMVIEW_DIRS="tmpfs=$base/tmpfs ext4=$base/ext4 xfs=$base/xfs btrfs=$base/btrfs overlay=$base/overlay virtiofs=$shared"
