@@ -722,8 +722,10 @@ static void memview_anchors_discard(struct memview *view,
 
 	if (list_empty(anchors))
 		return;
-	list_for_each_entry(anchor, anchors, idle)
+	list_for_each_entry(anchor, anchors, idle) {
+		memview_watch_remove(anchor->watches);
 		mmu_interval_notifier_remove(&anchor->notifier);
+	}
 	memview_in_mm(view, memview_anchors_munmap, anchors);
 	list_for_each_entry_safe(anchor, next, anchors, idle)
 		memview_anchor_release(anchor);

@@ -595,6 +595,8 @@ vm_fault_t memview_fault(struct vm_fault *vmf)
 	vm_fault_t ret, major;
 
 	ret = memview_lookup(vmf, write, &target);
+	if (ret == VM_FAULT_SIGBUS && vmf->vma->vm_private_data)
+		return memview_sink_fault(vmf, false);
 	if (ret)
 		return ret;
 	/* Before any page is locked: this may wait for writeback. */
@@ -616,6 +618,8 @@ vm_fault_t memview_fault(struct vm_fault *vmf)
 			ret = VM_FAULT_NOPAGE;
 		}
 		up_read(&target.view->lock);
+		if (ret == VM_FAULT_SIGBUS)
+			ret = memview_sink_fault(vmf, false);
 		goto out;
 	}
 	if (ret & VM_FAULT_NOPAGE)
@@ -624,6 +628,8 @@ vm_fault_t memview_fault(struct vm_fault *vmf)
 	page = vmf->page;
 	vmf->page = NULL;
 	ret = memview_finish(vmf, page, &target, write) | major;
+	if (ret & VM_FAULT_SIGBUS)
+		ret = memview_sink_fault(vmf, true);
 out:
 	fput(target.file);
 	return ret;
@@ -645,11 +651,19 @@ vm_fault_t memview_page_mkwrite(struct vm_fault *vmf)
 	vm_fault_t ret;
 
 	ret = memview_lookup(vmf, true, &target);
+	if (ret == VM_FAULT_SIGBUS && vmf->vma->vm_private_data)
+		return memview_sink_fault(vmf, false);
 	if (ret)
 		return ret;
+	if (memview_is_sink(vmf)) {
+		fput(target.file);
+		return memview_sink_fault(vmf, false);
+	}
 	get_page(page);
 	lock_page(page);
 	ret = memview_finish(vmf, page, &target, true);
+	if (ret & VM_FAULT_SIGBUS)
+		ret = memview_sink_fault(vmf, true);
 	fput(target.file);
 	return ret;
 }

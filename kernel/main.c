@@ -15,7 +15,7 @@
 /* What the structs held in ABI version 1; callers may not send less. */
 #define MEMVIEW_INFO_SIZE_V1		72
 #define MEMVIEW_MAP_FD_INFO_SIZE_V1	40
-#define MEMVIEW_RANGE_SIZE_V1		16
+#define MEMVIEW_UNMAP_SIZE_V1		16
 #define MEMVIEW_UNMAP_BATCH_SIZE_V1	16
 
 static int memview_open(struct inode *inode, struct file *file)
@@ -70,6 +70,16 @@ static long memview_ioctl_set_size(struct memview *view, void __user *arg)
 	return memview_set_size(view, size);
 }
 
+static long memview_ioctl_set_fault_policy(struct memview *view,
+					   void __user *arg)
+{
+	u64 policy;
+
+	if (copy_from_user(&policy, arg, sizeof(policy)))
+		return -EFAULT;
+	return memview_set_fault_policy(view, policy);
+}
+
 static long memview_ioctl_map_fd(struct memview *view, void __user *arg,
 				 size_t usize)
 {
@@ -84,16 +94,21 @@ static long memview_ioctl_map_fd(struct memview *view, void __user *arg,
 static long memview_ioctl_unmap_fd(struct memview *view, void __user *arg,
 				   size_t usize)
 {
-	struct memview_range range;
+	struct memview_unmap unmap;
 	int ret;
 
-	ret = memview_read(&range, sizeof(range), MEMVIEW_RANGE_SIZE_V1, arg,
+	ret = memview_read(&unmap, sizeof(unmap), MEMVIEW_UNMAP_SIZE_V1, arg,
 			   usize);
-	if (!ret)
-		ret = memview_check_range(view, range.mem_offset, range.size);
-	if (!ret)
-		memview_unmap(view, &range);
-	return ret;
+	if (ret)
+		return ret;
+	if (unmap.flags & ~MEMVIEW_UNMAP_REPORT_PINS)
+		return -EINVAL;
+	ret = memview_check_range(view, unmap.range.mem_offset,
+				  unmap.range.size);
+	if (ret)
+		return ret;
+	return min_t(unsigned long, INT_MAX,
+		     memview_unmap(view, &unmap.range, unmap.flags));
 }
 
 static long memview_ioctl_unmap_fds(struct memview *view, void __user *arg,
@@ -101,6 +116,7 @@ static long memview_ioctl_unmap_fds(struct memview *view, void __user *arg,
 {
 	struct memview_unmap_batch batch;
 	struct memview_range *ranges;
+	unsigned long pins = 0;
 	u32 i;
 	int ret;
 
@@ -108,7 +124,8 @@ static long memview_ioctl_unmap_fds(struct memview *view, void __user *arg,
 			   arg, usize);
 	if (ret)
 		return ret;
-	if (batch.pad || !batch.count || batch.count > MEMVIEW_UNMAP_MAX)
+	if ((batch.flags & ~MEMVIEW_UNMAP_REPORT_PINS) || !batch.count ||
+	    batch.count > MEMVIEW_UNMAP_MAX)
 		return -EINVAL;
 	ranges = vmemdup_user(u64_to_user_ptr(batch.ranges),
 			      batch.count * sizeof(*ranges));
@@ -118,9 +135,9 @@ static long memview_ioctl_unmap_fds(struct memview *view, void __user *arg,
 		ret = memview_check_range(view, ranges[i].mem_offset,
 					  ranges[i].size);
 	for (i = 0; i < batch.count && !ret; i++)
-		memview_unmap(view, &ranges[i]);
+		pins += memview_unmap(view, &ranges[i], batch.flags);
 	kvfree(ranges);
-	return ret;
+	return ret ? ret : min_t(unsigned long, INT_MAX, pins);
 }
 
 static long memview_ioctl(struct file *file, unsigned int cmd,
@@ -148,6 +165,10 @@ static long memview_ioctl(struct file *file, unsigned int cmd,
 		if (cmd != MEMVIEW_GET_VIEWFD)
 			break;
 		return memview_get_viewfd(view);
+	case MEMVIEW_SET_FAULT_POLICY & ~IOCSIZE_MASK:
+		if (cmd != MEMVIEW_SET_FAULT_POLICY)
+			break;
+		return memview_ioctl_set_fault_policy(view, uarg);
 	}
 	return -ENOTTY;
 }
@@ -174,22 +195,31 @@ static int __init memview_init(void)
 	BUILD_BUG_ON(sizeof(struct memview_info) < MEMVIEW_INFO_SIZE_V1);
 	BUILD_BUG_ON(sizeof(struct memview_map_fd_info) <
 		     MEMVIEW_MAP_FD_INFO_SIZE_V1);
-	BUILD_BUG_ON(sizeof(struct memview_range) < MEMVIEW_RANGE_SIZE_V1);
+	BUILD_BUG_ON(sizeof(struct memview_unmap) < MEMVIEW_UNMAP_SIZE_V1);
 	BUILD_BUG_ON(sizeof(struct memview_unmap_batch) <
 		     MEMVIEW_UNMAP_BATCH_SIZE_V1);
 
 	ret = memview_anchors_init();
 	if (ret)
 		return ret;
+	ret = memview_watches_init();
+	if (ret)
+		goto anchors;
 	ret = misc_register(&memview_device);
 	if (ret)
-		memview_anchors_exit();
+		goto watches;
+	return 0;
+watches:
+	memview_watches_exit();
+anchors:
+	memview_anchors_exit();
 	return ret;
 }
 
 static void __exit memview_exit(void)
 {
 	misc_deregister(&memview_device);
+	memview_watches_exit();
 	memview_anchors_exit();
 }
 

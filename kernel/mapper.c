@@ -192,6 +192,20 @@ void memview_zap(struct memview *view, unsigned long first, unsigned long last)
 }
 
 /**
+ * memview_zap_fault() - clear the entry that a fault is about
+ * @vmf: the fault in the mapper
+ *
+ * Its lock keeps notifiers from being registered in the mapper's mm.
+ *
+ * Context: &memview.lock is held.
+ */
+void memview_zap_fault(struct vm_fault *vmf)
+{
+	memview_zap_vma(vmf->vma->vm_private_data, vmf->address,
+			vmf->address + PAGE_SIZE);
+}
+
+/**
  * memview_mapper_invalidate() - the core is about to change a mapper's memory
  * @notifier: of the mapper
  * @range:    what, and why
@@ -476,6 +490,8 @@ void memview_vma_close(struct vm_area_struct *vma)
 	interval_tree_remove(&mv->node, &view->vmas);
 	list_del(&mv->sibling);
 	last = list_empty(&mapper->vmas);
+	if (last)
+		memview_sinks_forget(mapper);
 	up_write(&view->lock);
 	memview_vma_free(view, mv->spare);
 	memview_vma_free(view, mv);

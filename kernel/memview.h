@@ -51,6 +51,15 @@
  * What remains is that nobody may register a notifier in the mapper's mm while
  * entries are being cleared there. See mapper.c.
  *
+ * Sink pages
+ * ==========
+ *
+ * Where a fault would end with SIGBUS, and the owner has chosen so, the mapper
+ * gets a page of its own, which is no file's and is found by a table of the
+ * view: sink.c. Whoever changes what the table is about (what is mapped there,
+ * or how long the file is) drops pages from it and clears their entries, as for
+ * those of files. Unlike these, nobody else looks for them.
+ *
  * Locks
  * =====
  *
@@ -132,6 +141,8 @@
 #define MEMVIEW_MAP_ALL \
 	((unsigned int)(MEMVIEW_MAP_READ | MEMVIEW_MAP_WRITE | MEMVIEW_MAP_EXEC))
 
+struct memview_watch;
+
 /**
  * struct memview - a memory view
  * @users:    control fd and view inode
@@ -151,6 +162,12 @@
  * @anchors:  hash of &memview_anchor.node
  * @idle:     anchors without segments, longest idle first
  * @reap:     destroys anchors that have been idle for long enough
+ * @fault_policy: MEMVIEW_FAULT_*; MEMVIEW_FAULT_SIGBUS once it is closed
+ * @watched:  there may have been a watch of a file
+ * @sinks:    sink pages by their place, &memview_sink.node
+ * @nr_sinks: how many
+ * @sink_poll: looks for those that must go
+ * @lost_offset: see struct memview_info
  * @zappers:  threads that want the view's i_mmap lock within a file's
  * @zapped:   those that had their turn, ever
  * @turn:     where others wait for that
@@ -160,6 +177,9 @@
  * @zaps:     "
  * @retries:  "
  * @segments: "
+ * @sinks_given: see &memview_info.sinks
+ * @read_errors: see struct memview_info, as for the following counter
+ * @lost_writes: "
  */
 struct memview {
 	refcount_t users;
@@ -178,6 +198,13 @@ struct memview {
 
 	struct delayed_work reap;
 
+	unsigned int fault_policy;
+	bool watched;
+	struct rb_root_cached sinks;
+	unsigned int nr_sinks;
+	struct delayed_work sink_poll;
+	u64 lost_offset;
+
 	atomic_t zappers;
 	atomic_t zapped;
 	wait_queue_head_t turn;
@@ -188,6 +215,9 @@ struct memview {
 	atomic64_t zaps;
 	atomic64_t retries;
 	atomic64_t segments;
+	atomic64_t sinks_given;
+	atomic64_t read_errors;
+	atomic64_t lost_writes;
 };
 
 /**
@@ -208,9 +238,11 @@ struct memview {
  * @perm:     MEMVIEW_MAP_* bits that its mmap was checked for
  * @since:    jiffies when it became idle
  * @dead:     the VMA was unmapped or moved behind our back, or its mm is gone
+ * @watches:  of the file, and of what is behind @vm_file if that is another;
+ *            NULL until there are sink pages
  * @release:  the end, where that may wait for a file system
  *
- * @node, @idle, @group, @since and @dead are guarded by &memview.lock; the rest
+ * @node, @idle, @group, @since, @dead and @watches are guarded by &memview.lock; the rest
  * is constant once published.
  */
 struct memview_anchor {
@@ -229,6 +261,7 @@ struct memview_anchor {
 	unsigned int perm;
 	unsigned long since;
 	bool dead;
+	struct memview_watch *watches[2];
 	struct work_struct release;
 };
 
@@ -273,7 +306,8 @@ void memview_close(struct memview *view);
 int memview_set_size(struct memview *view, u64 size);
 int memview_get_viewfd(struct memview *view);
 int memview_map(struct memview *view, const struct memview_map_fd_info *info);
-void memview_unmap(struct memview *view, const struct memview_range *range);
+unsigned long memview_unmap(struct memview *view,
+			    const struct memview_range *range, u64 flags);
 void memview_get_info(struct memview *view, struct memview_info *info);
 int memview_check_range(struct memview *view, u64 mem_offset, u64 size);
 
@@ -312,6 +346,29 @@ void memview_zap_end(struct memview *view);
 bool memview_zap_begin_nested(struct memview *view,
 			      struct address_space *mapping);
 void memview_zap(struct memview *view, unsigned long first, unsigned long last);
+void memview_zap_fault(struct vm_fault *vmf);
+
+/* sink.c */
+bool memview_sinks_remove(struct memview *view, unsigned long first,
+			  unsigned long last);
+void memview_sinks_forget(struct memview_mapper *mapper);
+void memview_sinks_modified(struct memview *view,
+			    const struct address_space *mapping);
+void memview_sinks_poll(struct work_struct *work);
+int memview_set_fault_policy(struct memview *view, u64 policy);
+bool memview_is_sink(struct vm_fault *vmf);
+vm_fault_t memview_sink_fault(struct vm_fault *vmf, bool unwritable);
+
+/* watch.c */
+int memview_watches_init(void);
+void memview_watches_exit(void);
+void memview_watches_wait(void);
+int memview_watch_file(struct memview *view, unsigned long page);
+void memview_watch_remove(struct memview_watch *watches[2]);
+
+/* pins.c */
+unsigned long memview_pins(struct memview *view, unsigned long first,
+			   unsigned long last);
 
 /* sync.c */
 int memview_fsync(struct file *file, loff_t start, loff_t end, int datasync);

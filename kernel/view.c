@@ -115,6 +115,8 @@ struct memview *memview_create(void)
 	hash_init(view->anchors);
 	INIT_LIST_HEAD(&view->idle);
 	INIT_DELAYED_WORK(&view->reap, memview_anchors_reap);
+	view->sinks = RB_ROOT_CACHED;
+	INIT_DELAYED_WORK(&view->sink_poll, memview_sinks_poll);
 	view->mm = current->mm;
 	mmgrab(view->mm);
 	return view;
@@ -143,7 +145,7 @@ static bool memview_change(struct memview *view, unsigned long first,
 {
 	struct memview_segment *old;
 	unsigned long index;
-	bool touched = false;
+	bool touched = memview_sinks_remove(view, first, last);
 	bool used;
 	void *entry;
 	long count = 0;
@@ -200,12 +202,16 @@ void memview_close(struct memview *view)
 
 	memview_zap_begin(view);
 	down_write(&view->lock);
+	view->fault_policy = MEMVIEW_FAULT_SIGBUS;
 	/* Nothing can stick out on both sides, so no spare is needed. */
 	memview_change(view, 0, ULONG_MAX, NULL, NULL, &gone);
 	up_write(&view->lock);
 	memview_zap_end(view);
 	memview_free_segments(&gone);
+	cancel_delayed_work_sync(&view->sink_poll);
 	memview_anchors_destroy(view);
+	if (view->watched)
+		memview_watches_wait();
 	mmdrop(view->mm);
 	view->mm = NULL;
 	if (view->inode) {
@@ -446,21 +452,31 @@ int memview_map(struct memview *view, const struct memview_map_fd_info *info)
  * memview_unmap() - MEMVIEW_UNMAP_FD
  * @view:  the view
  * @range: checked by memview_check_range()
+ * @flags: MEMVIEW_UNMAP_*
  *
  * Never waits for a file system (see "Locks" in memview.h; allocations may not
  * either) and never fails: what is to be taken away is taken away.
+ *
+ * Return: with MEMVIEW_UNMAP_REPORT_PINS, pages that may still be pinned;
+ * else 0.
  */
-void memview_unmap(struct memview *view, const struct memview_range *range)
+unsigned long memview_unmap(struct memview *view,
+			    const struct memview_range *range, u64 flags)
 {
 	unsigned long first = range->mem_offset >> PAGE_SHIFT;
 	unsigned long last = first + (range->size >> PAGE_SHIFT) - 1;
 	struct memview_segment *spare;
+	unsigned long pins = 0;
 	LIST_HEAD(gone);
 
 	spare = kzalloc(sizeof(*spare), GFP_NOIO | __GFP_ACCOUNT |
 					__GFP_NOFAIL);
 	memview_zap_begin(view);
 	down_write(&view->lock);
+	if (flags & MEMVIEW_UNMAP_REPORT_PINS) {
+		memview_zap(view, first, last);
+		pins = memview_pins(view, first, last);
+	}
 	if (memview_change(view, first, last, NULL, spare, &gone))
 		spare = NULL;
 	atomic64_inc(&view->unmaps);
@@ -468,6 +484,7 @@ void memview_unmap(struct memview *view, const struct memview_range *range)
 	memview_zap_end(view);
 	kfree(spare);
 	memview_free_segments(&gone);
+	return pins;
 }
 
 /**
@@ -487,5 +504,11 @@ void memview_get_info(struct memview *view, struct memview_info *info)
 		.faults = atomic64_read(&view->faults),
 		.zaps = atomic64_read(&view->zaps),
 		.retries = atomic64_read(&view->retries),
+		.fault_policy = READ_ONCE(view->fault_policy),
+		.sink_pages = READ_ONCE(view->nr_sinks),
+		.sinks = atomic64_read(&view->sinks_given),
+		.read_errors = atomic64_read(&view->read_errors),
+		.lost_writes = atomic64_read(&view->lost_writes),
+		.lost_offset = READ_ONCE(view->lost_offset),
 	};
 }

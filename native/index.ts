@@ -11,8 +11,8 @@ import { constants } from 'node:os'
 import { workerData } from 'node:worker_threads'
 import type { DeviceControlConstructor, DeviceWindow, QueueWorkerConstructor } from './device.ts'
 import type { NativeFileSystem } from './file-system.ts'
-import type { NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
-import { MemoryViewFlag } from './memory-view.ts'
+import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
+import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { MessageServerConstructor } from './message-server.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
@@ -91,17 +91,21 @@ export const exitNow: (code: number) => never = addon.exitNow
 
 /** The ABI version that this build speaks; MemoryViewInfo has the driver's. */
 export const memoryViewAbiVersion = addon.memoryViewAbiVersion
-export { MemoryViewFlag }
+export { MemoryViewFaultPolicy, MemoryViewFlag }
 export type { DataPlaneCounters, DeviceCounters } from './device.ts'
 export type { MemoryViewInfo } from './memory-view.ts'
 
 /** One memory view; see memory-view.ts. */
 export class MemoryView extends addon.MemoryView implements NativeMemoryView {
   /**
-   * Opens the device and makes a view of `size` bytes.
+   * Opens the device and makes a view of `size` bytes. The view ends with the process.
    * @throws ENOENT or EACCES: no driver; EPROTO: a driver of another ABI; the driver's errors
    */
-  static create(size: number, path = '/dev/memory-view'): MemoryView {
+  static create(
+    size: number,
+    path = '/dev/memory-view',
+    policy: MemoryViewFaultPolicyValue = MemoryViewFaultPolicy.SIGBUS,
+  ): MemoryView {
     const view = new MemoryView(path)
     try {
       const { abiVersion } = view.info()
@@ -110,7 +114,7 @@ export class MemoryView extends addon.MemoryView implements NativeMemoryView {
           new Error(`EPROTO: the driver speaks ABI ${abiVersion}, this program ${memoryViewAbiVersion}`),
           { code: 'EPROTO' },
         )
-      const result = view.setSize(size)
+      const result = view.setFaultPolicy(policy) || view.setSize(size)
       if (result < 0)
         throw Object.assign(new Error(`the driver refused a view of ${size} bytes`), { errno: result, code: 'EINVAL' })
     } catch (error) {

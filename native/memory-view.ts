@@ -17,6 +17,10 @@
 /** MEMVIEW_MAP_*: what a mapper of the view may do with a range. */
 export const MemoryViewFlag = { READ: 1, WRITE: 2, EXEC: 4 } as const
 
+/** MEMVIEW_FAULT_*: what a mapper gets where there is nothing to show, see linux/memory_view.h. */
+export const MemoryViewFaultPolicy = { SIGBUS: 0, SINK: 1 } as const
+export type MemoryViewFaultPolicyValue = (typeof MemoryViewFaultPolicy)[keyof typeof MemoryViewFaultPolicy]
+
 /** struct memview_info. Sizes in bytes; the rest counts since the view was opened. */
 export interface MemoryViewInfo {
   readonly abiVersion: number
@@ -30,6 +34,16 @@ export interface MemoryViewInfo {
   readonly faults: number
   readonly zaps: number
   readonly retries: number
+  readonly faultPolicy: number
+  /** Sink pages that there are now. */
+  readonly sinkPages: number
+  readonly sinks: number
+  /** Sink pages in place of pages that could not be read. */
+  readonly readErrors: number
+  /** Sink pages in place of pages that the file has, but could not read or take a write to, that mappers wrote to: that is lost. */
+  readonly lostWrites: number
+  /** Where the last of these is: bytes into the view. */
+  readonly lostOffset: number
 }
 
 /** The addon's class; MemoryView in index.ts adds `create` and `borrow`. */
@@ -38,6 +52,8 @@ export interface NativeMemoryView {
   readonly fd: number
   /** Once per view, before the first map or view fd. @returns 0 or `-errno`: -EBUSY, -EINVAL */
   setSize(size: number): number
+  /** Before the first map. @returns 0 or `-errno`: -EBUSY, -EINVAL */
+  setFaultPolicy(policy: MemoryViewFaultPolicyValue): number
   /**
    * Maps `size` bytes of `fd` from `fdOffset` at `memOffset`, atomically over whatever was there. All multiples of the
    * granularity. `fd` may be closed afterwards.

@@ -9,6 +9,7 @@
 import { readFileSync, unlinkSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { acceptUnix, addonPath, exitNow, FdWatcher } from '../native/index.ts'
+import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
 import { planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
 import { WindowState } from './dax/window-state.ts'
@@ -57,6 +58,7 @@ export class Daemon {
   readonly #workers = new Map<number, Worker>()
   #listener: { readonly fd: number; readonly watcher: FdWatcher } | undefined
   #connection: Connection | undefined
+  #sinkReport: SinkReport | undefined
   /** The connected frontend has all features of a window. */
   #windowPossible = false
   #ending = false
@@ -70,7 +72,7 @@ export class Daemon {
     this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) => log.warn(message))
     const unlabelled = options.securityLabel === 'never' ? undefined : explainLabels(this.#fileSystem, options.xattrMap)
     if (unlabelled !== undefined) throw new Error(unlabelled)
-    this.#plan = planWindow(options.window, options.windowSizeBytes)
+    this.#plan = planWindow(options.window, options.windowSizeBytes, options.faultPolicy)
     this.#device = new VirtioDevice(1 + options.requestQueues)
     this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')
     const state = WindowState.allocate()
@@ -85,10 +87,17 @@ export class Daemon {
     const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
     if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
     this.#startWorker(0)
+    const { view } = this.#plan
+    if (view !== undefined) this.#sinkReport = new SinkReport(() => view.info(), this.#log)
     this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
     this.#listener.watcher.arm()
     this.#log.info(
-      { window: this.#plan.kind, windowSize: this.#plan.sizeBytes, reason: this.#plan.reason },
+      {
+        window: this.#plan.kind,
+        windowSize: this.#plan.sizeBytes,
+        reason: this.#plan.reason,
+        ...(this.#plan.kind === 'memory-view' ? { faultPolicy: this.#options.faultPolicy } : {}),
+      },
       `window ${this.#options.window}: ${this.#plan.kind}, because ${this.#plan.reason}`,
     )
     if (unviewable !== undefined) this.#log.warn(unviewable)
@@ -116,6 +125,7 @@ export class Daemon {
       const behindDoors = this.#launched !== undefined && this.#launched.root >= 0
       if (this.#options.socketPath !== undefined && !behindDoors) removeIfThere(this.#options.socketPath)
     }
+    this.#sinkReport?.close()
     this.#connection?.close()
     this.#device.close()
     const workersEnded = Promise.all(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The counters that SIGUSR1 prints, gathered from where they are counted. */
-import type { WindowPlan } from './dax/window.ts'
+import { MemoryViewFaultPolicy } from '../native/index.ts'
+import type { FaultPolicy, WindowPlan } from './dax/window.ts'
 import { FuseCounters, type FuseCounts } from './fuse/counters.ts'
 import type { VirtioDevice } from './virtio/device.ts'
 
@@ -27,6 +28,11 @@ export interface Metrics {
     readonly faults?: number
     readonly zaps?: number
     readonly retries?: number
+    readonly faultPolicy?: FaultPolicy
+    readonly sinkPages?: number
+    readonly sinks?: number
+    readonly readErrors?: number
+    readonly lostWrites?: number
   }
   /** Messages sent to the frontend for the window since the daemon started. */
   readonly frontendMessages: { readonly shmemMap: number; readonly shmemUnmap: number }
@@ -57,6 +63,11 @@ export function collectMetrics(
             faults: view.faults,
             zaps: view.zaps,
             retries: view.retries,
+            faultPolicy: view.faultPolicy === MemoryViewFaultPolicy.SINK ? 'sink' : 'sigbus',
+            sinkPages: view.sinkPages,
+            sinks: view.sinks,
+            readErrors: view.readErrors,
+            lostWrites: view.lostWrites,
           }),
     },
     frontendMessages: { shmemMap: rest.shmemMaps, shmemUnmap: rest.shmemUnmaps },

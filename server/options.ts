@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The command line as the daemon wants it: checked, typed, with defaults. The options themselves are in options/table.ts. */
-import type { WindowChoice } from './dax/window.ts'
+import type { FaultPolicy, WindowChoice } from './dax/window.ts'
 import { type Arguments, type EarlyAction, splitArguments } from './options/arguments.ts'
 import { type CapabilityChange, parseModcaps } from './options/capabilities.ts'
 import { checkTranslations, type IdMap } from './options/id-maps.ts'
@@ -36,6 +36,7 @@ export interface Options {
   readonly requestQueues: number
   readonly window: WindowChoice
   readonly windowSizeBytes: number
+  readonly faultPolicy: FaultPolicy
   readonly daxPolicy: DaxPolicy
   readonly keepListening: boolean
   readonly configureMemSlots: 'auto' | 'on' | 'off'
@@ -129,6 +130,7 @@ function build(given: Arguments): Options {
     requestQueues: value(given, 'num-request-queues', VALUE.requestQueues),
     window: value(given, 'window', VALUE.window),
     windowSizeBytes: value(given, 'window-size', VALUE.windowSize),
+    faultPolicy: value(given, 'fault-policy', VALUE.faultPolicy),
     daxPolicy: value(given, 'dax-policy', VALUE.daxPolicy),
     keepListening: given.has('keep-listening'),
     configureMemSlots: value(given, 'configure-mem-slots', VALUE.when),

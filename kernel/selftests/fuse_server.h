@@ -123,12 +123,13 @@ static void *fuse_hold(void *arg)
 	return NULL;
 }
 
-static void fuse_hold_back(struct fuse_held what)
+static void fuse_hold_back(struct fuse_server *s, bool write, uint64_t unique,
+			   uint64_t offset, uint32_t size)
 {
 	struct fuse_held *held = malloc(sizeof(*held));
 	pthread_t thread;
 
-	*held = what;
+	*held = (struct fuse_held){ s, write, unique, offset, size };
 	CHECK(!pthread_create(&thread, NULL, fuse_hold, held));
 	pthread_detach(thread);
 }
@@ -138,8 +139,7 @@ static void fuse_read(struct fuse_server *s, uint64_t unique,
 {
 	__atomic_add_fetch(&s->reads, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&s->stall_reads, __ATOMIC_SEQ_CST))
-		fuse_hold_back((struct fuse_held){ s, false, unique,
-						   in->offset, in->size });
+		fuse_hold_back(s, false, unique, in->offset, in->size);
 	else
 		fuse_answer_read(s, unique, in->offset, in->size);
 }
@@ -153,8 +153,7 @@ static void fuse_write(struct fuse_server *s, uint64_t unique,
 	__atomic_store_n(&s->written, word, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&s->writes, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&s->stall_writes, __ATOMIC_SEQ_CST))
-		fuse_hold_back((struct fuse_held){ s, true, unique,
-						   in->offset, in->size });
+		fuse_hold_back(s, true, unique, in->offset, in->size);
 	else
 		fuse_answer_write(s, unique, in->size);
 }

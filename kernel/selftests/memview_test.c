@@ -388,9 +388,9 @@ long map_fd(int ctl, int fd, uint64_t fd_offset, uint64_t size,
 
 long unmap_fd(int ctl, uint64_t mem_offset, uint64_t size)
 {
-	struct memview_range range = { mem_offset, size };
+	struct memview_unmap unmap = { .range = { mem_offset, size } };
 
-	return sys(ioctl(ctl, MEMVIEW_UNMAP_FD, &range));
+	return sys(ioctl(ctl, MEMVIEW_UNMAP_FD, &unmap));
 }
 
 long unmap_fds(int ctl, const struct memview_range *ranges, uint32_t count)

@@ -158,7 +158,7 @@ TEST(unmap_arguments)
 	int fd = backing_new(1, 64);
 	struct memview_range many[MEMVIEW_UNMAP_MAX + 1];
 	struct memview_unmap_batch batch = {
-		.ranges = (uintptr_t)many, .count = 1, .pad = 1,
+		.ranges = (uintptr_t)many, .count = 1, .flags = 2,
 	};
 
 	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD));
@@ -260,9 +260,9 @@ TEST(structs_may_grow)
 		__u64 next[2];
 	} info;
 	struct {
-		struct memview_range v1;
+		struct memview_unmap v2;
 		__u64 next;
-	} range = { .v1 = { .size = PAGE } };
+	} range = { .v2 = { .range = { .size = PAGE } } };
 	struct {
 		struct memview_unmap_batch v1;
 		__u64 next;
@@ -285,6 +285,11 @@ TEST(structs_may_grow)
 	batch.next = 1;
 	CHECK_ERR(sys(ioctl(ctl, _IOW(magic, 4, batch), &batch)), E2BIG);
 	CHECK_EQ(get_info(ctl).unmaps, 2);
+	/* As in the first version. */
+	CHECK_OK(sys(ioctl(ctl, _IOW(magic, 3, struct memview_range), &range)));
+	range.v2.flags = 2;
+	CHECK_ERR(sys(ioctl(ctl, MEMVIEW_UNMAP_FD, &range)), EINVAL);
+	CHECK_EQ(get_info(ctl).unmaps, 3);
 
 	memset(&info, 0xff, sizeof(info));
 	CHECK_OK(sys(ioctl(ctl, _IOR(magic, 0, info), &info)));

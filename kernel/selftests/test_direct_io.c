@@ -3,7 +3,9 @@
  * A view as the buffer of system calls: O_DIRECT reads into it and writes
  * from it (get_user_pages on its pages), copies, vmsplice, process_vm_readv.
  */
+#include <linux/io_uring.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "memview_test.h"
@@ -128,6 +130,48 @@ static void *churn(void *arg)
 		sleep_ms(1);
 	}
 	return NULL;
+}
+
+/* A buffer that io_uring has pinned outlives an unmap, which can say so. */
+TEST_EACH_FS(pins_are_reported)
+{
+	struct memview_unmap unmap = {
+		.range = { PAGE, 4 * PAGE }, .flags = MEMVIEW_UNMAP_REPORT_PINS,
+	};
+	struct memview_range range = { 0, PAGE };
+	struct memview_unmap_batch batch = {
+		.ranges = (uintptr_t)&range, .count = 1,
+		.flags = MEMVIEW_UNMAP_REPORT_PINS,
+	};
+	struct io_uring_params params = { 0 };
+	int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
+	int ctl = ctl_new(16 * PAGE);
+	int fd = backing_new(1, 16);
+	void *view = view_mmap(ctl, 16 * PAGE, PROT_READ | PROT_WRITE);
+	struct iovec iov = { AT(view, 2 * PAGE), 2 * PAGE };
+	bool pinned;
+	long ret;
+
+	CHECK(ring >= 0);
+	CHECK_OK(map_fd(ctl, fd, 0, 16 * PAGE, 0, RD | WR));
+	for (unsigned int i = 0; i < 16; i++)
+		must_write(AT(view, i * PAGE), i);
+	CHECK_EQ(sys(ioctl(ctl, MEMVIEW_UNMAP_FD, &unmap)), 0);
+	CHECK_OK(map_fd(ctl, fd, 0, 16 * PAGE, 0, RD | WR));
+	for (unsigned int i = 0; i < 16; i++)
+		must_write(AT(view, i * PAGE), i);
+	/* The kernel refuses long-term pins but of memory file systems. */
+	ret = sys(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS,
+			  &iov, 1));
+	pinned = backing_is("memfd") || backing_is("tmpfs");
+	if (pinned)
+		CHECK_OK(ret);
+	else
+		CHECK(ret < 0);
+	CHECK_EQ(sys(ioctl(ctl, MEMVIEW_UNMAP_FDS, &batch)), 0);
+	CHECK_EQ(sys(ioctl(ctl, MEMVIEW_UNMAP_FD, &unmap)), pinned ? 2 : 0);
+	CHECK_EQ(sys(ioctl(ctl, MEMVIEW_UNMAP_FD, &unmap)), 0);
+	must_sigbus(AT(view, 2 * PAGE));
 }
 
 /* O_DIRECT while the ranges come and go: done or EFAULT, never wrong. */

@@ -92,13 +92,14 @@ static long one_call(uint64_t *seed, int fd, int ctl, int vfd)
 		MEMVIEW_GET_INFO, MEMVIEW_SET_SIZE, MEMVIEW_MAP_FD,
 		MEMVIEW_UNMAP_FD, MEMVIEW_UNMAP_FDS, MEMVIEW_GET_VIEWFD,
 		MEMVIEW_MAP_FD, MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD,
+		MEMVIEW_SET_FAULT_POLICY,
 	};
 	static __thread struct memview_range ranges[MEMVIEW_UNMAP_MAX + 8];
 	union {
 		unsigned char raw[16384];
 		uint64_t words[2048];
 		struct memview_map_fd_info map;
-		struct memview_range range;
+		struct memview_unmap unmap;
 		struct memview_unmap_batch batch;
 		uint64_t size;
 	} arg;
@@ -108,6 +109,7 @@ static long one_call(uint64_t *seed, int fd, int ctl, int vfd)
 
 	memset(arg.raw, 0, 256);
 	switch (nr) {
+	case _IOC_NR(MEMVIEW_SET_FAULT_POLICY):
 	case _IOC_NR(MEMVIEW_SET_SIZE):
 		arg.size = odd(seed);
 		break;
@@ -120,8 +122,9 @@ static long one_call(uint64_t *seed, int fd, int ctl, int vfd)
 		arg.map.flags = odd_flags(seed);
 		break;
 	case _IOC_NR(MEMVIEW_UNMAP_FD):
-		arg.range.mem_offset = odd(seed);
-		arg.range.size = odd(seed);
+		arg.unmap.range.mem_offset = odd(seed);
+		arg.unmap.range.size = odd(seed);
+		arg.unmap.flags = rnd(seed) % 4 ? rnd(seed) % 2 : odd(seed);
 		break;
 	case _IOC_NR(MEMVIEW_UNMAP_FDS):
 		for (unsigned int i = 0; i < 16; i++) {
@@ -134,7 +137,8 @@ static long one_call(uint64_t *seed, int fd, int ctl, int vfd)
 		arg.batch.ranges = (uintptr_t)odd_pointer(seed, ranges);
 		arg.batch.count = rnd(seed) % 3 ? rnd(seed) % 16 :
 						  (uint32_t)odd(seed);
-		arg.batch.pad = rnd(seed) % 8 ? 0 : (uint32_t)rnd(seed);
+		arg.batch.flags = rnd(seed) % 4 ? rnd(seed) % 2 :
+						  (uint32_t)rnd(seed);
 		break;
 	}
 	switch (rnd(seed) % 8) {

@@ -4,7 +4,7 @@
 
 #include "memview_test.h"
 
-enum { PAGES = 64, MAPPERS = 4, HOLES = 150 };
+enum { PAGES = 64, MAPPERS = 16, HOLES = 50 };
 #define SIZE	(PAGES * PAGE)
 
 /* Maps and unmaps the view for ever. */

@@ -16,15 +16,13 @@ enum { PAGES = 64 };
 /* How often the module is in use: open control and view fds, mostly. */
 static unsigned int module_references(void)
 {
-	unsigned int refs;
 	char text[16] = "";
 	int fd = open("/sys/module/memory_view/refcnt", O_RDONLY | O_CLOEXEC);
 
 	CHECK(fd >= 0);
 	CHECK(read(fd, text, sizeof(text) - 1) > 0);
 	close(fd);
-	CHECK_EQ(sscanf(text, "%u", &refs), 1);
-	return refs;
+	return (unsigned int)strtoul(text, NULL, 10);
 }
 
 /* Has a ring keep @fd, and an address space that maps the ring. */

@@ -30,6 +30,7 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
     return DefineClass(
         env, "MemoryView",
         {InstanceAccessor<&MemoryView::Fd>("fd"), InstanceMethod<&MemoryView::SetSize>("setSize"),
+         InstanceMethod<&MemoryView::SetFaultPolicy>("setFaultPolicy"),
          InstanceMethod<&MemoryView::Map>("map"), InstanceMethod<&MemoryView::Unmap>("unmap"),
          InstanceMethod<&MemoryView::UnmapMany>("unmapMany"),
          InstanceMethod<&MemoryView::ViewFd>("viewFd"), InstanceMethod<&MemoryView::Info>("info"),
@@ -61,6 +62,11 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
     return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_SET_SIZE, &size));
   }
 
+  Napi::Value SetFaultPolicy(const Napi::CallbackInfo& info) {
+    __u64 policy = OffsetArgument(info, 0, "policy");
+    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_SET_FAULT_POLICY, &policy));
+  }
+
   Napi::Value Map(const Napi::CallbackInfo& info) {
     memview_map_fd_info map = {};
     map.mem_offset = OffsetArgument(info, 0, "memOffset");
@@ -72,10 +78,10 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
   }
 
   Napi::Value Unmap(const Napi::CallbackInfo& info) {
-    memview_range range = {};
-    range.mem_offset = OffsetArgument(info, 0, "memOffset");
-    range.size = OffsetArgument(info, 1, "size");
-    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_UNMAP_FD, &range));
+    memview_unmap unmap = {};
+    unmap.range.mem_offset = OffsetArgument(info, 0, "memOffset");
+    unmap.range.size = OffsetArgument(info, 1, "size");
+    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_UNMAP_FD, &unmap));
   }
 
   Napi::Value UnmapMany(const Napi::CallbackInfo& info) {
@@ -130,6 +136,12 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
     set("faults", view.faults);
     set("zaps", view.zaps);
     set("retries", view.retries);
+    set("faultPolicy", view.fault_policy);
+    set("sinkPages", view.sink_pages);
+    set("sinks", view.sinks);
+    set("readErrors", view.read_errors);
+    set("lostWrites", view.lost_writes);
+    set("lostOffset", view.lost_offset);
     return object;
   }
 

@@ -100,10 +100,11 @@ void AddMemoryView(Rules* rules) {
       {.number = __NR_ioctl,
        .test = ArgumentTest::kOneOf,
        .argument = 1,
-       .values = {static_cast<uint32_t>(MEMVIEW_SET_SIZE), static_cast<uint32_t>(MEMVIEW_MAP_FD),
-                  static_cast<uint32_t>(MEMVIEW_UNMAP_FD), static_cast<uint32_t>(MEMVIEW_UNMAP_FDS),
-                  static_cast<uint32_t>(MEMVIEW_GET_VIEWFD),
-                  static_cast<uint32_t>(MEMVIEW_GET_INFO)}});
+       .values = {
+           static_cast<uint32_t>(MEMVIEW_SET_SIZE), static_cast<uint32_t>(MEMVIEW_SET_FAULT_POLICY),
+           static_cast<uint32_t>(MEMVIEW_MAP_FD), static_cast<uint32_t>(MEMVIEW_UNMAP_FD),
+           static_cast<uint32_t>(MEMVIEW_UNMAP_FDS), static_cast<uint32_t>(MEMVIEW_GET_VIEWFD),
+           static_cast<uint32_t>(MEMVIEW_GET_INFO)}});
 }
 
 // V8, libuv and glibc: memory, threads, time, signals.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which window a daemon offers, decided at start-up from `--window` and from what this host has. */
-import { MemoryView, memoryViewAbiVersion } from '../../native/index.ts'
+import { MemoryView, MemoryViewFaultPolicy, memoryViewAbiVersion } from '../../native/index.ts'
 import { MemoryViewMapper } from './memory-view-mapper.ts'
 import { NullMapper } from './null-mapper.ts'
 import { ShmemMapper } from './shmem-mapper.ts'
@@ -9,6 +9,10 @@ import { WindowState } from './window-state.ts'
 
 export const WINDOW_CHOICES = ['auto', 'memory-view', 'shmem', 'none'] as const
 export type WindowChoice = (typeof WINDOW_CHOICES)[number]
+
+/** What a guest gets where a memory view has nothing to show: see MEMVIEW_FAULT_SINK. A SIGBUS stops its VM. */
+export const FAULT_POLICIES = ['sink', 'sigbus'] as const
+export type FaultPolicy = (typeof FAULT_POLICIES)[number]
 
 /** A decided window; `view` and `viewFd` are there for a memory view and owned by whoever holds the plan. */
 export interface WindowPlan {
@@ -28,11 +32,17 @@ export class WindowUnavailableError extends Error {
 const DEVICE = '/dev/memory-view'
 
 /** @throws WindowUnavailableError where `choice` names a memory view that this host can't make */
-export function planWindow(choice: WindowChoice, sizeBytes: number, device = DEVICE): WindowPlan {
+export function planWindow(
+  choice: WindowChoice,
+  sizeBytes: number,
+  faultPolicy: FaultPolicy,
+  device = DEVICE,
+): WindowPlan {
   if (choice === 'none') return { kind: 'none', sizeBytes: 0, reason: '--window=none' }
   if (choice === 'shmem') return { kind: 'shmem', sizeBytes, reason: '--window=shmem' }
   try {
-    const view = MemoryView.create(sizeBytes, device)
+    const policy = faultPolicy === 'sink' ? MemoryViewFaultPolicy.SINK : MemoryViewFaultPolicy.SIGBUS
+    const view = MemoryView.create(sizeBytes, device, policy)
     return { kind: 'memory-view', sizeBytes, reason: `${device} works`, view, viewFd: view.viewFd() }
   } catch (error) {
     const reason = explain(error, device)

@@ -34,6 +34,7 @@ test('has defaults for everything but socket and directory', () => {
     requestQueues: 8,
     window: 'auto',
     windowSizeBytes: 2 ** 30,
+    faultPolicy: 'sink',
     daxPolicy: { enabled: false, minSizeBytes: 0, minAgeSeconds: 0 },
     keepListening: false,
     configureMemSlots: 'auto',

@@ -3,7 +3,7 @@
  * Every option, once. The parser, --help, -h and the manual page are made from this table. Names, values and defaults of
  * the rows that are not marked `ours` are virtiofsd's.
  */
-import { WINDOW_CHOICES } from '../dax/window.ts'
+import { FAULT_POLICIES, WINDOW_CHOICES } from '../dax/window.ts'
 import { parseIdMap, parseTranslation } from './id-maps.ts'
 import { XattrMap } from '../passthrough/xattr-map.ts'
 import { choice, daxPolicy, mountTag, type ValueParser, wholeNumber, windowSize } from './values.ts'
@@ -40,6 +40,7 @@ export const VALUE = {
   requestQueues: wholeNumber(1, 64),
   window: choice(WINDOW_CHOICES),
   windowSize,
+  faultPolicy: choice(FAULT_POLICIES),
   daxPolicy,
   feature: choice(FEATURE_MODES),
   when: choice(WHEN_CHOICES),
@@ -342,6 +343,19 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     check: VALUE.windowSize,
     default: '1G',
     summary: 'size of the window, a power of two from 2M to 64T: bytes, or with K, M, G, T',
+  },
+  {
+    name: 'fault-policy',
+    value: 'POLICY',
+    ours: true,
+    check: VALUE.faultPolicy,
+    default: 'sink',
+    summary: 'what a guest gets where a memory-view window has no data for it: sink, sigbus',
+    detail: [
+      'That is beyond the end of a file, and where a file can not be read or, its disk being full, not be written to.',
+      'sink: a page of its own, which is empty, or has what the file has there. What is written to it is lost; the log and the counters tell of it.',
+      'sigbus: the frontend gets SIGBUS, which stops the VM.',
+    ],
   },
   {
     name: 'dax-policy',

@@ -7,10 +7,16 @@
  *   dax-io write FROM TO [direct]  write(2) to TO from the mapping of FROM
  *   dax-io talk FILE             for each line of standard input: "r" prints the first 8 bytes of the mapping, "w TEXT" puts
  *                                TEXT there
+ *   dax-io survive FILE STOP     uses the mapping of all of FILE, which others truncate and extend, until STOP exists: the first
+ *                                word of a page is its number or, where the file has or had nothing, 0. Prints how many words
+ *                                were read and how many accesses ended in SIGBUS
  *   dax-io is-dax FILE           prints 1 where statx(2) says that the file is in the window, 0 where it is not
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +113,43 @@ static int talk(char *name)
 	return 0;
 }
 
+static sigjmp_buf after_fault;
+
+static void on_fault(int signal)
+{
+	siglongjmp(after_fault, signal);
+}
+
+static int survive(const char *from, const char *name, const char *stop, size_t size)
+{
+	int file = open(name, O_RDWR);
+	volatile unsigned long reads = 0, faults = 0, page = 0;
+	volatile uint64_t *word;
+	char *map;
+
+	if (file < 0)
+		return perror(name), 1;
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (map == MAP_FAILED)
+		return perror("mmap"), 1;
+	signal(SIGBUS, on_fault);
+	while (access(stop, F_OK) != 0) {
+		for (page = 0; page < size / 4096; page++) {
+			if (sigsetjmp(after_fault, 1) != 0) {
+				faults++;
+				continue;
+			}
+			word = (volatile uint64_t *)((page % 2 ? map : (char *)from) + page * 4096);
+			if (*word != page && *word != 0)
+				return printf("page %lu has %lx\n", page, (unsigned long)*word), 4;
+			if (page % 16 == 1)
+				word[511] = page;
+			reads++;
+		}
+	}
+	return printf("%lu %lu\n", reads, faults) < 0;
+}
+
 static int is_dax(const char *name)
 {
 	struct statx status;
@@ -132,6 +175,8 @@ int main(int argc, char **argv)
 	from = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, in, 0);
 	if (from == MAP_FAILED)
 		return perror("mmap"), 1;
+	if (strcmp(argv[1], "survive") == 0)
+		return survive(from, argv[2], argv[3], st.st_size);
 	if (strcmp(argv[1], "copy") == 0)
 		return copy(from, argv[3], st.st_size);
 	if (strcmp(argv[1], "hold") == 0)

@@ -11,12 +11,13 @@
  * version's up, reads missing fields as zero, and refuses (E2BIG) non-zero
  * bytes that it does not know.
  *
- * A mapper that touches a page gets SIGBUS where nothing is mapped, or beyond
- * the end of the file, or if the file can't be read; SIGBUS with BUS_MCEERR_AR
- * where memory failed; SIGSEGV where the range does not allow the access. Each
- * access is allowed only if both the mapper's mmap() and the range allow it.
- * In a page of a disk file that was lost to a memory failure while a mapper had
- * it, that stays so until the page of the view is mapped anew.
+ * A mapper that touches a page gets SIGBUS (or a sink page, see below) where
+ * nothing is mapped, or beyond the end of the file, or if the file can't be
+ * read; SIGBUS with BUS_MCEERR_AR where memory failed; SIGSEGV where the range
+ * does not allow the access. Each access is allowed only if both the mapper's
+ * mmap() and the range allow it. In a page of a disk file that was lost to a
+ * memory failure while a mapper had it, that stays so until the page of the
+ * view is mapped anew.
  *
  * When the last descriptor of the control file is closed all ranges are
  * unmapped, whoever still has view fds. When the address space of the process
@@ -25,7 +26,8 @@
  *
  * Errors: EINVAL for what is misaligned, empty, beyond the view, unknown or
  * not zero where it must be, and, while the view has no size, for all but
- * MEMVIEW_GET_INFO and MEMVIEW_SET_SIZE. ENOTTY for calls that do not exist.
+ * MEMVIEW_GET_INFO, MEMVIEW_SET_SIZE and MEMVIEW_SET_FAULT_POLICY. ENOTTY for
+ * calls that do not exist.
  */
 #ifndef _UAPI_LINUX_MEMORY_VIEW_H
 #define _UAPI_LINUX_MEMORY_VIEW_H
@@ -33,7 +35,25 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define MEMVIEW_ABI_VERSION	1
+/*
+ * 2: MEMVIEW_SET_FAULT_POLICY, what comes after memview_info.retries, and
+ * memview_unmap.flags. Old callers see no difference.
+ */
+#define MEMVIEW_ABI_VERSION	2
+
+/*
+ * What a mapper gets that touches a hole of the view, a page beyond the end of
+ * its file, or one that can't be read or made writable (MEMVIEW_SET_FAULT_POLICY)
+ *
+ * SIGBUS, or a sink page: a page of its own, charged to its memory cgroup, that
+ * is empty, or has what the file that can't be written to has there. What is
+ * written to it is lost. It goes when its place is mapped or unmapped, as soon
+ * as the file has data there, a second after an error, and when there are too
+ * many (see the module's parameter sink_pages_max). Where memory failed, access
+ * is not allowed, or the view has ended, nothing changes.
+ */
+#define MEMVIEW_FAULT_SIGBUS	0
+#define MEMVIEW_FAULT_SINK	1
 
 /* memview_map_fd_info.flags: what a mapper may do with the range. */
 #define MEMVIEW_MAP_READ	(1ULL << 0)
@@ -54,6 +74,14 @@
  * @zaps:        out: times that mappers' page tables were cleared because a
  *                    file changed or a range was unmapped or replaced
  * @retries:     out: faults that had to start again because of a zap
+ * @fault_policy: out: MEMVIEW_FAULT_*
+ * @sink_pages:  out: sink pages that there are now
+ * @sinks:       out: sink pages that there have been
+ * @read_errors: out: those of them in place of pages that could not be read
+ * @lost_writes: out: those of them in place of pages that the file has but
+ *                    could not read, or take a write to, and that a mapper
+ *                    wrote to: that is lost
+ * @lost_offset: out: bytes into the view; the place of the last of these
  */
 struct memview_info {
 	__u32 abi_version;
@@ -66,6 +94,12 @@ struct memview_info {
 	__u64 faults;
 	__u64 zaps;
 	__u64 retries;
+	__u64 fault_policy;
+	__u64 sink_pages;
+	__u64 sinks;
+	__u64 read_errors;
+	__u64 lost_writes;
+	__u64 lost_offset;
 };
 
 /**
@@ -112,6 +146,25 @@ struct memview_range {
 	__u64 size;
 };
 
+/*
+ * memview_unmap.flags: the call returns how many of the pages that it unmapped
+ * may be pinned (0: none; INT_MAX: so many or more): by a mapper that goes on
+ * reading or writing them, with O_DIRECT transfers that are under way or
+ * buffers that are registered with io_uring, or by somebody else who uses the
+ * file so. References without a pin, as of vmsplice, are not seen.
+ */
+#define MEMVIEW_UNMAP_REPORT_PINS	(1U << 0)
+
+/**
+ * struct memview_unmap - a range that is to become a hole (MEMVIEW_UNMAP_FD)
+ * @range: in
+ * @flags: in: MEMVIEW_UNMAP_*
+ */
+struct memview_unmap {
+	struct memview_range range;
+	__u64 flags;
+};
+
 /* The most entries that one MEMVIEW_UNMAP_FDS takes. */
 #define MEMVIEW_UNMAP_MAX	1024
 
@@ -119,14 +172,14 @@ struct memview_range {
  * struct memview_unmap_batch - many ranges (MEMVIEW_UNMAP_FDS)
  * @ranges: in: address of an array of struct memview_range
  * @count:  in: entries, 1 to MEMVIEW_UNMAP_MAX
- * @pad:    in: zero
+ * @flags:  in: MEMVIEW_UNMAP_*, for the sum of all
  *
  * All entries are checked before the first takes effect.
  */
 struct memview_unmap_batch {
 	__u64 ranges;
 	__u32 count;
-	__u32 pad;
+	__u32 flags;
 };
 
 #define MEMVIEW_IOC_MAGIC	0xBF
@@ -137,12 +190,14 @@ struct memview_unmap_batch {
 #define MEMVIEW_SET_SIZE	_IOW(MEMVIEW_IOC_MAGIC, 0x01, __u64)
 #define MEMVIEW_MAP_FD		_IOW(MEMVIEW_IOC_MAGIC, 0x02, struct memview_map_fd_info)
 /* Holes in the range are no error. Never waits for the file's file system. */
-#define MEMVIEW_UNMAP_FD	_IOW(MEMVIEW_IOC_MAGIC, 0x03, struct memview_range)
+#define MEMVIEW_UNMAP_FD	_IOW(MEMVIEW_IOC_MAGIC, 0x03, struct memview_unmap)
 #define MEMVIEW_UNMAP_FDS	_IOW(MEMVIEW_IOC_MAGIC, 0x04, struct memview_unmap_batch)
 /*
  * Returns a new view fd: O_RDWR | O_CLOEXEC. It can only be mapped, synced
  * (fsync or msync: writes back the files that it shows) and closed.
  */
 #define MEMVIEW_GET_VIEWFD	_IO(MEMVIEW_IOC_MAGIC, 0x05)
+/* In: MEMVIEW_FAULT_*. Before the first map; EBUSY later. */
+#define MEMVIEW_SET_FAULT_POLICY _IOW(MEMVIEW_IOC_MAGIC, 0x06, __u64)
 
 #endif /* _UAPI_LINUX_MEMORY_VIEW_H */
