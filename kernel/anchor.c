@@ -324,7 +324,7 @@ static bool memview_anchor_invalidate(struct mmu_interval_notifier *notifier,
 		 * The file would lose sight of us: nothing may stay mapped.
 		 * No lock of the file is held.
 		 */
-		memview_zap_begin(view);
+		memview_zap_begin_nested(view, NULL);
 		down_write(&view->lock);
 		anchor->dead = true;
 		if (!hlist_unhashed(&anchor->node))

@@ -114,16 +114,18 @@ static bool memview_owner_waits_for(struct memview *view,
 }
 
 /**
- * memview_zap_begin_nested() - the same, under the i_mmap lock of a file
+ * memview_zap_begin_nested() - the same, within an announcement to anchors
  * @view:    the view
- * @mapping: the file's
+ * @mapping: of the file whose i_mmap lock is held, or NULL
  *
- * Must not simply wait: the registration may be waiting for the file's lock.
- * Then, however, it won't get on before we are done, nor will any other.
+ * The core announces things with i_mmap locks held, the view's among them, so
+ * this one is only tried for. Nor may that go on for ever under a file's: the
+ * registration may be waiting for it. Then, however, it won't get on before we
+ * are done, nor will any other.
  *
  * Context: not &memview.lock is held, since others that the registration waits
  * for may wait for that.
- * Return: true if memview_zap_end() is to be called.
+ * Return: true if memview_zap_end() is to be called, as it is without @mapping.
  */
 bool memview_zap_begin_nested(struct memview *view,
 			      struct address_space *mapping)
@@ -135,7 +137,7 @@ bool memview_zap_begin_nested(struct memview *view,
 		return true;
 	atomic_inc(&view->zappers);
 	do {
-		if (memview_owner_waits_for(view, mapping))
+		if (mapping && memview_owner_waits_for(view, mapping))
 			break;
 		usleep_range(20, 50);
 		locked = i_mmap_trylock_read(own);

@@ -76,7 +76,8 @@
  *        page table locks, i_pages lock
  *
  * The view inode's i_mmap_rwsem is also the core's, who takes it together with
- * other files', in any order. So within a file's it is only tried for; see
+ * other files', in any order, and announces things with it held. So within an
+ * announcement to anchors it is only tried for; see
  * memview_zap_begin_nested() for why that is enough. Mappers that change their
  * VMAs, for which the core takes it for write, let those who try go first.
  *
