@@ -134,7 +134,7 @@ Napi::Value Fill(const Info& info, size_t reply_index, Operation operation) {
 // What the process needs besides: libraries, sockets, rings, memory regions, mappings under way.
 constexpr size_t kReservedDescriptors = 512;
 constexpr size_t kMaxCached = 4096;
-// Some 50 MB, if a guest walks through more than that many files and forgets them.
+// Some 65 MB, if a guest walks through more than that many files and forgets them.
 constexpr size_t kRemembered = 262'144;
 
 DirectoryLimits LimitsFor(size_t inodes) {
