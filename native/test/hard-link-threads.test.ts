@@ -6,6 +6,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { services } from '../../server/fuse/services.ts'
 import { fileSystem } from '../index.ts'
 
 const ROUNDS = 200
@@ -15,11 +16,23 @@ const PROGRAM = `
 const fs = require('node:fs')
 const { parentPort, workerData } = require('node:worker_threads')
 const { addon, directory, folder, index, rounds, rename } = workerData
-const { fileSystem } = require(addon)
+const { fileSystem, MessageServer } = require(addon)
 const steps = new Int32Array(workerData.steps)
 fileSystem.attachThread()
 const names = Buffer.from('a\\0b\\0c\\0d\\0')
 const reply = Buffer.alloc(256)
+const plane = new MessageServer(directory)
+/** @returns 0 or the error */
+const serve = (opcode, nodeid, body) => {
+  const message = Buffer.alloc(40 + body.length)
+  message.writeUInt32LE(message.length, 0)
+  message.writeUInt32LE(opcode, 4)
+  message.writeBigUInt64LE(BigInt(nodeid), 16)
+  body.copy(message, 40)
+  return plane.serve(message, reply) === 0 ? 0 : reply.readInt32LE(4)
+}
+const numbers = (...values) => Buffer.from(BigUint64Array.from(values, BigInt).buffer)
+const LOOKUP = 1, FORGET = 2, GETATTR = 3
 // Both go on from here at the same moment.
 let step = 0
 const meet = () => {
@@ -34,8 +47,8 @@ for (let round = 0; round < rounds; round++) {
     fs.writeFileSync(folder + '/a', 'text')
     fs.linkSync(folder + '/a', folder + '/b')
     if (rename) for (const name of ['c', 'd']) fs.writeFileSync(folder + '/' + name, '')
-    if (fileSystem.lookup(directory, 1, names, 0, 1, reply, 0) !== 0) wrong.push('lookup')
-    nodeid = Number(reply.readBigUInt64LE(0))
+    if (serve(LOOKUP, 1, names.subarray(0, 2)) !== 0) wrong.push('lookup')
+    nodeid = Number(reply.readBigUInt64LE(16))
   }
   meet()
   const result = rename
@@ -44,10 +57,10 @@ for (let round = 0; round < rounds; round++) {
   if (result !== 0) wrong.push('round ' + round + ': ' + result)
   meet()
   if (index === 0) {
-    const result = fileSystem.getattr(directory, nodeid, reply, 0)
-    const nlink = reply.readUInt32LE(16 + 64)
+    const result = serve(GETATTR, nodeid, numbers(0, 0))
+    const nlink = reply.readUInt32LE(16 + 16 + 64)
     if (result !== 0 || nlink !== 0) wrong.push('round ' + round + ': getattr ' + result + ', nlink ' + nlink)
-    fileSystem.forget(directory, nodeid, 1)
+    serve(FORGET, nodeid, numbers(1))
     // What has been put in their places.
     if (rename) for (const name of ['a', 'b']) fs.unlinkSync(folder + '/' + name)
   }
@@ -68,6 +81,7 @@ test.each([
   ['replaced', true],
 ])('%s', async (_, rename) => {
   const directory = fileSystem.createSharedDirectory(folder, 1, 1, 2, 1000)
+  fileSystem.publishPolicy(directory, services(false), false)
   const addon = createRequire(import.meta.url).resolve('#native-addon')
   const shared = { addon, directory, folder, rounds: ROUNDS, rename, steps: new SharedArrayBuffer(4) }
   const results = await Promise.all(
