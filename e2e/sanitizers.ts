@@ -41,8 +41,6 @@ async function main(): Promise<number> {
       share: { path: share, writable: false },
       cpus: 2,
       memoryMiB: 6144,
-      // With five levels KASAN reports a wild access that is none, early in the boot, and lockdep switches itself off.
-      append: ['no5lvl'],
       timeoutSeconds: TIMEOUT_SECONDS,
       onOutput: (chunk) => process.stdout.write(chunk),
     }),

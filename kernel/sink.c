@@ -142,12 +142,14 @@ void memview_sinks_forget(struct memview_mapper *mapper)
 	}
 }
 
-/* Pages that the file behind @segment has. */
-static unsigned long memview_file_pages(const struct memview_segment *segment)
+/* Does the file behind @segment have what is shown at a page of the view? */
+static bool memview_file_has(const struct memview_segment *segment,
+			     unsigned long page)
 {
 	struct inode *inode = memview_anchor_of(segment)->mapping->host;
 
-	return DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);
+	return memview_segment_file_page(segment, page) <
+	       DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);
 }
 
 /*
@@ -166,8 +168,7 @@ static bool memview_sink_stale(struct memview *view, struct memview_sink *sink,
 	if (sink->error)
 		return time_after_eq(jiffies, sink->expires) ||
 		       memview_anchor_of(segment)->mapping == modified;
-	return memview_segment_file_page(segment, page) <
-	       memview_file_pages(segment);
+	return memview_file_has(segment, page);
 }
 
 /* Drops what is stale. */
@@ -380,8 +381,7 @@ static void memview_sink_add(struct memview *view,
 	WRITE_ONCE(view->nr_sinks, view->nr_sinks + 1);
 	/* Pairs with memview_sinks_modified(). */
 	smp_mb();
-	sink->error = segment && memview_segment_file_page(segment, page) <
-				 memview_file_pages(segment);
+	sink->error = segment && memview_file_has(segment, page);
 	sink->expires = jiffies + MEMVIEW_SINK_ERROR;
 	if (segment)
 		schedule_delayed_work(&view->sink_poll, MEMVIEW_SINK_POLL);
@@ -476,6 +476,9 @@ static vm_fault_t memview_sink_locked(struct vm_fault *vmf,
 		if (sink->error)
 			return VM_FAULT_NOPAGE;
 	}
+	/* The file may have become shorter since: that was no error. */
+	if (!sink->shown && sink->error && !memview_file_has(segment, page))
+		sink->error = false;
 	memview_sink_count(view, sink, write);
 	/* A write that is lost shall be seen. */
 	return memview_sink_insert(vmf, sink->page,
