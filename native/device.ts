@@ -35,6 +35,17 @@ export interface DataPlaneCounters {
   readonly bytesWritten: number
 }
 
+/** A request that a queue thread is at work on. */
+export interface RequestInProgress {
+  readonly worker: number
+  /** Counts the thread's requests. */
+  readonly number: number
+  readonly opcode: number
+  readonly nodeid: number
+  /** How long it has been since the thread took it. */
+  readonly milliseconds: number
+}
+
 /**
  * The main thread's side of a vhost-user device. Numbers that come from the frontend are checked here; errors are
  * thrown. A descriptor given to a `set…` call belongs to the device from then on.
@@ -87,6 +98,8 @@ export interface DeviceControl {
   /** Shutdown, and the id becomes invalid. */
   destroy(): void
   counters(): DeviceCounters
+  /** At most one for each queue thread. */
+  requestsInProgress(): RequestInProgress[]
 }
 
 export type DeviceControlConstructor = new (queueCount: number) => DeviceControl

@@ -92,7 +92,7 @@ export const exitNow: (code: number) => never = addon.exitNow
 /** The ABI version that this build speaks; MemoryViewInfo has the driver's. */
 export const memoryViewAbiVersion = addon.memoryViewAbiVersion
 export { MemoryViewFaultPolicy, MemoryViewFlag }
-export type { DataPlaneCounters, DeviceCounters } from './device.ts'
+export type { DataPlaneCounters, DeviceCounters, RequestInProgress } from './device.ts'
 export type { MemoryViewInfo } from './memory-view.ts'
 
 /** One memory view; see memory-view.ts. */

@@ -24,6 +24,7 @@ import { closeDoors } from './sandbox/doors.ts'
 import type { Launched } from './sandbox/launch.ts'
 import { explainLabels } from './passthrough/security-label.ts'
 import { openSharedDirectory, type SharedDirectory, shareDirectory } from './shared-directory.ts'
+import { StuckRequests, WATCH_MS } from './stuck-requests.ts'
 import type { PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
 import { BackendRequestHandler } from './vhost-user/backend-request-handler.ts'
 import { Connection } from './vhost-user/connection.ts'
@@ -56,6 +57,9 @@ export class Daemon {
   readonly #fuseCounters: SharedArrayBuffer[] = []
   /** By index; a queue's thread starts when a frontend first uses it. */
   readonly #workers = new Map<number, Worker>()
+  readonly #stuck: StuckRequests
+  /** While a frontend is connected. */
+  #watch: NodeJS.Timeout | undefined
   #listener: { readonly fd: number; readonly watcher: FdWatcher } | undefined
   #connection: Connection | undefined
   #sinkReport: SinkReport | undefined
@@ -68,6 +72,7 @@ export class Daemon {
     this.#options = options
     this.#launched = launched
     this.#log = log
+    this.#stuck = new StuckRequests(log)
     this.#directory = shareDirectory(options, launched?.root)
     this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) => log.warn(message))
     const unlabelled = options.securityLabel === 'never' ? undefined : explainLabels(this.#fileSystem, options.xattrMap)
@@ -168,6 +173,7 @@ export class Daemon {
       return
     }
     this.#log.info('a frontend has connected')
+    this.#watch = setInterval(() => this.#stuck.look(this.#device.control.requestsInProgress()), WATCH_MS)
     this.#windowState.active = false
     this.#windowPossible = false
     const offered: OfferedParts = {
@@ -259,6 +265,7 @@ export class Daemon {
 
   async #disconnected(error: Error | undefined): Promise<void> {
     this.#connection = undefined
+    clearInterval(this.#watch)
     if (error !== undefined && !this.#ending) {
       this.#log.error({ code: error instanceof VhostUserError ? error.code : undefined }, error.message)
     }

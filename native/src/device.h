@@ -67,6 +67,16 @@ struct Queue {
   std::atomic<uint64_t> refused{0};
 };
 
+// The request that a queue thread is at work on, for whoever watches it.
+struct RequestInProgress {
+  // Counts the thread's requests.
+  std::atomic<uint64_t> number{0};
+  // Nanoseconds of CLOCK_MONOTONIC; 0 while there is none.
+  std::atomic<int64_t> since{0};
+  std::atomic<uint64_t> nodeid{0};
+  std::atomic<uint32_t> opcode{0};
+};
+
 // What one queue thread waits on.
 struct WorkerPort {
   UniqueFd epoll;
@@ -75,6 +85,7 @@ struct WorkerPort {
   std::atomic<uint64_t> waits{0};
   std::atomic<uint64_t> spin_hits{0};
   FuseCounters fuse;
+  RequestInProgress request;
 };
 
 class Device {

@@ -70,6 +70,7 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                         InstanceMethod<&DeviceControl::Reset>("reset"),
                         InstanceMethod<&DeviceControl::Shutdown>("shutdown"),
                         InstanceMethod<&DeviceControl::Destroy>("destroy"),
+                        InstanceMethod<&DeviceControl::RequestsInProgress>("requestsInProgress"),
                         InstanceMethod<&DeviceControl::Counters>("counters")});
   }
 
@@ -231,6 +232,30 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
   void Destroy(const Napi::CallbackInfo&) {
     device_->Shutdown();
     Device::Drop(device_->id());
+  }
+
+  Napi::Value RequestsInProgress(const Napi::CallbackInfo& info) {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    Napi::Array result = Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < device_->workers().size(); i++) {
+      RequestInProgress& shown = device_->workers()[i]->request;
+      const uint64_t number = shown.number.load();
+      const int64_t since = shown.since.load();
+      const double nodeid = static_cast<double>(shown.nodeid.load());
+      const uint32_t opcode = shown.opcode.load();
+      // Another one came meanwhile.
+      if (since == 0 || shown.number.load() != number) continue;
+      Napi::Object request = Napi::Object::New(info.Env());
+      request.Set("worker", i);
+      request.Set("number", static_cast<double>(number));
+      request.Set("opcode", opcode);
+      request.Set("nodeid", nodeid);
+      const int64_t passed = now.tv_sec * 1'000'000'000 + now.tv_nsec - since;
+      request.Set("milliseconds", static_cast<double>(passed) / 1e6);
+      result.Set(result.Length(), request);
+    }
+    return result;
   }
 
   Napi::Value Counters(const Napi::CallbackInfo& info) {

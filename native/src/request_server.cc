@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 
 #include "guarded_access.h"
 #include "util/signal_eventfd.h"
@@ -233,11 +234,25 @@ bool RequestServer::ReadRequest() {
     request_size_ = static_cast<uint32_t>(size);
   }
   of_thread = this;
+  ShowProgress(opcode);
   if (!Announces(opcode)) SignalAll();
   return true;
 }
 
+void RequestServer::ShowProgress(uint32_t opcode) {
+  RequestInProgress& shown = port_->request;
+  uint64_t nodeid;
+  memcpy(&nodeid, request_ + 16, 8);
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  shown.number.fetch_add(1, std::memory_order_relaxed);
+  shown.opcode.store(opcode, std::memory_order_relaxed);
+  shown.nodeid.store(nodeid, std::memory_order_relaxed);
+  shown.since.store(now.tv_sec * 1'000'000'000 + now.tv_nsec, std::memory_order_release);
+}
+
 int RequestServer::Next(int timeout_ms) {
+  port_->request.since.store(0, std::memory_order_release);
   if (current_ != nullptr) ReplyError(EIO);
   uint32_t refusals = 0;
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(std::max(timeout_ms, 0));
@@ -267,6 +282,7 @@ int RequestServer::Next(int timeout_ms) {
       return kTimedOut;
     }
     if (taken == Taken::kRefused && ++refusals < kRefusals) continue;
+    port_->request.since.store(0, std::memory_order_release);
     SignalAll();
     // A ring can feed itself: with a used ring in place of the available one, or replies that go
     // there. The caller has other things to look after, too.

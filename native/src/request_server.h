@@ -111,6 +111,7 @@ class RequestServer final : public FinishedWork {
   enum class Served { kNot, kYes, kShortage };
   Served ServeNatively();
   bool PutHeader(int error, uint64_t body_size);
+  void ShowProgress(uint32_t opcode);
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
   void EndDeferred(QueueUse* use, bool answer);

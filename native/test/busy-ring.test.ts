@@ -130,3 +130,14 @@ test('a request that the stop of another queue interrupted is taken again when t
   again.control.shutdown()
   await once(thread, 'exit')
 })
+
+test('a thread shows the request that it is at work on, and none while it waits', () => {
+  const ring = new RingDriver({ size: 8 })
+  expect(ring.control.requestsInProgress()).toEqual([])
+  ring.submitSimple(RingDriver.request(40, GETATTR, 1), 16)
+  ring.worker.next(0)
+  expect(ring.control.requestsInProgress()).toMatchObject([{ worker: 0, number: 1, opcode: GETATTR, nodeid: 0 }])
+  ring.worker.replyError(0)
+  expect(ring.worker.next(0)).toBe(-2)
+  expect(ring.control.requestsInProgress()).toEqual([])
+})
