@@ -126,8 +126,8 @@ export interface QueueWorker {
   beginSession(): number
   /** @returns a number for the current request, which is set aside, or `-errno` */
   defer(): number
-  isDeferred(deferred: number): boolean
-  completeDeferred(deferred: number, errno: number): number
+  /** It is the current request again; 0 or `-errno`. */
+  resume(deferred: number): number
   /** Lets go of the queues; otherwise garbage collection does. */
   close(): void
 }

@@ -445,8 +445,9 @@ class Scene {
     const uint32_t number = script_.Pick(8);
     const auto found = deferred_.find(number);
     guest_.Remember();
-    const int64_t result = hostile_->CompleteDeferred(number, script_.Byte());
-    if (result < 0) return guest_.CheckChanges({});
+    if (hostile_->Resume(number) < 0) return guest_.CheckChanges({});
+    const int64_t result = hostile_->ReplyError(script_.Byte());
+    FUZZ_CHECK(result == 0);
     FUZZ_CHECK(found != deferred_.end());
     // Its ring and regions may have been replaced since; what was never a region stays untouched.
     if (found->second.writable.empty()) abort();

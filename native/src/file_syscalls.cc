@@ -60,7 +60,7 @@ int64_t Truncate(SharedDirectory& directory, const InodeUse& inode, const Setatt
       if (result != -EINVAL) return result;
     }
   }
-  const UniqueFd fd(directory.Reopen(inode.ref(), O_WRONLY));
+  const UniqueFd fd(directory.Reopen(inode.ref(), O_WRONLY | O_NONBLOCK));
   if (!fd) return fd.get();
   return Result(ftruncate(fd.get(), request.size));
 }
@@ -125,10 +125,11 @@ int64_t OpenInode(SharedDirectory& directory, const InodeRef& inode, int flags, 
     directory.DropCapability(inode->nodeid());
     ordinary.emplace();
   }
-  int result = directory.Reopen(inode, flags & kOpenFlags);
+  const int host_flags = (flags & kOpenFlags) | O_NONBLOCK;
+  int result = directory.Reopen(inode, host_flags);
   // An append-only file can't be opened for writing in any other way.
   if (result == -EPERM && (flags & O_APPEND) != 0)
-    result = directory.Reopen(inode, (flags & kOpenFlags) | O_APPEND);
+    result = directory.Reopen(inode, host_flags | O_APPEND);
   return result;
 }
 
@@ -494,8 +495,8 @@ LockTable::Description LockDescription(SharedDirectory& directory, const LockReq
       directory.handles().Get(request.fh, request.nodeid, HandleKind::kFile) == nullptr)
     return nullptr;
   // A write lock needs a writable one, a read lock a readable one.
-  int fd = directory.Reopen(inode, O_RDWR);
-  if (fd < 0) fd = directory.Reopen(inode, O_RDONLY);
+  int fd = directory.Reopen(inode, O_RDWR | O_NONBLOCK);
+  if (fd < 0 && fd != -EWOULDBLOCK) fd = directory.Reopen(inode, O_RDONLY | O_NONBLOCK);
   *error = fd < 0 ? fd : -ENOLCK;
   if (fd < 0) return nullptr;
   return directory.locks().Add(request.nodeid, request.owner, request.fh, UniqueFd(fd));

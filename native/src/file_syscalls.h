@@ -55,6 +55,8 @@ int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, ui
 // These return the new handle's fh. `flags`: the access mode, O_TRUNC, O_APPEND (used only for
 // files that can't be opened otherwise: appending is up to each write), O_SYNC, O_DSYNC, O_DIRECT,
 // O_NOATIME; others are dropped.
+// None waits for a lease on the host (fcntl(2), F_SETLEASE) to be given up, nor do SetAttributes,
+// GetLock and SetLock: -EWOULDBLOCK, and the same can be asked for again.
 int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool kill_suidgid);
 int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name, int flags,
                    uint32_t mode, bool kill_suidgid, const Caller& caller, fuse_entry_out* entry);

@@ -19,8 +19,7 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
          InstanceMethod<&QueueWorker::ReplyError>("replyError"),
          InstanceMethod<&QueueWorker::NoReply>("noReply"),
          InstanceMethod<&QueueWorker::Defer>("defer"),
-         InstanceMethod<&QueueWorker::IsDeferred>("isDeferred"),
-         InstanceMethod<&QueueWorker::CompleteDeferred>("completeDeferred"),
+         InstanceMethod<&QueueWorker::Resume>("resume"),
          InstanceMethod<&QueueWorker::GiveBack>("giveBack"),
          InstanceMethod<&QueueWorker::BeginSession>("beginSession"),
          InstanceMethod<&QueueWorker::Close>("close")});
@@ -64,13 +63,15 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
                            : static_cast<int>(IntegerArgument(info, 0, "timeoutMs", -1, INT32_MAX));
     RequestServer& server = Server(info);
     const int queue = server.Next(timeout);
-    if (queue >= 0) {
-      state_[0] = server.request_size();
-      state_[1] = server.payload_size();
-      state_[2] = server.reply_capacity();
-      state_[3] = server.session();
-    }
+    if (queue >= 0) ShowRequest(server);
     return Napi::Number::New(info.Env(), queue);
+  }
+
+  void ShowRequest(const RequestServer& server) {
+    state_[0] = server.request_size();
+    state_[1] = server.payload_size();
+    state_[2] = server.reply_capacity();
+    state_[3] = server.session();
   }
 
   Napi::Value Reply(const Napi::CallbackInfo& info) {
@@ -102,16 +103,12 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
     return Napi::Number::New(info.Env(), static_cast<double>(Server(info).Defer()));
   }
 
-  Napi::Value IsDeferred(const Napi::CallbackInfo& info) {
+  Napi::Value Resume(const Napi::CallbackInfo& info) {
     const auto number = static_cast<uint32_t>(IntegerArgument(info, 0, "deferred", 0, UINT32_MAX));
-    return Napi::Boolean::New(info.Env(), Server(info).IsDeferred(number));
-  }
-
-  Napi::Value CompleteDeferred(const Napi::CallbackInfo& info) {
-    const auto number = static_cast<uint32_t>(IntegerArgument(info, 0, "deferred", 0, UINT32_MAX));
-    const auto error = static_cast<int>(IntegerArgument(info, 1, "errno", 0, 4095));
-    return Napi::Number::New(info.Env(),
-                             static_cast<double>(Server(info).CompleteDeferred(number, error)));
+    RequestServer& server = Server(info);
+    const int64_t result = server.Resume(number);
+    if (result == 0) ShowRequest(server);
+    return Napi::Number::New(info.Env(), static_cast<double>(result));
   }
 
   void Close(const Napi::CallbackInfo&) { server_.reset(); }

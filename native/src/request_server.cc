@@ -158,7 +158,10 @@ void RequestServer::Leave(QueueUse* use) {
 
 void RequestServer::LetGo(QueueUse* use) {
   // What has not been completed has no buffers without the table.
-  if (current_ == use) current_ = nullptr;
+  if (current_ == use) {
+    current_ = nullptr;
+    resumed_table_.reset();
+  }
   use->entered = false;
   use->table.reset();
   device_->Leave(use->queue);
@@ -372,17 +375,19 @@ void RequestServer::SignalAll() {
 void RequestServer::Complete(uint32_t written) {
   QueueUse* use = current_;
   current_ = nullptr;
+  resumed_table_.reset();
   Finish(use, chain_.head, written);
 }
 
 int64_t RequestServer::Defer() {
-  if (current_ == nullptr || chain_.writable_size < kOutHeader) return -EINVAL;
-  if (deferred_.size() >= kMaxDeferred) return -ENOLCK;
-  Deferred deferred = {current_, chain_.head, 0, {}, current_->table};
-  memcpy(&deferred.unique, request_ + 8, 8);
-  deferred.reply.resize(kOutHeader);
-  uint64_t taken = 0;
-  const int count = chain_.WritableBuffers().Slice(0, kOutHeader, deferred.reply.data(), &taken);
+  if (current_ == nullptr || chain_.writable_size < kOutHeader || payload_size_ > 0) return -EINVAL;
+  if (deferred_.size() >= kMaxDeferred || request_size_ > kDeferredRequest) return -ENOLCK;
+  Deferred deferred = {current_, chain_.head, {request_, request_ + request_size_}, {}, 0, {}};
+  deferred.table = resumed_table_ != nullptr ? std::move(resumed_table_) : current_->table;
+  deferred.reply.resize(kDeferredReply);
+  const int count =
+      chain_.WritableBuffers().Slice(0, std::min<uint64_t>(chain_.writable_size, kDeferredReply),
+                                     deferred.reply.data(), &deferred.reply_size);
   deferred.reply.resize(static_cast<size_t>(count));
   const uint32_t number = next_deferred_++;
   deferred_.emplace(number, std::move(deferred));
@@ -393,39 +398,67 @@ int64_t RequestServer::Defer() {
   return number;
 }
 
-int64_t RequestServer::CompleteDeferred(uint32_t number, int error) {
+int64_t RequestServer::Resume(uint32_t number) {
+  if (current_ != nullptr) return -EINVAL;
   const auto found = deferred_.find(number);
   if (found == deferred_.end()) return -ENOENT;
-  const Deferred deferred = std::move(found->second);
-  deferred_.erase(found);
-  deferred.use->deferred--;
+  QueueUse* use = found->second.use;
   // The queue may have waited for long, and its ring have been moved meanwhile.
   const char* reason = nullptr;
-  if (!Attach(deferred.use, &reason)) {
-    Break(deferred.use, reason);
-    return 0;
+  if (!Attach(use, &reason)) {
+    Break(use, reason);
+    return -ENOENT;
   }
-  OutHeader header = {kOutHeader, -error, deferred.unique};
-  const GuestBuffers buffers = {deferred.reply.data(), deferred.reply.size(), kOutHeader};
-  const bool written = buffers.CopyIn(0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
-  Finish(deferred.use, deferred.head, written ? kOutHeader : 0);
-  Signal(deferred.use);
+  Deferred deferred = std::move(found->second);
+  deferred_.erase(found);
+  use->deferred--;
+  current_ = use;
+  resumed_table_ = std::move(deferred.table);
+  chain_.head = deferred.head;
+  chain_.readable_count = 0;
+  chain_.readable_size = 0;
+  chain_.writable_count = deferred.reply.size();
+  chain_.writable_size = deferred.reply_size;
+  std::copy(deferred.reply.begin(), deferred.reply.end(), chain_.writable);
+  std::copy(deferred.request.begin(), deferred.request.end(), request_);
+  request_size_ = static_cast<uint32_t>(deferred.request.size());
+  payload_size_ = 0;
+  session_ = EnterSession(device_->sessions());
+  uint32_t opcode;
+  memcpy(&opcode, request_ + 4, 4);
+  ShowProgress(opcode);
   return 0;
 }
 
 // All of a queue's requests that were set aside: EAGAIN, or forgotten where the ring is broken.
 void RequestServer::EndDeferred(QueueUse* use, bool answer) {
-  std::vector<uint32_t> numbers;
-  for (const auto& [number, deferred] : deferred_)
-    if (deferred.use == use) numbers.push_back(number);
-  for (const uint32_t number : numbers) {
-    if (answer) {
-      CompleteDeferred(number, EAGAIN);
-    } else {
-      deferred_.erase(number);
-      use->deferred = 0;
+  std::vector<Deferred> ended;
+  for (auto deferred = deferred_.begin(); deferred != deferred_.end();) {
+    if (deferred->second.use != use) {
+      ++deferred;
+      continue;
     }
+    ended.push_back(std::move(deferred->second));
+    deferred = deferred_.erase(deferred);
   }
+  use->deferred = 0;
+  // The ring breaks where it can't be answered on.
+  for (size_t i = 0; answer && use->entered && i < ended.size(); i++)
+    AnswerDeferred(ended[i], EAGAIN);
+}
+
+void RequestServer::AnswerDeferred(const Deferred& deferred, int error) {
+  const char* reason = nullptr;
+  if (!Attach(deferred.use, &reason)) {
+    Break(deferred.use, reason);
+    return;
+  }
+  OutHeader header = {kOutHeader, -error, 0};
+  memcpy(&header.unique, deferred.request.data() + 8, 8);
+  const GuestBuffers buffers = {deferred.reply.data(), deferred.reply.size(), deferred.reply_size};
+  const bool written = buffers.CopyIn(0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
+  Finish(deferred.use, deferred.head, written ? kOutHeader : 0);
+  Signal(deferred.use);
 }
 
 void RequestServer::Finish(QueueUse* use, uint16_t head, uint32_t written) {
@@ -476,6 +509,8 @@ int64_t RequestServer::BeginSession() {
 
 int64_t RequestServer::GiveBack() {
   if (current_ == nullptr) return -EINVAL;
+  // It is not the last one that came from the ring: answered as the stop answers those set aside.
+  if (resumed_table_ != nullptr) return ReplyError(EAGAIN);
   Queue* queue = current_->queue;
   current_->given_back = true;
   current_ = nullptr;

@@ -60,12 +60,13 @@ class RequestServer final : public FinishedWork {
   // The number of the session in which the last request was taken.
   uint32_t session() const { return session_; }
   // Sets the current request aside, so that others are served meanwhile; its queue stays with this
-  // thread. Returns a number for it, -ENOLCK where too many are, -EINVAL.
+  // thread. Returns a number for it, -ENOLCK where too many are or it is too large to be kept,
+  // -EINVAL.
   int64_t Defer();
-  // False once the stop of its queue has answered it (EAGAIN).
-  bool IsDeferred(uint32_t deferred) const { return deferred_.contains(deferred); }
-  // Completes it without a body. `error` may be 0.
-  int64_t CompleteDeferred(uint32_t deferred, int error);
+  // Makes it the current request again, with room for up to kDeferredReply bytes of reply. Returns
+  // 0; -ENOENT once the stop of its queue has answered it (EAGAIN) or its ring is broken; -EINVAL
+  // where there is a current request.
+  int64_t Resume(uint32_t deferred);
 
   // FinishedWork
   bool Waits() const override;
@@ -91,13 +92,19 @@ class RequestServer final : public FinishedWork {
   struct Deferred {
     QueueUse* use;
     uint16_t head;
-    uint64_t unique;
-    // Room for the reply's header, at addresses of that table.
+    std::vector<uint8_t> request;
+    // Room for the reply, at addresses of that table.
     std::vector<iovec> reply;
+    uint64_t reply_size;
     Snapshot table;
   };
   // More than a ring of Linux has descriptors for.
   static constexpr size_t kMaxDeferred = 1024;
+  // A CREATE with its name and security context.
+  static constexpr size_t kDeferredRequest = 8192;
+  // What requests that wait are answered with is short: at most a struct fuse_entry_out with a
+  // struct fuse_open_out.
+  static constexpr size_t kDeferredReply = 256;
 
   bool Enter(QueueUse* use);
   void Leave(QueueUse* use);
@@ -115,6 +122,7 @@ class RequestServer final : public FinishedWork {
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
   void EndDeferred(QueueUse* use, bool answer);
+  void AnswerDeferred(const Deferred& deferred, int error);
   void Signal(QueueUse* use);
   void SignalAll();
   bool HasWork(const QueueUse& use) const;
@@ -134,6 +142,8 @@ class RequestServer final : public FinishedWork {
 
   QueueUse* current_ = nullptr;
   DescriptorChain chain_;
+  // Of a current request that had been set aside; null for any other, whose table is its queue's.
+  Snapshot resumed_table_ = nullptr;
   uint32_t request_size_ = 0;
   uint32_t payload_size_ = 0;
   uint32_t session_ = 0;

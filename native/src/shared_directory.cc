@@ -112,6 +112,14 @@ void SharedDirectory::ChangedByGuest(uint64_t nodeid) {
 }
 
 int SharedDirectory::Reopen(const InodeRef& inode, int flags) {
+  UniqueFd fd(OpenAgain(inode, flags));
+  // Other kinds of file systems may go by it at reads and writes.
+  if (fd && (flags & O_NONBLOCK) != 0 && fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) < 0)
+    return -errno;
+  return fd.release();
+}
+
+int SharedDirectory::OpenAgain(const InodeRef& inode, int flags) {
   // A handle opens the file at once, where a descriptor would have to be made first.
   if (!inode->handle().empty()) {
     const int fd = inode->mount()->Open(inode->handle(), flags | O_NOCTTY);

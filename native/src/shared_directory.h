@@ -168,10 +168,13 @@ class SharedDirectory {
   void FillAttributes(const struct statx& status, const Inode& inode, fuse_attr* attributes);
 
   // Opens an inode by its handle or through /proc/self/fd. The caller has checked its
-  // type: opening a FIFO or a device for the guest is never right. Returns a descriptor or -errno.
+  // type: opening a FIFO or a device for the guest is never right. With O_NONBLOCK, which the
+  // descriptor does not keep, -EWOULDBLOCK where a program on the host holds a lease, which it has
+  // now been asked to give up. Returns a descriptor or -errno.
   int Reopen(const InodeRef& inode, int flags);
 
  private:
+  int OpenAgain(const InodeRef& inode, int flags);
   static uint32_t RandomGeneration();
   // The mount whose root a lookup has met, and where.
   std::shared_ptr<const Mount> MountBelow(const InodeUse& parent, const char* name,

@@ -39,6 +39,12 @@ function defer(ring: RingDriver): number {
   return deferred
 }
 
+/** Completes one that was set aside, without a body. */
+function complete(ring: RingDriver, deferred: number, errno: number): number {
+  const resumed = ring.worker.resume(deferred)
+  return resumed < 0 ? resumed : ring.worker.replyError(errno)
+}
+
 test('others come and go meanwhile, and each gets its own reply', () => {
   const ring = new RingDriver()
   submit(ring, 0, 100)
@@ -50,16 +56,70 @@ test('others come and go meanwhile, and each gets its own reply', () => {
   expect(ring.worker.replyError(0)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 4, length: HEADER })
   expect(ring.worker.next(0)).toBe(TIMED_OUT)
-  expect([ring.worker.isDeferred(first), ring.worker.isDeferred(second)]).toEqual([true, true])
-  expect(ring.worker.completeDeferred(second, 4)).toBe(0)
+  expect(complete(ring, second, 4)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 2, length: HEADER })
   expect(header(ring, 2)).toEqual([HEADER, -4, 102])
-  expect(ring.worker.completeDeferred(first, 0)).toBe(0)
+  expect(complete(ring, first, 0)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
   expect(header(ring, 0)).toEqual([HEADER, 0, 100])
-  expect(ring.worker.completeDeferred(first, 0)).toBe(-ENOENT)
-  expect(ring.worker.isDeferred(first)).toBe(false)
+  expect(complete(ring, first, 0)).toBe(-ENOENT)
   expect(ring.takeUsed()).toBeUndefined()
+})
+
+test('one that is resumed is the request that it was, and can have a body for a reply', () => {
+  const ring = new RingDriver()
+  const request = RingDriver.request(200, SETLKW, 100)
+  ring.bytes.set(request, BUFFERS)
+  // The room for the reply in two pieces, and more of it than such a reply may need.
+  ring.chain(
+    [0, 1, 2],
+    [
+      { address: BUFFERS, length: request.length, writable: false },
+      { address: replyOf(0), length: 20, writable: true },
+      { address: replyOf(2), length: 1000, writable: true },
+    ],
+  )
+  ring.publish(0)
+  let deferred = defer(ring)
+  submit(ring, 4, 104)
+  expect(ring.worker.next(0)).toBe(1)
+  expect(ring.worker.resume(deferred)).toBe(-EINVAL)
+  expect(ring.worker.replyError(0)).toBe(0)
+  for (let times = 0; times < 3; times++) {
+    // The guest may do what it likes with its own meanwhile.
+    ring.bytes.fill(0, BUFFERS, BUFFERS + request.length)
+    expect(ring.worker.resume(deferred)).toBe(0)
+    expect([...ring.worker.state.subarray(0, 3)]).toEqual([request.length, 0, 256])
+    expect(new Uint8Array(ring.worker.requestBuffer, 0, request.length)).toEqual(request)
+    deferred = ring.worker.defer()
+  }
+  expect(ring.worker.resume(deferred)).toBe(0)
+  new Uint8Array(ring.worker.replyBuffer).set([1, 2, 3, 4, 5, 6], HEADER)
+  expect(ring.worker.reply(6)).toBe(0)
+  expect(ring.takeUsed()).toEqual({ id: 4, length: HEADER })
+  expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER + 6 })
+  expect(header(ring, 0)).toEqual([HEADER + 6, 0, 100])
+  expect([...ring.bytes.subarray(replyOf(0) + HEADER, replyOf(0) + 20)]).toEqual([1, 2, 3, 4])
+  expect([...ring.bytes.subarray(replyOf(2), replyOf(2) + 3)]).toEqual([5, 6, 0])
+})
+
+test('one that is resumed can not be given back: another is the last that came from the ring', () => {
+  const ring = new RingDriver()
+  submit(ring, 0, 7)
+  const deferred = defer(ring)
+  expect(ring.worker.resume(deferred)).toBe(0)
+  expect(ring.worker.giveBack()).toBe(0)
+  expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
+  expect(header(ring, 0)).toEqual([HEADER, -EAGAIN, 7])
+  expect(ring.worker.next(0)).toBe(TIMED_OUT)
+})
+
+test('a request that is too large to be kept is not set aside', () => {
+  const ring = new RingDriver()
+  ring.submitSimple(RingDriver.request(8193, SETLKW, 1), HEADER)
+  expect(ring.worker.next(0)).toBe(1)
+  expect(ring.worker.defer()).toBe(-ENOLCK)
+  expect(ring.worker.replyError(ENOLCK)).toBe(0)
 })
 
 test('no more than 1024 are set aside, though a guest may make one chain available again and again', () => {
@@ -76,7 +136,7 @@ test('no more than 1024 are set aside, though a guest may make one chain availab
   expect(ring.worker.replyError(ENOLCK)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
   expect(header(ring, 0)).toEqual([HEADER, -ENOLCK, 100])
-  expect(ring.worker.completeDeferred(deferred[0] ?? -1, 0)).toBe(0)
+  expect(complete(ring, deferred[0] ?? -1, 0)).toBe(0)
   ring.publish(0)
   defer(ring)
 })
@@ -90,7 +150,7 @@ test('the stop of the queue ends them, before it is granted', () => {
   expect(ring.worker.next(0)).toBe(TIMED_OUT)
   expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
   expect(header(ring, 0)).toEqual([HEADER, -EAGAIN, 7])
-  expect(ring.worker.isDeferred(deferred)).toBe(false)
+  expect(complete(ring, deferred, 0)).toBe(-ENOENT)
   expect(ring.control.finishStop(1)).toBe(1)
   // Nothing of it is left for the next life of the queue.
   ring.start(1)
@@ -98,13 +158,13 @@ test('the stop of the queue ends them, before it is granted', () => {
   expect(ring.worker.next(0)).toBe(1)
   expect(ring.worker.replyError(0)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 2, length: HEADER })
-  expect(ring.worker.completeDeferred(deferred, 0)).toBe(-ENOENT)
+  expect(complete(ring, deferred, 0)).toBe(-ENOENT)
 })
 
 test('a queue without them is stopped at once, as ever', () => {
   const ring = new RingDriver()
   submit(ring, 0, 7)
-  ring.worker.completeDeferred(defer(ring), 0)
+  complete(ring, defer(ring), 0)
   expect(ring.worker.next(0)).toBe(TIMED_OUT)
   expect(ring.control.requestStop(1)).toBe(true)
   ring.control.finishStop(1)
@@ -116,7 +176,7 @@ test('a new memory table does not lose them', () => {
   const deferred = defer(ring)
   ring.control.setMemoryTable(BigUint64Array.of(0n, BigInt(MEMORY_BYTES), 0x7000_0000_0000n, 0n), [ring.memfd])
   expect(ring.worker.next(0)).toBe(TIMED_OUT)
-  expect(ring.worker.completeDeferred(deferred, 0)).toBe(0)
+  expect(complete(ring, deferred, 0)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
   expect(header(ring, 0)).toEqual([HEADER, 0, 7])
 })
@@ -128,8 +188,7 @@ test('a ring that breaks takes them along', () => {
   ring.setAvailableIndex(ring.available + 1000)
   expect(ring.worker.next(0)).toBe(TIMED_OUT)
   expect(ring.control.brokenReason(1)).toBeTruthy()
-  expect(ring.worker.isDeferred(deferred)).toBe(false)
-  expect(ring.worker.completeDeferred(deferred, 0)).toBe(-ENOENT)
+  expect(complete(ring, deferred, 0)).toBe(-ENOENT)
 })
 
 test('what has no room for a reply, and what is no request, is not set aside', () => {

@@ -5,6 +5,7 @@
  */
 import { closeSync, ftruncateSync } from 'node:fs'
 import { once } from 'node:events'
+import { constants } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
 import { addonPath, createEventFd, DeviceControl, drainEventFd, duplicateFd, signalEventFd } from '../index.ts'
@@ -58,7 +59,8 @@ test('a request that was set aside is completed, though another queue has come t
   expect(ring.takeUsed()).toEqual({ id: 2, length: HEADER })
   replaceTable(ring.control, ring.memfd, 2)
   serveOtherQueue(ring)
-  expect(ring.worker.completeDeferred(deferred, 0)).toBe(0)
+  expect(ring.worker.resume(deferred)).toBe(0)
+  expect(ring.worker.replyError(0)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
   expect(ring.control.brokenReason(1)).toBeUndefined()
   expect(ring.control.counters().guardedFaults).toBe(before)
@@ -84,9 +86,8 @@ test('a request that was set aside ends with its ring, where the new table does 
   expect(ring.worker.next(0)).toBe(1)
   const deferred = ring.worker.defer()
   ring.control.setMemoryTable(BigUint64Array.of(0n, 4096n, USER_BASE, 0n), [ring.memfd])
-  expect(ring.worker.completeDeferred(deferred, 0)).toBe(0)
+  expect(ring.worker.resume(deferred)).toBe(-constants.errno.ENOENT)
   expect(ring.control.brokenReason(1)).toMatch(/outside of the memory table/)
-  expect(ring.worker.isDeferred(deferred)).toBe(false)
   expect(ring.worker.next(0)).toBe(-2)
 })
 
@@ -106,7 +107,7 @@ const SERVE = `
       if (deferred >= 0) aside.push(deferred)
       else worker.replyError(0)
     }
-    while (aside.length > (queue === -2 ? 0 : 2)) worker.completeDeferred(aside.shift(), 0)
+    while (aside.length > (queue === -2 ? 0 : 2)) if (worker.resume(aside.shift()) === 0) worker.replyError(0)
   }
   worker.close()`
 

@@ -10,7 +10,7 @@ import { decodeInitOut, decodeOpenOut, requests } from '../../server/fuse/testin
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
 import { LINUX_INIT_FLAGS, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 
-const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_DIRECT } = fs.constants
+const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_DIRECT, O_NONBLOCK, O_SYNC } = fs.constants
 const DAY = 86400
 const FLAGS_WITHOUT_DAX = LINUX_INIT_FLAGS & ~FuseInitFlag.MAP_ALIGNMENT
 
@@ -143,22 +143,34 @@ const linkTarget = (fd: string): string => {
 const openFlags = (fd: string): number =>
   Number.parseInt(/flags:\s*(\d+)/.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '', 8)
 
-test('O_DIRECT reaches the host by option only', () => {
-  const hostFlags = (options: Partial<PassthroughOptions>): number => {
-    start(options)
-    const { nodeid } = bench.lookup('file')
-    bench.open(nodeid, O_RDWR | O_DIRECT)
-    const path = fs.realpathSync(bench.at('file'))
-    const flags = fs
-      .readdirSync('/proc/self/fd')
-      .filter((fd) => linkTarget(fd) === path)
-      .map(openFlags)
-    // Not the O_PATH one of the inode.
-    return flags.find((value) => (value & O_RDWR) !== 0) ?? 0
-  }
-  expect(hostFlags({}) & O_DIRECT).toBe(0)
-  bench[Symbol.dispose]()
-  expect(hostFlags({ allowDirectIo: true }) & O_DIRECT).toBe(O_DIRECT)
+/** What the file's descriptor has, with which the guest's open ends. */
+function hostFlags(options: Partial<PassthroughOptions>, guestFlags: number): number {
+  start(options)
+  const { nodeid } = bench.lookup('file')
+  bench.open(nodeid, O_RDWR | guestFlags)
+  const path = fs.realpathSync(bench.at('file'))
+  const flags = fs
+    .readdirSync('/proc/self/fd')
+    .filter((fd) => linkTarget(fd) === path)
+    .map(openFlags)
+  // Not the O_PATH one of the inode.
+  return flags.find((value) => (value & O_RDWR) !== 0) ?? 0
+}
+
+describe('open flags on the host', () => {
+  test('O_DIRECT is one by option only', () => {
+    expect(hostFlags({}, O_DIRECT) & O_DIRECT).toBe(0)
+    bench[Symbol.dispose]()
+    expect(hostFlags({ allowDirectIo: true }, O_DIRECT) & O_DIRECT).toBe(O_DIRECT)
+  })
+
+  test.each(['never', 'prefer'] as const)(
+    'O_NONBLOCK is for the opening alone, with handles %s',
+    (inodeFileHandles) => {
+      const flags = hostFlags({ inodeFileHandles }, O_NONBLOCK | O_SYNC)
+      expect(flags & (O_RDWR | O_NONBLOCK | O_SYNC)).toBe(O_RDWR | O_SYNC)
+    },
+  )
 })
 
 function mountBelow(): void {

@@ -42,12 +42,13 @@ export interface FuseChannel {
    */
   giveBack(): void
   /**
-   * Sets the request aside: others are served before it is completed, on the same thread, by `completeDeferred`.
+   * Sets the request aside: others are served before it, on the same thread.
    * @returns a number for it, or `-errno`; then it is still the current request
    */
   defer(): number
-  /** False once the stop of its queue has completed it. */
-  isDeferred(deferred: number): boolean
-  /** Completes it without a body; `errno` may be 0. */
-  completeDeferred(deferred: number, errno: number): void
+  /**
+   * Makes a request that was set aside the current one again, with `session` the present one.
+   * @returns false once the stop of its queue has completed it
+   */
+  resume(deferred: number): boolean
 }

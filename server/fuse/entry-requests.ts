@@ -2,6 +2,7 @@
 /** Requests that change directory entries: SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, CREATE, TMPFILE. */
 import { Errno } from '../errno.ts'
 import { FuseCreateIn, FuseLinkIn, FuseMkdirIn, FuseMknodIn, FuseRename2In, FuseRenameIn } from './abi.ts'
+import { O_NONBLOCK } from './file-requests.ts'
 import { BODY, type RequestContext } from './request-context.ts'
 import { decodeComponent, decodeString, getU64, PATH_MAX } from './wire.ts'
 
@@ -97,16 +98,18 @@ export function handleCreate(context: RequestContext): number {
   if (next < 0) return next
   const label = context.decodeTrailingContext(next)
   if (label < 0) return label
-  return context.fileSystem.create(
+  const flags = view.getUint32(BODY + FuseCreateIn.flags, true)
+  const result = context.fileSystem.create(
     context.nodeid,
     context.name,
-    view.getUint32(BODY + FuseCreateIn.flags, true),
+    flags,
     view.getUint32(BODY + FuseCreateIn.mode, true),
     view.getUint32(BODY + FuseCreateIn.umask, true),
     view.getUint32(BODY + FuseCreateIn.open_flags, true),
     context.caller,
     context.reply,
   )
+  return (flags & O_NONBLOCK) === 0 ? context.waitForLease(result) : result
 }
 
 /** The name that comes with the request (Linux sends "/") means nothing. */

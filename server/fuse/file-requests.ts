@@ -22,6 +22,7 @@ import { getU64, isSafeOffset, setU64 } from './wire.ts'
 // Open flags that mean something here; those that differ among architectures do not (asm-generic/fcntl.h).
 const O_ACCMODE = 3
 const O_TRUNC = 0o1000
+export const O_NONBLOCK = 0o4000
 
 /**
  * The commands that FUSE_IOCTL serves, and the bytes that each takes and gives (include/uapi/linux/fs.h). Linux sends
@@ -51,7 +52,8 @@ export function handleOpen(context: RequestContext): number {
   const flags = view.getUint32(BODY + FuseOpenIn.flags, true)
   const openFlags = view.getUint32(BODY + FuseOpenIn.open_flags, true)
   if (fileSystem.readOnly && opensForWriting(flags)) return -Errno.EROFS
-  return fileSystem.open(context.nodeid, flags, openFlags, context.caller, context.reply)
+  const result = fileSystem.open(context.nodeid, flags, openFlags, context.caller, context.reply)
+  return (flags & O_NONBLOCK) === 0 ? context.waitForLease(result) : result
 }
 
 export function handleFlush(context: RequestContext): number {

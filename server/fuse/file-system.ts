@@ -100,7 +100,8 @@ export interface FileSystem {
 
   /**
    * `flags`: O_* of the guest; `openFlags`: FUSE_OPEN_*. The reply is struct fuse_open_out. `-ESTALE` makes the guest look
-   * the path up and open it again.
+   * the path up and open it again; `-EAGAIN`, as of `create`, `setattr` and `getlk`, says that a program on the host holds a
+   * lease, and that the same can be asked for again.
    */
   open(nodeid: number, flags: number, openFlags: number, caller: Caller, reply: ReplyBody): number
   /** The reply is struct fuse_entry_out, then struct fuse_open_out. */

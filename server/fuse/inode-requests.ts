@@ -28,7 +28,7 @@ export function handleSetattr(context: RequestContext): number {
   setattr.uid = view.getUint32(BODY + FuseSetattrIn.uid, true)
   setattr.gid = view.getUint32(BODY + FuseSetattrIn.gid, true)
   if ((setattr.valid & FuseSetattrValid.SIZE) !== 0 && !isSafeOffset(setattr.size)) return -Errno.EFBIG
-  return context.fileSystem.setattr(context.nodeid, setattr, context.reply)
+  return context.waitForLease(context.fileSystem.setattr(context.nodeid, setattr, context.reply))
 }
 
 export function handleStatx(context: RequestContext): number {

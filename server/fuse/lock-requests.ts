@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** GETLK, SETLK, SETLKW and INTERRUPT. A file system without remote locks answers ENOSYS, and the guest keeps its own. */
 import { Errno } from '../errno.ts'
-import { FUSE_LK_FLOCK, FuseInterruptIn, FuseInHeader, FuseLkIn } from './abi.ts'
+import { FUSE_LK_FLOCK, FuseInterruptIn, FuseLkIn } from './abi.ts'
 import { BODY, COMPLETED, type RequestContext } from './request-context.ts'
 import { getU64, isSafeOffset } from './wire.ts'
 
@@ -23,7 +23,7 @@ function decodeLock(context: RequestContext): number {
 
 export function handleGetlk(context: RequestContext): number {
   const fault = decodeLock(context)
-  return fault < 0 ? fault : context.fileSystem.getlk(context.lock, context.reply)
+  return fault < 0 ? fault : context.waitForLease(context.fileSystem.getlk(context.lock, context.reply))
 }
 
 export function handleSetlk(context: RequestContext): number {
@@ -31,18 +31,15 @@ export function handleSetlk(context: RequestContext): number {
   return fault < 0 ? fault : context.fileSystem.setlk(context.lock)
 }
 
-/** Waits without holding up the thread: see lock-waits.ts. */
+/** Linux's virtio-fs driver can't end it, but whoever holds the lock can. */
 export function handleSetlkw(context: RequestContext): number {
   const fault = decodeLock(context)
   if (fault < 0) return fault
   const result = context.fileSystem.setlk(context.lock)
-  if (result !== -Errno.EAGAIN) return result
-  const unique = getU64(context.view, FuseInHeader.unique)
-  const added = context.lockWaits.add(context.channel, unique, context.lock)
-  return added < 0 ? added : COMPLETED
+  return result === -Errno.EAGAIN ? context.wait(Infinity) : result
 }
 
-/** Ends a SETLKW that waits; any other request is over before its INTERRUPT could be read. No reply. */
+/** Ends a request that waits; any other request is over before its INTERRUPT could be read. No reply. */
 export function handleInterrupt(context: RequestContext): number {
   const { channel, session, view } = context
   session.interrupt(getU64(view, BODY + FuseInterruptIn.unique), channel.session)

@@ -20,8 +20,8 @@ import {
 import type { FuseChannel } from './channel.ts'
 import type { FuseCounters } from './counters.ts'
 import type { Caller, FileSystem, LockRequest, SetattrArguments } from './file-system.ts'
-import { LockWaits } from './lock-waits.ts'
 import type { FuseSession } from './session.ts'
+import { Waits } from './waits.ts'
 import { decodeString, getU64, NAME_MAX, ReplyBody, WireBytes } from './wire.ts'
 
 /** A handler's result for a request that it has completed through the channel itself. */
@@ -31,6 +31,13 @@ export const INTERRUPTED = -0x10001
 
 /** Requests have extensions since 7.38. */
 const EXTENSIONS_MINOR = 38
+
+/**
+ * How long a request waits at most for another program's lease. The host ends a lease after /proc/sys/fs/lease-break-time,
+ * 45 s if nobody has changed it; a file system that says EAGAIN for other reasons must not be asked for ever, because Linux's
+ * virtio-fs driver sends no INTERRUPT.
+ */
+const LEASE_PATIENCE_MS = 120_000
 
 /** Where the operation's own struct begins in the request. */
 export const BODY = FuseInHeader.SIZE
@@ -59,7 +66,7 @@ export class RequestContext {
     label: new WireBytes(),
   }
   readonly reply = new ReplyBody()
-  readonly lockWaits = new LockWaits()
+  readonly waits = new Waits()
   readonly lock: LockRequest = {
     nodeid: 0,
     fh: 0,
@@ -107,6 +114,20 @@ export class RequestContext {
    */
   get clearsSetid(): boolean {
     return this.caller.uid !== 0 && this.session.has(FuseInitFlag.HANDLE_KILLPRIV_V2)
+  }
+
+  /**
+   * The current request waits, without holding up the thread: see waits.ts.
+   * @returns COMPLETED, or `-errno` where it can't
+   */
+  wait(patienceMs: number): number {
+    const added = this.waits.add(this.channel, getU64(this.view, FuseInHeader.unique), patienceMs)
+    return added < 0 ? added : COMPLETED
+  }
+
+  /** `result`, or `wait` where a lease of a program on the host is in the way. */
+  waitForLease(result: number): number {
+    return result === -Errno.EAGAIN ? this.wait(LEASE_PATIENCE_MS) : result
   }
 
   /**

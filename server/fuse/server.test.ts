@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as fc from 'fast-check'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Errno } from '../errno.ts'
 import { FuseInitFlag, FuseInitFlag2, FuseOpcode } from './abi.ts'
 import { FuseCounters } from './counters.ts'
@@ -145,6 +145,62 @@ test('a server without descriptors answers ENFILE, and says so once in a session
   // The data plane's own.
   server.noteShortage(FuseOpcode.LOOKUP)
   expect(told).toEqual([FuseOpcode.STATX, FuseOpcode.LOOKUP])
+})
+
+describe('a lease on the host', () => {
+  /** `-EAGAIN`, until the lease is given up. */
+  class Leased extends NullFileSystem {
+    held = true
+    calls = 0
+    readonly #open = (): number => {
+      this.calls++
+      return this.held ? -Errno.EAGAIN : 16
+    }
+    override open = this.#open
+    override create = this.#open
+    override setattr = this.#open
+    override getlk = this.#open
+  }
+  const O_NONBLOCK = 0o4000
+  let fileSystem: Leased
+  let bench: Bench
+  beforeEach(() => {
+    fileSystem = new Leased()
+    bench = makeBench(fileSystem)
+    bench.send(requests.init({ flags: INIT_FLAGS }))
+  })
+  const endings = (): unknown[] => [...bench.channel.deferred.values()]
+
+  test.each(['OPEN', 'CREATE', 'SETATTR'])('%s waits for its end', (name) => {
+    const { channel, counters, send, server } = bench
+    expect(send(samples[name] ?? bytes(0))).toBeNull()
+    server.retryWaits(channel)
+    expect([endings(), fileSystem.calls, server.waitMs > 0]).toEqual([[undefined], 2, true])
+    fileSystem.held = false
+    server.retryWaits(channel)
+    expect([endings(), fileSystem.calls, server.waitMs]).toEqual([[0], 3, -1])
+    expect(channel.completion?.body.length).toBe(16)
+    // Once, however often it is tried.
+    expect(FuseCounters.sum([counters], NOTHING).requests).toEqual({ INIT: 1, [name]: 1 })
+  })
+
+  test('who will not wait need not', () => {
+    expect(bench.send(requests.open(2, O_NONBLOCK))?.error).toBe(-Errno.EAGAIN)
+    expect(bench.send(requests.create(1, 'new', O_NONBLOCK, 0o644))?.error).toBe(-Errno.EAGAIN)
+    expect(endings()).toEqual([])
+  })
+
+  test('nobody waits for ever', () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    bench.send(requests.open(2, 0))
+    vi.advanceTimersByTime(119_999)
+    bench.server.retryWaits(bench.channel)
+    expect(endings()).toEqual([undefined])
+    vi.advanceTimersByTime(1)
+    bench.server.retryWaits(bench.channel)
+    expect(endings()).toEqual([Errno.EAGAIN])
+  })
 })
 
 describe('dispatch', () => {

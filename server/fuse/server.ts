@@ -177,8 +177,13 @@ export class FuseServer {
   handle(channel: FuseChannel): void {
     const context = this.#context
     const fault = context.begin(channel)
-    const { opcode } = context
-    context.counters.countRequest(opcode)
+    context.counters.countRequest(context.opcode)
+    this.#serve(fault)
+  }
+
+  #serve(fault: number): void {
+    const context = this.#context
+    const { channel, opcode } = context
     const served = operations[opcode]
     const silent = served !== undefined && served.silent
     // Without room for the header nobody could learn what became of it, so nothing is done.
@@ -207,13 +212,14 @@ export class FuseServer {
 
   /** How long the channel may wait for the next request before `retryWaits`, in milliseconds; -1 for ever. */
   get waitMs(): number {
-    return this.#context.lockWaits.waitMs
+    return this.#context.waits.waitMs
   }
 
-  /** To be called after each request and each time-out: requests that wait for a lock get it now, or go on waiting. */
+  /** To be called after each request and each time-out: requests that wait are served now, or go on waiting. */
   retryWaits(channel: FuseChannel): void {
-    const { lockWaits, fileSystem, session } = this.#context
-    lockWaits.retry(channel, fileSystem, session)
+    const context = this.#context
+    if (context.waits.waitMs < 0) return
+    context.waits.retry(channel, context.session, () => this.#serve(context.begin(channel)))
   }
 
   #run(context: RequestContext, served: Operation | undefined): number {

@@ -67,12 +67,8 @@ export class QueueChannel implements FuseChannel {
     return this.#worker.defer()
   }
 
-  isDeferred(deferred: number): boolean {
-    return this.#worker.isDeferred(deferred)
-  }
-
-  completeDeferred(deferred: number, errno: number): void {
-    this.#worker.completeDeferred(deferred, errno)
+  resume(deferred: number): boolean {
+    return this.#worker.resume(deferred) === 0
   }
 
   get session(): number {

@@ -69,23 +69,27 @@ export class FakeChannel implements FuseChannel {
     this.#complete(null)
   }
 
-  /** Requests that were set aside, and what they were completed with. */
+  /** Requests that were set aside, each once, and what they were completed with. */
   readonly deferred = new Map<number, number | undefined>()
+  readonly #setAside = new Map<number, { message: Uint8Array; replyCapacity: number }>()
+  #resumed: number | undefined
 
   defer(): number {
-    const number = this.deferred.size
+    const number = this.#resumed ?? this.deferred.size
+    this.#resumed = undefined
     this.deferred.set(number, undefined)
+    this.#setAside.set(number, { message: this.message, replyCapacity: this.replyCapacity })
     this.#complete(null)
     return number
   }
 
-  isDeferred(deferred: number): boolean {
-    return this.deferred.has(deferred) && this.deferred.get(deferred) === undefined
-  }
-
-  completeDeferred(deferred: number, errno: number): void {
-    if (!this.isDeferred(deferred)) throw new Error('there is no such request')
-    this.deferred.set(deferred, errno)
+  resume(deferred: number): boolean {
+    const request = this.#setAside.get(deferred)
+    if (request === undefined || !this.deferred.has(deferred)) return false
+    this.#setAside.delete(deferred)
+    this.load(request.message, request.replyCapacity)
+    this.#resumed = deferred
+    return true
   }
 
   giveBack(): void {
@@ -102,5 +106,7 @@ export class FakeChannel implements FuseChannel {
   #complete(completion: FakeReply | null): void {
     if (this.completion !== undefined) throw new Error('completed twice')
     this.completion = completion
+    if (this.#resumed !== undefined) this.deferred.set(this.#resumed, Math.abs(completion?.error ?? 0))
+    this.#resumed = undefined
   }
 }
