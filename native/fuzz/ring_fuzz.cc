@@ -4,17 +4,26 @@
 // turns. After each step: what the device has read is what an independent reading of the rings says
 // (guest.h), nothing was written but to the used ring and the chain's own writable buffers, no byte
 // from outside of the guest's memory is in it, and a queue beside this one still serves.
+#include <fcntl.h>
+#include <linux/fuse.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <map>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "../src/device.h"
 #include "../src/guarded_access.h"
 #include "../src/request_server.h"
+#include "../src/shared_directory.h"
 #include "check.h"
 #include "guest.h"
 #include "script.h"
@@ -29,15 +38,94 @@ constexpr uint32_t kFuseWrite = 16;
 
 uint8_t FileByte(uint64_t offset) { return static_cast<uint8_t>(0x20 + offset % 90); }
 
-// What requests read from and write to.
-int NewFile(bool filled) {
-  const int fd = memfd_create("file", MFD_CLOEXEC);
-  FUZZ_CHECK(fd >= 0);
-  for (uint64_t offset = 0; filled && offset < kFileSize; offset++) {
-    const uint8_t byte = FileByte(offset);
-    FUZZ_CHECK(pwrite(fd, &byte, 1, static_cast<off_t>(offset)) == 1);
+// What READ and WRITE are about: a shared directory with two open files.
+class Files {
+ public:
+  Files() {
+    char path[] = "/tmp/viewfsd-ring-fuzz-XXXXXX";
+    FUZZ_CHECK(mkdtemp(path) != nullptr);
+    UniqueFd root(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    UniqueFd proc_fds(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    FUZZ_CHECK(root.valid() && proc_fds.valid());
+    const int top = root.get();
+    const int source = openat(top, "source", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    sink_ = openat(top, "sink", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FUZZ_CHECK(source >= 0 && sink_ >= 0);
+    for (uint64_t offset = 0; offset < kFileSize; offset++) {
+      const uint8_t byte = FileByte(offset);
+      FUZZ_CHECK(pwrite(source, &byte, 1, static_cast<off_t>(offset)) == 1);
+    }
+    directory_ = std::make_unique<SharedDirectory>(
+        std::move(root), std::move(proc_fds), CacheTimeouts{1, 1}, HandleUse::kNever,
+        DirectoryLimits{.inodes = 100, .descriptors = 100, .cached = 10, .remembered = 0});
+    FUZZ_CHECK(directory_->Initialize() == 0);
+    Open("source", source, &source_in_);
+    Open("sink", dup(sink_), &sink_in_);
+    FUZZ_CHECK(unlinkat(top, "source", 0) == 0 && unlinkat(top, "sink", 0) == 0);
+    FUZZ_CHECK(rmdir(path) == 0);
   }
-  return fd;
+
+  SharedDirectory& directory() { return *directory_; }
+  int sink() const { return sink_; }
+
+  // The data plane serves these from now on, or nothing.
+  void Serve(bool serves) {
+    ServicePolicy policy;
+    if (serves) policy.services[FUSE_READ] = policy.services[FUSE_WRITE] = Service::kNative;
+    directory_->policy().Publish(policy);
+  }
+
+  struct Message {
+    fuse_in_header header = {};
+    union {
+      fuse_read_in read = {};
+      fuse_write_in write;
+    };
+  };
+  static_assert(sizeof(Message) == 80);
+
+  Message ReadFrom(uint64_t offset, uint32_t size) const {
+    Message message;
+    message.header = {
+        .len = sizeof(message), .opcode = FUSE_READ, .unique = 1, .nodeid = source_in_.nodeid};
+    message.read = {.fh = source_in_.fh, .offset = offset, .size = size};
+    return message;
+  }
+  // With `payload` bytes behind it.
+  Message WriteTo(uint32_t size, uint64_t payload) const {
+    Message message;
+    message.header = {.len = static_cast<uint32_t>(sizeof(message) + payload),
+                      .opcode = FUSE_WRITE,
+                      .unique = 1,
+                      .nodeid = sink_in_.nodeid};
+    message.write = {.fh = sink_in_.fh, .size = size};
+    return message;
+  }
+
+ private:
+  struct In {
+    uint64_t nodeid;
+    uint64_t fh;
+  };
+
+  void Open(const char* name, int fd, In* in) {
+    fuse_entry_out entry;
+    FUZZ_CHECK(directory_->Lookup(InodeTable::kRootNodeid, name, &entry) == 0);
+    const int64_t fh =
+        directory_->handles().Add(std::make_shared<Handle>(entry.nodeid, UniqueFd(fd), false));
+    FUZZ_CHECK(fh >= 0);
+    *in = {entry.nodeid, static_cast<uint64_t>(fh)};
+  }
+
+  std::unique_ptr<SharedDirectory> directory_;
+  int sink_;
+  In source_in_;
+  In sink_in_;
+};
+
+Files& TheFiles() {
+  static Files files;
+  return files;
 }
 
 // A queue thread's own memory: secret but for what a request brings or a reply takes.
@@ -54,12 +142,9 @@ class Scene {
  public:
   explicit Scene(Script& script) : script_(script), device_(Device::Create(3)) {
     static Buffers hostile_buffers, honest_buffers;
-    static const int source = NewFile(true), sink = NewFile(false);
     request_ = hostile_buffers.request.get();
     reply_ = hostile_buffers.reply.get();
-    source_ = source;
-    sink_ = sink;
-    hostile_ = std::make_unique<RequestServer>(device_, 0, nullptr, request_, reply_);
+    hostile_ = std::make_unique<RequestServer>(device_, 0, &files_.directory(), request_, reply_);
     honest_reply_ = honest_buffers.reply.get();
     honest_ = std::make_unique<RequestServer>(device_, 1, nullptr, honest_buffers.request.get(),
                                               honest_reply_);
@@ -395,50 +480,109 @@ class Scene {
     return result;
   }
 
+  // Lays a message where the request is that has been taken, and has the data plane serve it from
+  // there. Returns what the reply's header says, 0 or -errno, and in `*size` the bytes behind it;
+  // nothing where the chain can't hold the message or takes no reply.
+  std::optional<int32_t> ServeHot(const Chain& chain, const Files::Message& message,
+                                  uint32_t* size) {
+    *size = 0;
+    hostile_->GiveBack();
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&message);
+    size_t laid = 0;
+    for (const Segment& segment : chain.readable) {
+      const size_t part = std::min<size_t>(segment.length, sizeof(message) - laid);
+      guest_.Write(segment.address, bytes + laid, part);
+      laid += part;
+    }
+    // Its descriptors, or the ring, may have been under it; its parts may overlap.
+    const auto there = guest_.Gather(chain.readable, 0, sizeof(message));
+    const auto again = guest_.Parse(ring_, ring().next_available(), indirect_);
+    guest_.Remember();
+    if (laid < sizeof(message) || !there.has_value() ||
+        memcmp(there->data(), bytes, sizeof(message)) != 0 || !again.has_value() ||
+        again->head != chain.head || !Same(again->readable, chain.readable) ||
+        !Same(again->writable, chain.writable))
+      return std::nullopt;
+    files_.Serve(true);
+    const int queue = hostile_->Next(0);
+    files_.Serve(false);
+    FUZZ_CHECK(queue == RequestServer::kTimedOut);
+    const auto header = guest_.Gather(chain.writable, 0, sizeof(fuse_out_header));
+    if (!header.has_value() || Overlap(chain)) return std::nullopt;
+    fuse_out_header out;
+    memcpy(&out, header->data(), sizeof(out));
+    FUZZ_CHECK(out.unique == message.header.unique && out.len >= sizeof(out));
+    *size = out.len - static_cast<uint32_t>(sizeof(out));
+    return out.error;
+  }
+
+  static bool Same(const std::vector<Segment>& one, const std::vector<Segment>& other) {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                      [](const Segment& a, const Segment& b) {
+                        return a.address == b.address && a.length == b.length;
+                      });
+  }
+
   // READ: what the guest gets are the file's bytes, from the offset on.
   int64_t Read() {
     const Chain chain = *chain_;
     const auto offset = script_.Take<uint16_t>();
-    const uint64_t size = (script_.Byte() & 1) != 0 ? Length() : uint64_t{1} << 52;
     const uint64_t capacity = hostile_->reply_capacity();
-    const int64_t got = hostile_->ReplyFromFile(source_, offset, size);
-    if (got < 0) return got;
+    const uint32_t size = (script_.Byte() & 1) != 0
+                              ? Length()
+                              : static_cast<uint32_t>(std::max<uint64_t>(capacity, 16) - 16);
+    uint32_t got;
+    const auto error = ServeHot(chain, files_.ReadFrom(offset, size), &got);
+    if (error.value_or(-1) != 0) return 0;
     const uint64_t there = offset < kFileSize ? kFileSize - offset : 0;
-    FUZZ_CHECK(static_cast<uint64_t>(got) <= std::min({size, capacity - 16, there}));
-    const auto data = guest_.Gather(chain.writable, 16, static_cast<uint64_t>(got));
-    if (!data.has_value() || Overlap(chain)) return got;
+    FUZZ_CHECK(got <= std::min<uint64_t>({size, capacity - 16, there}));
+    const auto data = guest_.Gather(chain.writable, 16, got);
+    FUZZ_CHECK(data.has_value());
     for (size_t i = 0; i < data->size(); i++) FUZZ_CHECK((*data)[i] == FileByte(offset + i));
-    return got;
+    return 0;
   }
 
   // Buffers that overlap each other or the used ring don't keep what was written first.
   bool Overlap(const Chain& chain) const {
     std::vector<Segment> segments = chain.writable;
     segments.push_back({ring_.used, 6 + 8 * ring_.size});
+    return OverlapsItself(segments);
+  }
+
+  // WRITE: what the file gets are the guest's bytes behind the headers.
+  int64_t Write() {
+    const Chain chain = *chain_;
+    const uint64_t readable = hostile_->request_size() + uint64_t{hostile_->payload_size()};
+    const uint64_t payload =
+        readable < sizeof(Files::Message) ? 0 : readable - sizeof(Files::Message);
+    const uint32_t size = (script_.Byte() & 1) != 0 ? Length() : static_cast<uint32_t>(payload);
+    FUZZ_CHECK(ftruncate(files_.sink(), 0) == 0);
+    // The reply may overwrite it.
+    const auto data =
+        guest_.Gather(chain.readable, sizeof(Files::Message), std::min<uint64_t>(size, payload));
+    uint32_t got;
+    const auto error = ServeHot(chain, files_.WriteTo(size, payload), &got);
+    if (error.value_or(-1) != 0 || got < sizeof(fuse_write_out)) return 0;
+    const auto body = guest_.Gather(chain.writable, 16, sizeof(fuse_write_out));
+    FUZZ_CHECK(body.has_value());
+    fuse_write_out out;
+    memcpy(&out, body->data(), sizeof(out));
+    FUZZ_CHECK(out.size <= std::min<uint64_t>(size, payload));
+    std::vector<uint8_t> written(out.size);
+    FUZZ_CHECK(pread(files_.sink(), written.data(), written.size(), 0) == ssize_t{out.size});
+    // Where the message has not been laid over it.
+    if (data.has_value() && !OverlapsItself(chain.readable))
+      FUZZ_CHECK(std::equal(written.begin(), written.end(), data->begin()));
+    return 0;
+  }
+
+  static bool OverlapsItself(const std::vector<Segment>& segments) {
     for (size_t i = 0; i < segments.size(); i++)
       for (size_t j = 0; j < i; j++)
         if (segments[i].address < segments[j].address + segments[j].length &&
             segments[j].address < segments[i].address + segments[i].length)
           return true;
     return false;
-  }
-
-  // WRITE: what the file gets are the guest's bytes behind the headers.
-  int64_t Write() {
-    const uint64_t size = (script_.Byte() & 1) != 0 ? Length() : uint64_t{1} << 52;
-    const uint64_t payload = hostile_->payload_size();
-    FUZZ_CHECK(ftruncate(sink_, 0) == 0);
-    const int64_t put = hostile_->WriteToFile(sink_, 0, std::min<uint64_t>(size, 1 << 20), 0);
-    if (put > 0) {
-      FUZZ_CHECK(static_cast<uint64_t>(put) <= std::min(size, payload));
-      const auto data =
-          guest_.Gather(chain_->readable, hostile_->request_size(), static_cast<uint64_t>(put));
-      FUZZ_CHECK(data.has_value());
-      std::vector<uint8_t> written(data->size());
-      FUZZ_CHECK(pread(sink_, written.data(), written.size(), 0) == put);
-      FUZZ_CHECK(*data == written);
-    }
-    return hostile_->ReplyError(put < 0 ? static_cast<int>(-put) : 0);
   }
 
   void CompleteDeferred() {
@@ -484,7 +628,7 @@ class Scene {
   uint8_t* request_;
   uint8_t* reply_;
   uint8_t* honest_reply_;
-  int source_, sink_;
+  Files& files_ = TheFiles();
   RingPlace ring_ = {}, honest_ring_ = {};
   // As the ring in use has it, and as one that starts will. `fresh_`: started, and not used since.
   bool indirect_ = true, negotiated_;
