@@ -324,7 +324,6 @@ static void map_writable(int fd)
 /* A file is open for writing while it can be written, and no longer. */
 TEST_EACH_FS(executable_unless_writable)
 {
-	const char *idle = "/sys/module/memory_view/parameters/anchor_idle_ms";
 	static const char script[] = "#!/bin/true\n";
 	int fd = mapped_file(RD);
 	int ro = open_again(fd, O_RDONLY);
@@ -333,9 +332,6 @@ TEST_EACH_FS(executable_unless_writable)
 	CHECK_OK(sys(fchmod(fd, 0755)));
 	CHECK_OK(map_fd(ctl, ro, 0, SIZE, 0, RD));
 	CHECK_OK(sys(close(fd)));
-	/* What is kept open for a while is kept for longer than the test. */
-	write_file(idle, "3600000");
-
 	/* A range that becomes a read-only one. */
 	map_writable(ro);
 	CHECK_OK(map_fd(ctl, ro, 0, SIZE, 0, RD));
@@ -347,5 +343,4 @@ TEST_EACH_FS(executable_unless_writable)
 	map_writable(ro);
 	CHECK_OK(unmap_fd(ctl, 0, SIZE));
 	wait_executable(ro);
-	write_file(idle, "250");
 }

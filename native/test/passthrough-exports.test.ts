@@ -122,7 +122,7 @@ test('there is no way out of the share', () => {
   start()
   const [a, b] = walk('a', 'b')
   if (a === undefined || b === undefined) throw new Error()
-  expect(bench.errno(requests.lookup(ROOT, '..'))).toBe(Errno.ESTALE)
+  expect(bench.lookup('..').nodeid).toBe(ROOT)
   fs.mkdirSync(path.join(mounts.scratch, 'outside', 'x'), { recursive: true })
   fs.renameSync(at('a'), path.join(mounts.scratch, 'outside', 'x', 'a'))
   expect(bench.errno(requests.lookup(a.nodeid, '..'))).toBe(Errno.ESTALE)
@@ -162,7 +162,7 @@ test('without handles the guest makes none, and "." means nothing', () => {
     const { flags, flags2 } = start(options, where)
     expect(flags & FuseInitFlag.EXPORT_SUPPORT).toBe(0)
     expect(flags2 & FuseInitFlag2.NO_EXPORT_SUPPORT).toBe(FuseInitFlag2.NO_EXPORT_SUPPORT)
-    expect(bench.errno(requests.lookup(ROOT, '.'))).toBe(Errno.EINVAL)
+    if (where === share) expect(bench.errno(requests.lookup(bench.lookup('a').nodeid, '.'))).toBe(Errno.EINVAL)
     bench[Symbol.dispose]()
   }
 })
