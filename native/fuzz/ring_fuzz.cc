@@ -390,11 +390,7 @@ class Scene {
       fresh_ = false;
     }
     const int queue = hostile_->Next(0);
-    std::vector<Segment> anywhere;
-    for (size_t i = 0; i < kHonestRegion; i++)
-      anywhere.push_back(
-          {Guest::regions()[i].guest_address, static_cast<uint32_t>(Guest::regions()[i].size)});
-    guest_.CheckChanges(anywhere);
+    CheckRegions();
     chain_.reset();
     if (queue < 0) return queue;
     FUZZ_CHECK(queue == static_cast<int>(kHostileQueue));
@@ -415,6 +411,15 @@ class Scene {
     return queue;
   }
 
+  // The hostile driver's own memory may have changed, and nothing else.
+  void CheckRegions() const {
+    std::vector<Segment> anywhere;
+    for (size_t i = 0; i < kHonestRegion; i++)
+      anywhere.push_back(
+          {Guest::regions()[i].guest_address, static_cast<uint32_t>(Guest::regions()[i].size)});
+    guest_.CheckChanges(anywhere);
+  }
+
   void Serve() {
     if (Next() < 0) return;
     guest_.Remember();
@@ -433,15 +438,18 @@ class Scene {
         result = hostile_->NoReply();
         break;
       case 4:
-        result = Read();
-        break;
+        return Read();
       case 5:
-        result = Write();
-        break;
-      case 6:
+        return Write();
+      case 6: {
+        // Nothing is set aside that has data in the guest's memory.
+        const bool data = hostile_->payload_size() > 0;
         result = hostile_->Defer();
+        FUZZ_CHECK(!data || result == -EINVAL);
         if (result >= 0) deferred_[static_cast<uint32_t>(result)] = chain;
+        if (data) result = hostile_->NoReply();
         break;
+      }
       default:
         result = hostile_->GiveBack();
     }
@@ -503,12 +511,22 @@ class Scene {
         again->head != chain.head || !Same(again->readable, chain.readable) ||
         !Same(again->writable, chain.writable))
       return std::nullopt;
+    const auto used = guest_.Get<uint16_t>(ring_.used + 2);
     files_.Serve(true);
     const int queue = hostile_->Next(0);
     files_.Serve(false);
+    CheckRegions();
+    // It has been refused, and another one taken.
+    if (queue >= 0) {
+      hostile_->NoReply();
+      return std::nullopt;
+    }
     FUZZ_CHECK(queue == RequestServer::kTimedOut);
     const auto header = guest_.Gather(chain.writable, 0, sizeof(fuse_out_header));
     if (!header.has_value() || Overlap(chain)) return std::nullopt;
+    // A ring that feeds itself has been served more than this.
+    if (static_cast<uint16_t>(guest_.Get<uint16_t>(ring_.used + 2) - used) != 1)
+      return std::nullopt;
     fuse_out_header out;
     memcpy(&out, header->data(), sizeof(out));
     FUZZ_CHECK(out.unique == message.header.unique && out.len >= sizeof(out));
@@ -524,7 +542,7 @@ class Scene {
   }
 
   // READ: what the guest gets are the file's bytes, from the offset on.
-  int64_t Read() {
+  void Read() {
     const Chain chain = *chain_;
     const auto offset = script_.Take<uint16_t>();
     const uint64_t capacity = hostile_->reply_capacity();
@@ -533,13 +551,12 @@ class Scene {
                               : static_cast<uint32_t>(std::max<uint64_t>(capacity, 16) - 16);
     uint32_t got;
     const auto error = ServeHot(chain, files_.ReadFrom(offset, size), &got);
-    if (error.value_or(-1) != 0) return 0;
+    if (error.value_or(-1) != 0) return;
     const uint64_t there = offset < kFileSize ? kFileSize - offset : 0;
     FUZZ_CHECK(got <= std::min<uint64_t>({size, capacity - 16, there}));
     const auto data = guest_.Gather(chain.writable, 16, got);
     FUZZ_CHECK(data.has_value());
     for (size_t i = 0; i < data->size(); i++) FUZZ_CHECK((*data)[i] == FileByte(offset + i));
-    return 0;
   }
 
   // Buffers that overlap each other or the used ring don't keep what was written first.
@@ -550,7 +567,7 @@ class Scene {
   }
 
   // WRITE: what the file gets are the guest's bytes behind the headers.
-  int64_t Write() {
+  void Write() {
     const Chain chain = *chain_;
     const uint64_t readable = hostile_->request_size() + uint64_t{hostile_->payload_size()};
     const uint64_t payload =
@@ -562,7 +579,7 @@ class Scene {
         guest_.Gather(chain.readable, sizeof(Files::Message), std::min<uint64_t>(size, payload));
     uint32_t got;
     const auto error = ServeHot(chain, files_.WriteTo(size, payload), &got);
-    if (error.value_or(-1) != 0 || got < sizeof(fuse_write_out)) return 0;
+    if (error.value_or(-1) != 0 || got < sizeof(fuse_write_out)) return;
     const auto body = guest_.Gather(chain.writable, 16, sizeof(fuse_write_out));
     FUZZ_CHECK(body.has_value());
     fuse_write_out out;
@@ -573,7 +590,6 @@ class Scene {
     // Where the message has not been laid over it.
     if (data.has_value() && !OverlapsItself(chain.readable))
       FUZZ_CHECK(std::equal(written.begin(), written.end(), data->begin()));
-    return 0;
   }
 
   static bool OverlapsItself(const std::vector<Segment>& segments) {
