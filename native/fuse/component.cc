@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "../src/shared_directory.h"
+
 namespace viewfsd {
 
 // NAME_MAX of Linux.
@@ -12,9 +14,9 @@ constexpr size_t kNameMax = 255;
 int TakeComponent(const uint8_t* bytes, uint32_t size, const char** name) {
   const char* text = reinterpret_cast<const char*>(bytes);
   const size_t length = strnlen(text, size);
-  if (length == size || length == 0 || memchr(text, '/', length) != nullptr) return -EINVAL;
-  if (length > kNameMax) return -ENAMETOOLONG;
-  if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0) return -EINVAL;
+  if (length == size) return -EINVAL;
+  if (length > kNameMax && memchr(text, '/', length) == nullptr) return -ENAMETOOLONG;
+  if (!IsComponent(text, length)) return -EINVAL;
   *name = text;
   return 0;
 }

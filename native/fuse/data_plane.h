@@ -2,7 +2,7 @@
 // Serves the hot FUSE operations of one queue's thread: decodes, checks and executes them without
 // entering JavaScript. What the policy does not give to it, it leaves alone ("ask").
 //
-//   request ──► DataPlane::Serve ──► lookup.cc  read_write.cc  directory.cc ... ──► SharedDirectory
+//   request ──► DataPlane::Serve ──► inode.cc  read_write.cc   directory.cc ... ──► SharedDirectory
 //                 │ policy: ask
 //                 ▼
 //               control plane (server/)

@@ -17,7 +17,7 @@ namespace viewfsd {
 // Borrowed: everything that it points to outlives the serving.
 struct FuseRequest {
   fuse_in_header header = {};
-  // The operation's own bytes, a copy: what follows the header, without extensions.
+  // The operation's own bytes, a copy: what follows the header.
   const uint8_t* body = nullptr;
   uint32_t body_size = 0;
   // All that the guest lets us read, of which [payload_offset, payload_offset + payload_size) has

@@ -161,8 +161,8 @@ export class FuseServer {
   /**
    * @param session shared by the servers of all queues
    * @param counters this server's own
+   * @param warn logs one line
    */
-  /** @param warn logs one line */
   constructor(
     fileSystem: FileSystem,
     mapper: WindowMapper,

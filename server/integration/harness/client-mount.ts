@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A directory that is shared with this kernel's own FUSE client, for the length of a test. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
-import path from 'node:path'
-import { onTestFinished } from 'vitest'
+import { execFileSync } from 'node:child_process'
 import type { PassthroughOptions } from '../../passthrough/options.ts'
-import { makeScratch, removeScratch } from './daemon.ts'
-
-const PROGRAM = path.resolve(import.meta.dirname, '../../../dist/server/fuse/testing/dev-fuse-server.js')
+import { DevFuse } from './dev-fuse.ts'
 
 /** @returns where it is mounted */
 export async function mountForClient(
@@ -16,23 +10,7 @@ export async function mountForClient(
   options: Partial<PassthroughOptions> = {},
   threads = 1,
 ): Promise<string> {
-  const scratch = makeScratch()
-  const mountPoint = path.join(scratch, 'mount')
-  mkdirSync(mountPoint)
-  const server = spawn(process.execPath, [PROGRAM, share, mountPoint, JSON.stringify(options), String(threads)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const exited = once(server, 'exit')
-  onTestFinished(async () => {
-    spawnSync('umount', ['--lazy', mountPoint])
-    // A mount namespace that somebody made meanwhile may keep the mount, and so the server.
-    server.kill('SIGKILL')
-    await exited
-    removeScratch(scratch)
-  })
-  const [line] = await Promise.race([once(server.stdout, 'data'), exited.then(() => ['the server has not started'])])
-  if (!String(line).startsWith('ready')) throw new Error(String(line))
-  return mountPoint
+  return (await DevFuse.mount(options, share, threads)).mountPoint
 }
 
 /** Lets the kernel forget every inode and name that nobody uses. */

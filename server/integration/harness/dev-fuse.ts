@@ -28,18 +28,19 @@ export class DevFuse {
   }
 
   /** @param share an existing directory, or none for a new one */
-  static async mount(options: Partial<PassthroughOptions>, share?: string): Promise<DevFuse> {
+  static async mount(options: Partial<PassthroughOptions>, share?: string, threads = 2): Promise<DevFuse> {
     const scratch = makeScratch()
     const mountPoint = join(scratch, 'mount')
     const shared = share ?? join(scratch, 'share')
     mkdirSync(mountPoint)
     if (share === undefined) mkdirSync(shared)
-    const server = spawn(process.execPath, [PROGRAM, shared, mountPoint, JSON.stringify(options), '2'], {
+    const server = spawn(process.execPath, [PROGRAM, shared, mountPoint, JSON.stringify(options), String(threads)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const exited = once(server, 'exit')
     onTestFinished(async () => {
       spawnSync('umount', ['--lazy', mountPoint])
+      // A mount namespace that somebody made meanwhile may keep the mount, and so the server.
       server.kill('SIGKILL')
       await exited
       removeScratch(scratch)
