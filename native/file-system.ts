@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Declarations of the addon's `fileSystem`: the operations of a shared directory (native/src/file_system_exports.cc).
+ * Declarations of the addon's `fileSystem`: the operations of a shared directory (native/binding/file_system_exports.cc).
  *
  * Every operation takes the number of a shared directory first; inodes and handles behind it belong to the process and
  * may be used from all threads. Results are 0, or what is said, or `-errno`. A name or a value is a range of a byte
@@ -269,7 +269,7 @@ export interface NativeFileSystem {
   ): number
 
   /**
-   * What the guest may go on believing of a file or directory that has just been opened: see native/src/freshness.h.
+   * What the guest may go on believing of a file or directory that has just been opened: see native/host/freshness.h.
    * @param pid who opens; 0 where it can't be asked to try again
    * @param readsOnly the handle can't write
    * @returns a value of `Freshness`

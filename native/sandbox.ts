@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The sandbox's native part; native/src/sandbox.cc. Used by server/sandbox/ alone. */
+/** The sandbox's native part; native/binding/sandbox.cc. Used by server/sandbox/ alone. */
 
-/** What a system call that is not on the list does to the process; native/src/seccomp_rules.cc has the list. */
+/** What a system call that is not on the list does to the process; native/sandbox/seccomp_rules.cc has the list. */
 export type SeccompAction = 'none' | 'kill' | 'log' | 'trap'
 
 export interface NativeSandbox {

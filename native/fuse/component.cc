@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "component.h"
+#include "fuse/component.h"
 
 #include <cerrno>
 #include <cstring>
 
-#include "../src/shared_directory.h"
+#include "host/shared_directory.h"
 
 namespace viewfsd {
 

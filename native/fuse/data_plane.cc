@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "data_plane.h"
+#include "fuse/data_plane.h"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
-#include "../src/finished_work.h"
+#include "session/finished_work.h"
 
 namespace viewfsd {
 

@@ -12,10 +12,10 @@
 #include <cstdint>
 #include <memory>
 
-#include "../src/shared_directory.h"
-#include "counters.h"
-#include "request.h"
-#include "service_policy.h"
+#include "fuse/request.h"
+#include "host/shared_directory.h"
+#include "session/counters.h"
+#include "session/service_policy.h"
 
 namespace viewfsd {
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // READDIR and READDIRPLUS.
-#include "../src/directory.h"
+#include "host/directory.h"
 
 #include <algorithm>
 
-#include "data_plane.h"
+#include "fuse/data_plane.h"
 
 namespace viewfsd {
 

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <string_view>
 
-#include "component.h"
-#include "data_plane.h"
+#include "fuse/component.h"
+#include "fuse/data_plane.h"
 
 namespace viewfsd {
 

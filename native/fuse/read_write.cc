@@ -7,9 +7,9 @@
 #include <climits>
 #include <optional>
 
-#include "../src/credentials.h"
-#include "../src/finished_work.h"
-#include "data_plane.h"
+#include "fuse/data_plane.h"
+#include "host/credentials.h"
+#include "session/finished_work.h"
 
 namespace viewfsd {
 namespace {

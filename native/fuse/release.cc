@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // RELEASE and RELEASEDIR. The guest ignores the result and need not wait for the close.
-#include "data_plane.h"
+#include "fuse/data_plane.h"
 
 namespace viewfsd {
 

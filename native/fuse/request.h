@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "../src/guest_buffers.h"
+#include "memory/guest_buffers.h"
 
 namespace viewfsd {
 

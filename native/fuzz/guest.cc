@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "guest.h"
+#include "fuzz/guest.h"
 
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "check.h"
+#include "fuzz/check.h"
 
 namespace viewfsd::fuzz {
 namespace {

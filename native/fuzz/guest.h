@@ -15,8 +15,8 @@
 #include <optional>
 #include <vector>
 
-#include "../src/guest_memory.h"
-#include "../src/util/unique_fd.h"
+#include "memory/guest_memory.h"
+#include "util/unique_fd.h"
 
 namespace viewfsd::fuzz {
 

@@ -20,13 +20,13 @@
 #include <utility>
 #include <vector>
 
-#include "../src/device.h"
-#include "../src/guarded_access.h"
-#include "../src/request_server.h"
-#include "../src/shared_directory.h"
-#include "check.h"
-#include "guest.h"
-#include "script.h"
+#include "fuzz/check.h"
+#include "fuzz/guest.h"
+#include "fuzz/script.h"
+#include "host/shared_directory.h"
+#include "memory/guarded_access.h"
+#include "virtio/device.h"
+#include "virtio/request_server.h"
 
 namespace viewfsd::fuzz {
 namespace {

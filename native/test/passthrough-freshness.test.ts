@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Which opens are answered with ESTALE, so that the guest asks for attributes first: native/src/freshness.h. */
+/** Which opens are answered with ESTALE, so that the guest asks for attributes first: native/host/freshness.h. */
 import fs from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Errno } from '../../server/errno.ts'

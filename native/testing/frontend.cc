@@ -3,7 +3,7 @@
 // virtio driver: guest RAM that JavaScript can see, eventfds, a Unix socket
 // that carries descriptors, and copies that survive a page which can't be
 // accessed.
-#include "frontend.h"
+#include "testing/frontend.h"
 
 #include <errno.h>
 #include <fcntl.h>

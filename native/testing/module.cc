@@ -2,8 +2,8 @@
 // The export list of the tests' addon; index.ts declares what it exports.
 #include <napi.h>
 
-#include "frontend.h"
-#include "ranges.h"
+#include "testing/frontend.h"
+#include "testing/ranges.h"
 
 namespace viewfsd {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // ShmemRanges for JavaScript; declared in ranges.ts.
-#include "ranges.h"
+#include "testing/ranges.h"
 
 #include <vector>
 
-#include "shmem_ranges.h"
-#include "util/arguments.h"
+#include "binding/arguments.h"
+#include "window/shmem_ranges.h"
 
 namespace viewfsd {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Counters of one queue's FUSE server; the data plane has its own (native/fuse/counters.h). Each thread writes its own buffer; anybody may read and add them up.
+ * Counters of one queue's FUSE server; the data plane has its own (native/session/counters.h). Each thread writes its own buffer; anybody may read and add them up.
  */
 import type { DataPlaneCounters } from '../../native/index.ts'
 import { opcodeName } from './abi.ts'

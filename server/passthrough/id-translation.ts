@@ -43,7 +43,7 @@ export class IdTranslator {
 }
 
 /**
- * How the guest sees the host's ids, as native/src/id_ranges.h takes it: quadruples of first host id, count, the guest's id, and
+ * How the guest sees the host's ids, as native/host/id_ranges.h takes it: quadruples of first host id, count, the guest's id, and
  * 1 where the whole range is that one.
  */
 export function toGuestRanges(rules: readonly IdTranslation[]): Uint32Array {

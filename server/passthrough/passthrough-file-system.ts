@@ -2,7 +2,7 @@
 /**
  * A directory of the host as the guest's file system. Policy is here: which flags are negotiated, which open flags reach
  * the host, what an option forbids. The system calls, and the tables of inodes and handles that all request queues
- * share, are native (native/src/shared_directory.h).
+ * share, are native (native/host/shared_directory.h).
  */
 import { constants } from 'node:fs'
 import { fileSystem as native, Freshness, type SharedDirectoryId } from '../../native/index.ts'

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A shared directory whose user and group ids the guest sees otherwise (`--translate-uid`, `--translate-gid`): what the guest's
- * ids are on the host. The other direction is the data plane's (native/src/id_ranges.h).
+ * ids are on the host. The other direction is the data plane's (native/host/id_ranges.h).
  */
 import type { SharedDirectoryId } from '../../native/index.ts'
 import { Errno } from '../errno.ts'

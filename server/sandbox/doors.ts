@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Into the sandbox, second half. Everything has been loaded and opened; from here on the process sees the shared directory
- * alone, opens no socket, executes nothing, and makes no system call that is not in native/src/seccomp_rules.cc.
+ * alone, opens no socket, executes nothing, and makes no system call that is not in native/sandbox/seccomp_rules.cc.
  */
 import { sandbox } from '../../native/index.ts'
 import { keptCapabilities } from './capabilities.ts'

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Into the sandbox, first half: the process gives way to the launcher (native/src/launcher/), which makes the namespaces,
+ * Into the sandbox, first half: the process gives way to the launcher (native/sandbox/launcher/), which makes the namespaces,
  * bounds the capabilities and starts this program again. The second half is doors.ts.
  */
 import { fileURLToPath } from 'node:url'

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+// Device for JavaScript; declared in native/device.ts.
+#include "binding/device_control.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "binding/arguments.h"
+#include "binding/errno_error.h"
+#include "memory/guarded_access.h"
+#include "virtio/device.h"
+
+namespace viewfsd {
+namespace {
+
+// The numbers of a BigUint64Array argument that must have a multiple of `stride` of them.
+std::vector<uint64_t> Numbers(const Napi::CallbackInfo& info, size_t index, const char* name,
+                              size_t stride) {
+  const Napi::Value value = info[index];
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array)
+    throw Napi::TypeError::New(info.Env(), std::string(name) + " must be a BigUint64Array");
+  Napi::BigUint64Array array = value.As<Napi::BigUint64Array>();
+  if (array.ElementLength() % stride != 0)
+    throw Napi::RangeError::New(info.Env(), std::string(name) + " has a wrong length");
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+RegionDescription Describe(const uint64_t* numbers) {
+  return {numbers[0], numbers[1], numbers[2], numbers[3]};
+}
+
+std::shared_ptr<Device> DeviceArgument(const Napi::CallbackInfo& info) {
+  const auto id = static_cast<uint32_t>(IntegerArgument(info, 0, "device", 0, UINT32_MAX));
+  std::shared_ptr<Device> device = Device::Find(id);
+  if (device == nullptr) throw Napi::RangeError::New(info.Env(), "no such device");
+  return device;
+}
+
+class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "DeviceControl",
+                       {InstanceAccessor<&DeviceControl::Id>("id"),
+                        InstanceAccessor<&DeviceControl::WorkerCount>("workerCount"),
+                        InstanceAccessor<&DeviceControl::QuiescedFd>("quiescedFd"),
+                        InstanceMethod<&DeviceControl::SetFeatures>("setFeatures"),
+                        InstanceMethod<&DeviceControl::SetMemoryTable>("setMemoryTable"),
+                        InstanceMethod<&DeviceControl::AddRegion>("addRegion"),
+                        InstanceMethod<&DeviceControl::RemoveRegion>("removeRegion"),
+                        InstanceMethod<&DeviceControl::SetVringSize>("setVringSize"),
+                        InstanceMethod<&DeviceControl::SetVringAddresses>("setVringAddresses"),
+                        InstanceMethod<&DeviceControl::SetVringBase>("setVringBase"),
+                        InstanceMethod<&DeviceControl::SetVringKick>("setVringKick"),
+                        InstanceMethod<&DeviceControl::SetVringCall>("setVringCall"),
+                        InstanceMethod<&DeviceControl::SetVringError>("setVringError"),
+                        InstanceMethod<&DeviceControl::SetVringEnabled>("setVringEnabled"),
+                        InstanceMethod<&DeviceControl::RequestStop>("requestStop"),
+                        InstanceMethod<&DeviceControl::FinishStop>("finishStop"),
+                        InstanceMethod<&DeviceControl::BrokenReason>("brokenReason"),
+                        InstanceMethod<&DeviceControl::SetBackendSocket>("setBackendSocket"),
+                        InstanceMethod<&DeviceControl::AddView>("addView"),
+                        InstanceMethod<&DeviceControl::ViewLost>("viewLost"),
+                        InstanceMethod<&DeviceControl::ForgetWindow>("forgetWindow"),
+                        InstanceMethod<&DeviceControl::Reset>("reset"),
+                        InstanceMethod<&DeviceControl::Shutdown>("shutdown"),
+                        InstanceMethod<&DeviceControl::Destroy>("destroy"),
+                        InstanceMethod<&DeviceControl::RequestsInProgress>("requestsInProgress"),
+                        InstanceMethod<&DeviceControl::Counters>("counters")});
+  }
+
+  explicit DeviceControl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceControl>(info) {
+    InstallFaultHandlers();
+    device_ = Device::Create(static_cast<uint32_t>(IntegerArgument(info, 0, "queueCount", 1, 256)));
+  }
+
+ private:
+  uint32_t QueueIndex(const Napi::CallbackInfo& info) {
+    return static_cast<uint32_t>(
+        IntegerArgument(info, 0, "queue", 0, static_cast<int64_t>(device_->queues().size()) - 1));
+  }
+  // A queue that main may set up now.
+  Queue& StoppedQueue(const Napi::CallbackInfo& info) {
+    Queue& queue = *device_->queues()[QueueIndex(info)];
+    if (queue.started) throw Napi::Error::New(info.Env(), "the ring is running");
+    return queue;
+  }
+
+  Napi::Value Id(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), device_->id());
+  }
+  Napi::Value WorkerCount(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(device_->workers().size()));
+  }
+  Napi::Value QuiescedFd(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), device_->quiesced_fd());
+  }
+
+  void SetFeatures(const Napi::CallbackInfo& info) {
+    device_->SetFeatures(BooleanArgument(info, 0, "eventIdx"), BooleanArgument(info, 1, "indirect"),
+                         BooleanArgument(info, 2, "ringsStartEnabled"));
+  }
+
+  void SetMemoryTable(const Napi::CallbackInfo& info) {
+    const std::vector<uint64_t> numbers = Numbers(info, 0, "regions", 4);
+    if (!info[1].IsArray()) throw Napi::TypeError::New(info.Env(), "fds must be an array");
+    const Napi::Array array = info[1].As<Napi::Array>();
+    std::vector<RegionDescription> descriptions;
+    std::vector<int> fds;
+    for (size_t i = 0; i < numbers.size(); i += 4) descriptions.push_back(Describe(&numbers[i]));
+    for (uint32_t i = 0; i < array.Length(); i++)
+      fds.push_back(array.Get(i).ToNumber().Int32Value());
+    if (const int error = device_->memory().SetTable(descriptions, fds))
+      throw ErrnoError(info.Env(), error, "mmap");
+  }
+
+  void AddRegion(const Napi::CallbackInfo& info) {
+    const std::vector<uint64_t> numbers = Numbers(info, 0, "region", 4);
+    if (numbers.size() != 4) throw Napi::RangeError::New(info.Env(), "region needs 4 numbers");
+    if (const int error =
+            device_->memory().AddRegion(Describe(numbers.data()), FdArgument(info, 1)))
+      throw ErrnoError(info.Env(), error, "mmap");
+  }
+
+  void RemoveRegion(const Napi::CallbackInfo& info) {
+    const std::vector<uint64_t> numbers = Numbers(info, 0, "region", 4);
+    if (numbers.size() != 4) throw Napi::RangeError::New(info.Env(), "region needs 4 numbers");
+    if (const int error = device_->memory().RemoveRegion(Describe(numbers.data())))
+      throw ErrnoError(info.Env(), error, "munmap");
+  }
+
+  void SetVringSize(const Napi::CallbackInfo& info) {
+    const auto size =
+        static_cast<uint32_t>(IntegerArgument(info, 1, "size", 1, SplitVirtqueue::kMaxSize));
+    if ((size & (size - 1)) != 0)
+      throw Napi::RangeError::New(info.Env(), "size must be a power of two");
+    StoppedQueue(info).size = size;
+  }
+
+  void SetVringAddresses(const Napi::CallbackInfo& info) {
+    const std::vector<uint64_t> numbers = Numbers(info, 1, "addresses", 3);
+    if (numbers.size() != 3) throw Napi::RangeError::New(info.Env(), "addresses needs 3 numbers");
+    Queue& queue = *device_->queues()[QueueIndex(info)];
+    const SplitVirtqueue::Addresses next = {numbers[0], numbers[1], numbers[2]};
+    if (queue.started) {
+      // A frontend may repeat them, to change flags.
+      if (next.descriptors != queue.addresses.descriptors ||
+          next.available != queue.addresses.available || next.used != queue.addresses.used)
+        throw Napi::Error::New(info.Env(), "the ring is running");
+      return;
+    }
+    if (device_->RingInWindow(next))
+      throw Napi::Error::New(info.Env(), "a ring lies in a DAX window");
+    queue.addresses = next;
+    queue.addresses_set = true;
+  }
+
+  void SetVringBase(const Napi::CallbackInfo& info) {
+    const auto base = static_cast<uint16_t>(IntegerArgument(info, 1, "base", 0, UINT16_MAX));
+    StoppedQueue(info).base = base;
+  }
+
+  void SetVringKick(const Napi::CallbackInfo& info) {
+    const uint32_t index = QueueIndex(info);
+    UniqueFd kick(FdArgument(info, 1));
+    // The table may have changed since the addresses were set.
+    const Queue& queue = *device_->queues()[index];
+    if (queue.addresses_set && device_->RingInWindow(queue.addresses))
+      throw Napi::Error::New(info.Env(), "a ring lies in a DAX window");
+    if (const int error = device_->SetKick(index, std::move(kick)))
+      throw ErrnoError(info.Env(), error, "epoll_ctl");
+  }
+
+  void SetVringCall(const Napi::CallbackInfo& info) {
+    Queue& queue = *device_->queues()[QueueIndex(info)];
+    UniqueFd fd(static_cast<int>(IntegerArgument(info, 1, "fd", -1, INT32_MAX)));
+    const std::lock_guard lock(queue.mutex);
+    queue.call = std::move(fd);
+  }
+
+  void SetVringError(const Napi::CallbackInfo& info) {
+    Queue& queue = *device_->queues()[QueueIndex(info)];
+    UniqueFd fd(static_cast<int>(IntegerArgument(info, 1, "fd", -1, INT32_MAX)));
+    const std::lock_guard lock(queue.mutex);
+    queue.err = std::move(fd);
+  }
+
+  void SetVringEnabled(const Napi::CallbackInfo& info) {
+    device_->SetEnabled(QueueIndex(info), BooleanArgument(info, 1, "enabled"));
+  }
+
+  Napi::Value RequestStop(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), device_->RequestStop(QueueIndex(info)));
+  }
+
+  Napi::Value FinishStop(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), device_->FinishStop(QueueIndex(info)));
+  }
+
+  // Why a ring was stopped; taken once.
+  Napi::Value BrokenReason(const Napi::CallbackInfo& info) {
+    Queue& queue = *device_->queues()[QueueIndex(info)];
+    const std::lock_guard lock(queue.mutex);
+    if (queue.broken_reason.empty()) return info.Env().Undefined();
+    const std::string reason = std::exchange(queue.broken_reason, "");
+    return Napi::String::New(info.Env(), reason);
+  }
+
+  void SetBackendSocket(const Napi::CallbackInfo& info) {
+    device_->backend().SetSocket(
+        UniqueFd(static_cast<int>(IntegerArgument(info, 0, "fd", -1, INT32_MAX))));
+  }
+
+  void AddView(const Napi::CallbackInfo& info) { device_->AddView(FdArgument(info, 0)); }
+
+  Napi::Value ViewLost(const Napi::CallbackInfo& info) {
+    const int fd = FdArgument(info, 0);
+    return Napi::Boolean::New(info.Env(), device_->ViewLost(fd, OffsetArgument(info, 1, "size")));
+  }
+
+  void ForgetWindow(const Napi::CallbackInfo&) { device_->ForgetWindow(); }
+
+  void Reset(const Napi::CallbackInfo&) { device_->Reset(); }
+
+  void Shutdown(const Napi::CallbackInfo&) { device_->Shutdown(); }
+
+  void Destroy(const Napi::CallbackInfo&) {
+    device_->Shutdown();
+    Device::Drop(device_->id());
+  }
+
+  Napi::Value RequestsInProgress(const Napi::CallbackInfo& info) {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    Napi::Array result = Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < device_->workers().size(); i++) {
+      RequestInProgress& shown = device_->workers()[i]->request;
+      const uint64_t number = shown.number.load();
+      const int64_t since = shown.since.load();
+      const double nodeid = static_cast<double>(shown.nodeid.load());
+      const uint32_t opcode = shown.opcode.load();
+      // Another one came meanwhile.
+      if (since == 0 || shown.number.load() != number) continue;
+      Napi::Object request = Napi::Object::New(info.Env());
+      request.Set("worker", i);
+      request.Set("number", static_cast<double>(number));
+      request.Set("opcode", opcode);
+      request.Set("nodeid", nodeid);
+      const int64_t passed = now.tv_sec * 1'000'000'000 + now.tv_nsec - since;
+      request.Set("milliseconds", static_cast<double>(passed) / 1e6);
+      result.Set(result.Length(), request);
+    }
+    return result;
+  }
+
+  Napi::Value Counters(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    uint64_t requests = 0, signals = 0, refused = 0, waits = 0, spin_hits = 0;
+    for (const auto& queue : device_->queues()) {
+      requests += queue->requests.load(std::memory_order_relaxed);
+      signals += queue->signals.load(std::memory_order_relaxed);
+      refused += queue->refused.load(std::memory_order_relaxed);
+    }
+    for (const auto& worker : device_->workers()) {
+      waits += worker->waits.load(std::memory_order_relaxed);
+      spin_hits += worker->spin_hits.load(std::memory_order_relaxed);
+    }
+    Napi::Object result = Napi::Object::New(env);
+    const auto set = [&](const char* name, uint64_t value) {
+      result.Set(name, Napi::Number::New(env, static_cast<double>(value)));
+    };
+    set("requests", requests);
+    set("signals", signals);
+    set("refused", refused);
+    set("waits", waits);
+    set("spinHits", spin_hits);
+    set("shmemMaps", device_->backend().maps());
+    set("shmemUnmaps", device_->backend().unmaps());
+    set("shmemLive", device_->ShmemLive());
+    set("memoryRegions", device_->memory().Get()->regions().size());
+    set("guardedFaults", GuardedFaultCount());
+    result.Set("dataPlane", DataPlaneCounters(env));
+    return result;
+  }
+
+  // What the data planes of all queue threads have served.
+  Napi::Object DataPlaneCounters(Napi::Env env) {
+    FuseCounters sum;
+    for (const auto& worker : device_->workers()) {
+      for (size_t opcode = 0; opcode < sum.requests.size(); opcode++)
+        sum.requests[opcode].Add(worker->fuse.requests[opcode].value());
+      sum.errors.Add(worker->fuse.errors.value());
+      sum.bytes_read.Add(worker->fuse.bytes_read.value());
+      sum.bytes_written.Add(worker->fuse.bytes_written.value());
+    }
+    const auto number = [env](const FuseCounter& counter) {
+      return Napi::Number::New(env, static_cast<double>(counter.value()));
+    };
+    Napi::Array requests = Napi::Array::New(env, sum.requests.size());
+    for (uint32_t opcode = 0; opcode < sum.requests.size(); opcode++)
+      requests.Set(opcode, number(sum.requests[opcode]));
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("requests", requests);
+    result.Set("errors", number(sum.errors));
+    result.Set("bytesRead", number(sum.bytes_read));
+    result.Set("bytesWritten", number(sum.bytes_written));
+    return result;
+  }
+
+  std::shared_ptr<Device> device_;
+};
+
+// --- for window mappers, on queue threads ---
+
+Napi::Value StartViewWindow(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Device> device = DeviceArgument(info);
+  const int fd = FdArgument(info, 1);
+  const uint64_t size = OffsetArgument(info, 2, "size");
+  const int64_t patience = IntegerArgument(info, 3, "timeoutMs", 0, 3'600'000);
+  return Napi::Number::New(info.Env(),
+                           device->StartViewWindow(fd, size, std::chrono::milliseconds(patience)));
+}
+
+// A mapping is writable where the descriptor and the export allow it, because a frontend can't
+// upgrade it later.
+Napi::Value ShmemMap(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Device> device = DeviceArgument(info);
+  ShmemRange range = {};
+  range.moffset = OffsetArgument(info, 1, "moffset");
+  range.length = OffsetArgument(info, 2, "length");
+  const int fd = FdArgument(info, 3);
+  range.foffset = OffsetArgument(info, 4, "foffset");
+  const bool writable = BooleanArgument(info, 5, "writable");
+  const bool may_write = BooleanArgument(info, 6, "mayWrite");
+  struct stat file;
+  if (fstat(fd, &file) != 0) return Napi::Number::New(env, -errno);
+  range.device = file.st_dev;
+  range.inode = file.st_ino;
+  // Beyond the end of a file the frontend decides: one that only calls mmap can do it, QEMU
+  // refuses. But never hand out a file with nothing at the offset: QEMU would take an empty one for
+  // its own and extend it.
+  if (!S_ISREG(file.st_mode) || static_cast<uint64_t>(file.st_size) <= range.foffset)
+    return Napi::Number::New(env, -ENXIO);
+  if (writable && !may_write) return Napi::Number::New(env, -EROFS);
+  range.writable = may_write && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+  if (writable && !range.writable) return Napi::Number::New(env, -EACCES);
+  return Napi::Number::New(env, device->ShmemMap(range, fd));
+}
+
+Napi::Value ShmemUnmap(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Device> device = DeviceArgument(info);
+  const uint64_t moffset = OffsetArgument(info, 1, "moffset");
+  const uint64_t length = OffsetArgument(info, 2, "length");
+  return Napi::Number::New(info.Env(), device->ShmemUnmap(moffset, length));
+}
+
+void ShmemReset(const Napi::CallbackInfo& info) { DeviceArgument(info)->ShmemReset(); }
+
+Napi::Value InSession(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Device> device = DeviceArgument(info);
+  if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "change must be a function");
+  const std::shared_lock lock(device->session_mutex());
+  if (!InPresentSession()) return Napi::Number::New(info.Env(), -ENOTCONN);
+  return info[1].As<Napi::Function>().Call({});
+}
+
+}  // namespace
+
+void InitDeviceControl(Napi::Env env, Napi::Object exports) {
+  exports.Set("DeviceControl", DeviceControl::Define(env));
+  Napi::Object window = Napi::Object::New(env);
+  window.Set("startViewWindow", Napi::Function::New(env, StartViewWindow));
+  window.Set("shmemMap", Napi::Function::New(env, ShmemMap));
+  window.Set("shmemUnmap", Napi::Function::New(env, ShmemUnmap));
+  window.Set("shmemReset", Napi::Function::New(env, ShmemReset));
+  window.Set("inSession", Napi::Function::New(env, InSession));
+  exports.Set("deviceWindow", window);
+}
+
+}  // namespace viewfsd

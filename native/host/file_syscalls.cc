@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/file_syscalls.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "host/copy_range.h"
+#include "session/finished_work.h"
+
+namespace viewfsd {
+
+namespace {
+
+constexpr uint64_t kStatxAttributes = STATX_ATTR_COMPRESSED | STATX_ATTR_IMMUTABLE |
+                                      STATX_ATTR_APPEND | STATX_ATTR_NODUMP | STATX_ATTR_ENCRYPTED |
+                                      STATX_ATTR_VERITY;
+constexpr int kOpenFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME;
+
+// Works on what a system call has just returned.
+int64_t Result(int64_t returned) { return returned < 0 ? -errno : returned; }
+
+// The attribute of a request that FUSE calls "now", "as given" or leaves out.
+int64_t FillTime(uint32_t valid, uint32_t set_bit, uint32_t now_bit, int64_t seconds,
+                 uint32_t nanoseconds, timespec* time) {
+  time->tv_sec = 0;
+  time->tv_nsec = UTIME_OMIT;
+  if ((valid & now_bit) != 0) {
+    time->tv_nsec = UTIME_NOW;
+  } else if ((valid & set_bit) != 0) {
+    // The special values of tv_nsec are not for the guest.
+    if (nanoseconds > 999'999'999) return -EINVAL;
+    time->tv_sec = seconds;
+    time->tv_nsec = nanoseconds;
+  }
+  return 0;
+}
+
+int64_t Truncate(SharedDirectory& directory, const InodeUse& inode, const SetattrRequest& request) {
+  if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
+  std::optional<ScopedWithoutFsetid> ordinary;
+  if ((request.valid & FATTR_KILL_SUIDGID) != 0) ordinary.emplace();
+  if ((request.valid & FATTR_FH) != 0) {
+    const HandleRef handle =
+        directory.handles().Get(request.fh, inode->nodeid(), HandleKind::kFile);
+    // EINVAL: the handle is not open for writing, as with a write-back cache's own truncation.
+    if (handle != nullptr) {
+      const int64_t result = Result(ftruncate(handle->fd.get(), request.size));
+      if (result != -EINVAL) return result;
+    }
+  }
+  const UniqueFd fd(directory.Reopen(inode.ref(), O_WRONLY | O_NONBLOCK));
+  if (!fd) return fd.get();
+  return Result(ftruncate(fd.get(), request.size));
+}
+
+int64_t ChangeOwner(const InodeUse& inode, const SetattrRequest& request) {
+  const uid_t uid = (request.valid & FATTR_UID) != 0 ? request.uid : static_cast<uid_t>(-1);
+  const gid_t gid = (request.valid & FATTR_GID) != 0 ? request.gid : static_cast<gid_t>(-1);
+  const int64_t result =
+      Result(fchownat(inode.fd(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  // The user namespace has no such id.
+  return result == -EINVAL ? RefuseOwner(uid, gid) : result;
+}
+
+int64_t ApplyAttributes(SharedDirectory& directory, const InodeUse& inode,
+                        const SetattrRequest& request) {
+  if ((request.valid & FATTR_MODE) != 0 && S_ISLNK(inode->type())) return -EOPNOTSUPP;
+  // First, because a change of owner clears set-id bits that the new mode may have.
+  if ((request.valid & (FATTR_UID | FATTR_GID)) != 0) {
+    if (const int64_t result = ChangeOwner(inode, request); result < 0) return result;
+  }
+  if ((request.valid & FATTR_MODE) != 0) {
+    const int64_t result =
+        Result(fchmodat(directory.proc_fds(), FdName(inode.fd()).c_str(), request.mode & 07777, 0));
+    if (result < 0) return result;
+  }
+  if ((request.valid & FATTR_SIZE) != 0) {
+    if (const int64_t result = Truncate(directory, inode, request); result < 0) return result;
+  }
+  if ((request.valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)) != 0) {
+    timespec times[2];
+    int64_t result = FillTime(request.valid, FATTR_ATIME, FATTR_ATIME_NOW, request.atime,
+                              request.atimensec, &times[0]);
+    if (result < 0) return result;
+    result = FillTime(request.valid, FATTR_MTIME, FATTR_MTIME_NOW, request.mtime, request.mtimensec,
+                      &times[1]);
+    if (result < 0) return result;
+    return Result(utimensat(inode.fd(), "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  }
+  return 0;
+}
+
+// Gives the table a handle on an open descriptor.
+int64_t AddFile(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd) {
+  return directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), false));
+}
+
+// The entry of a file that has just been created open, whatever its name leads to by now.
+int64_t EnterOpenFile(SharedDirectory& directory, const InodeUse& parent, UniqueFd fd,
+                      fuse_entry_out* entry) {
+  if (const int64_t result = directory.LookupFd(parent, "", fd.get(), entry); result < 0)
+    return result;
+  const int64_t fh = AddFile(directory, entry->nodeid, std::move(fd));
+  if (fh < 0) directory.inodes().Forget(entry->nodeid, 1);
+  return fh;
+}
+
+int64_t OpenInode(SharedDirectory& directory, const InodeRef& inode, int flags, bool kill_suidgid) {
+  if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
+  if ((flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
+  std::optional<ScopedWithoutFsetid> ordinary;
+  if (kill_suidgid && (flags & O_TRUNC) != 0) {
+    directory.DropCapability(inode->nodeid());
+    ordinary.emplace();
+  }
+  const int host_flags = (flags & kOpenFlags) | O_NONBLOCK;
+  int result = directory.Reopen(inode, host_flags);
+  // An append-only file can't be opened for writing in any other way.
+  if (result == -EPERM && (flags & O_APPEND) != 0)
+    result = directory.Reopen(inode, host_flags | O_APPEND);
+  return result;
+}
+
+}  // namespace
+
+int64_t ReadLink(SharedDirectory& directory, uint64_t nodeid, char* target, size_t size) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  if (!S_ISLNK(inode->type())) return -EINVAL;
+  return Result(readlinkat(inode.fd(), "", target, size));
+}
+
+int64_t SetAttributes(SharedDirectory& directory, uint64_t nodeid, const SetattrRequest& request,
+                      fuse_attr_out* out) {
+  {
+    const InodeUse inode = directory.Use(nodeid);
+    if (!inode) return inode.error();
+    if ((request.valid & FATTR_KILL_SUIDGID) != 0) directory.DropCapability(nodeid);
+    if (const int64_t result = ApplyAttributes(directory, inode, request); result < 0)
+      return result;
+  }
+  return directory.GetAttributes(nodeid, out);
+}
+
+int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uint8_t* out) {
+  struct Time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t reserved;
+  };
+  struct StatxOut {
+    uint64_t attr_valid;
+    uint32_t attr_valid_nsec;
+    uint32_t flags;
+    uint64_t spare[2];
+    uint32_t mask;
+    uint32_t blksize;
+    uint64_t attributes;
+    uint32_t nlink;
+    uint32_t uid;
+    uint32_t gid;
+    uint16_t mode;
+    uint16_t spare0;
+    uint64_t ino;
+    uint64_t size;
+    uint64_t blocks;
+    uint64_t attributes_mask;
+    Time atime;
+    Time btime;
+    Time ctime;
+    Time mtime;
+    uint32_t rdev_major;
+    uint32_t rdev_minor;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint64_t spare2[14];
+  };
+  static_assert(sizeof(StatxOut) == kStatxOutSize);
+
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  struct statx status;
+  const uint32_t known = STATX_BASIC_STATS | STATX_BTIME;
+  // The basic fields always: the guest caches them for attr_valid whatever it asked for.
+  if (const int result = Status(inode.fd(), "", (mask & known) | STATX_BASIC_STATS, &status);
+      result < 0)
+    return result;
+  const auto time = [](const statx_timestamp& from) { return Time{from.tv_sec, from.tv_nsec, 0}; };
+  inode->told().Tell(status);
+  StatxOut reply = {};
+  reply.attr_valid = directory.AttributeTimeout(status.stx_mode);
+  reply.mask = status.stx_mask & known;
+  reply.blksize = status.stx_blksize;
+  // What concerns the host's mounts is not the guest's.
+  reply.attributes = status.stx_attributes & kStatxAttributes;
+  reply.nlink = status.stx_nlink;
+  reply.uid = directory.uids().ToGuest(status.stx_uid);
+  reply.gid = directory.gids().ToGuest(status.stx_gid);
+  reply.mode = status.stx_mode;
+  reply.ino = directory.NumberOf(*inode);
+  reply.size = status.stx_size;
+  reply.blocks = status.stx_blocks;
+  reply.attributes_mask = status.stx_attributes_mask & kStatxAttributes;
+  reply.atime = time(status.stx_atime);
+  reply.btime = time(status.stx_btime);
+  reply.ctime = time(status.stx_ctime);
+  reply.mtime = time(status.stx_mtime);
+  reply.rdev_major = status.stx_rdev_major;
+  reply.rdev_minor = status.stx_rdev_minor;
+  reply.dev_major = status.stx_dev_major;
+  reply.dev_minor = status.stx_dev_minor;
+  memcpy(out, &reply, sizeof(reply));
+  return 0;
+}
+
+int64_t MakeNode(SharedDirectory& directory, uint64_t parent, const char* name, uint32_t mode,
+                 uint32_t rdev, const Caller& caller, fuse_entry_out* entry) {
+  const InodeUse where = directory.Use(parent);
+  if (!where) return where.error();
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFIFO:
+    case S_IFSOCK:
+    case S_IFCHR:
+    case S_IFBLK:
+      break;
+    default:
+      return -EINVAL;
+  }
+  const dev_t device = makedev((rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & ~0xffu));
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    if (mknodat(where.fd(), name, mode, device) < 0) return -errno;
+  }
+  return directory.LookupAt(where, name, entry);
+}
+
+int64_t MakeDirectory(SharedDirectory& directory, uint64_t parent, const char* name, uint32_t mode,
+                      const Caller& caller, fuse_entry_out* entry) {
+  const InodeUse where = directory.Use(parent);
+  if (!where) return where.error();
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    if (mkdirat(where.fd(), name, mode & 07777) < 0) return -errno;
+  }
+  return directory.LookupAt(where, name, entry);
+}
+
+int64_t MakeSymlink(SharedDirectory& directory, uint64_t parent, const char* name,
+                    const char* target, const Caller& caller, fuse_entry_out* entry) {
+  const InodeUse where = directory.Use(parent);
+  if (!where) return where.error();
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    if (symlinkat(target, where.fd(), name) < 0) return -errno;
+  }
+  return directory.LookupAt(where, name, entry);
+}
+
+int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_parent,
+                 const char* new_name, fuse_entry_out* entry) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  const InodeUse where = directory.Use(new_parent);
+  if (!where) return where.error();
+  if (S_ISDIR(inode->type())) return -EPERM;
+  // Follows /proc's link to the inode and no further: a symbolic link itself gets the new name.
+  if (linkat(directory.proc_fds(), FdName(inode.fd()).c_str(), where.fd(), new_name,
+             AT_SYMLINK_FOLLOW) < 0)
+    return -errno;
+  return directory.LookupAt(where, new_name, entry);
+}
+
+int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, int flags) {
+  const InodeUse where = directory.Use(parent);
+  if (!where) return where.error();
+  const InodeUse pinned = directory.PinChild(where, name);
+  if (unlinkat(where.fd(), name, flags) < 0) return -errno;
+  directory.KeepUnlinked(pinned);
+  return 0;
+}
+
+int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, uint64_t new_parent,
+               const char* new_name, uint32_t flags, const Caller& caller) {
+  const InodeUse from = directory.Use(parent);
+  if (!from) return from.error();
+  const InodeUse to = directory.Use(new_parent);
+  if (!to) return to.error();
+  InodeUse replaced(-ENOENT);
+  if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
+    replaced = directory.PinChild(to, new_name);
+  {
+    // A whiteout, which stays in place of the name, is a new inode.
+    std::optional<ScopedCaller> scope;
+    if ((flags & RENAME_WHITEOUT) != 0) scope.emplace(caller);
+    if (scope && scope->result() < 0) return scope->result();
+    if (renameat2(from.fd(), name, to.fd(), new_name, flags) < 0) return -errno;
+  }
+  directory.KeepUnlinked(replaced);
+  return 0;
+}
+
+int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool kill_suidgid) {
+  const InodeRef inode = directory.inodes().Get(nodeid);
+  if (inode == nullptr) return -ESTALE;
+  const int64_t fd = OpenInode(directory, inode, flags, kill_suidgid);
+  if (fd < 0) return fd;
+  if ((flags & O_TRUNC) != 0) inode->told().GuestAsks();
+  return AddFile(directory, nodeid, UniqueFd(static_cast<int>(fd)));
+}
+
+int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name, int flags,
+                   uint32_t mode, bool kill_suidgid, const Caller& caller, fuse_entry_out* entry) {
+  if ((flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
+  const InodeUse where = directory.Use(parent);
+  if (!where) return where.error();
+  UniqueFd fd;
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    const int create = O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+    fd.reset(openat(where.fd(), name, (flags & kOpenFlags) | create, mode & 07777));
+    if (!fd && (errno != EEXIST || (flags & O_EXCL) != 0)) return -errno;
+  }
+  if (fd) return EnterOpenFile(directory, where, std::move(fd), entry);
+  // Somebody else has made it since the guest looked. The guest expects a regular file here; ESTALE
+  // lets it look again.
+  if (const int64_t result = directory.LookupAt(where, name, entry); result < 0) return result;
+  const InodeRef inode = directory.inodes().Get(entry->nodeid);
+  int64_t result = -ESTALE;
+  if (inode != nullptr && S_ISREG(inode->type())) {
+    result = OpenInode(directory, inode, flags, kill_suidgid);
+    if (result >= 0) result = AddFile(directory, entry->nodeid, UniqueFd(static_cast<int>(result)));
+    if (result >= 0) return result;
+  }
+  directory.inodes().Forget(entry->nodeid, 1);
+  return result;
+}
+
+int64_t CreateTemporaryFile(SharedDirectory& directory, uint64_t parent, int flags, uint32_t mode,
+                            const Caller& caller, fuse_entry_out* entry) {
+  const InodeUse where = directory.Use(parent);
+  if (!where) return where.error();
+  const int access = flags & O_ACCMODE;
+  if (access != O_WRONLY && access != O_RDWR) return -EINVAL;
+  UniqueFd fd;
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    // O_EXCL forbids giving the file a name later.
+    const int open_flags = (flags & (kOpenFlags | O_EXCL) & ~O_TRUNC) | O_TMPFILE | O_CLOEXEC;
+    fd.reset(openat(where.fd(), ".", open_flags, mode & 07777));
+    if (!fd) return -errno;
+  }
+  return EnterOpenFile(directory, where, std::move(fd), entry);
+}
+
+int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writable) {
+  const InodeRef inode = directory.inodes().Get(nodeid);
+  if (inode == nullptr) return -ESTALE;
+  if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
+  const int fd = directory.Reopen(inode, writable ? O_RDWR : O_RDONLY);
+  if (fd != -EACCES) return fd;
+  // Like write(2), a mapping goes by what the file was opened for, whatever its mode is by now.
+  const HandleRef handle = directory.handles().Find(nodeid, writable);
+  if (handle == nullptr) return -EACCES;
+  return Result(fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
+}
+
+int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind) {
+  // The guest has been answered, and closing may take long.
+  AnnounceWork();
+  // First: the number may be given out again at once.
+  if (kind == HandleKind::kFile) directory.locks().DropHandle(nodeid, fh);
+  return directory.handles().Remove(fh, nodeid, kind) == nullptr ? -EBADF : 0;
+}
+
+int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh) {
+  const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
+  if (handle == nullptr) return -EBADF;
+  // Closing any descriptor of the file makes its file system report late errors (NFS, quota).
+  if (const int copy = fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0); copy >= 0)
+    return Result(close(copy));
+  // No descriptor is left, which is no fault of the file's; fsync reports the same errors.
+  return fsync(handle->fd.get()) == 0 || errno == EINVAL || errno == EROFS ? 0 : -errno;
+}
+
+int64_t SyncHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
+                   bool data_only) {
+  const HandleRef handle = directory.handles().Get(fh, nodeid, kind);
+  if (handle == nullptr) return -EBADF;
+  const int fd = handle->fd.get();
+  return Result(data_only ? fdatasync(fd) : fsync(fd));
+}
+
+int64_t Allocate(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int mode, int64_t offset,
+                 int64_t length, bool kill_suidgid) {
+  const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
+  if (handle == nullptr) return -EBADF;
+  std::optional<ScopedWithoutFsetid> ordinary;
+  if (kill_suidgid) {
+    directory.DropCapability(nodeid);
+    ordinary.emplace();
+  }
+  directory.ChangedByGuest(nodeid);
+  return Result(fallocate(handle->fd.get(), mode, offset, length));
+}
+
+int64_t Seek(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int64_t offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return -EINVAL;
+  const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
+  if (handle == nullptr) return -EBADF;
+  // Nobody uses the descriptor's own position: all reads and writes carry theirs.
+  return Result(lseek(handle->fd.get(), offset, whence));
+}
+
+int64_t CopyRange(SharedDirectory& directory, const FileRange& from, const FileRange& to,
+                  int64_t length, bool kill_suidgid) {
+  const HandleRef source = directory.handles().Get(from.fh, from.nodeid, HandleKind::kFile);
+  const HandleRef target = directory.handles().Get(to.fh, to.nodeid, HandleKind::kFile);
+  if (source == nullptr || target == nullptr) return -EBADF;
+  std::optional<ScopedWithoutFsetid> ordinary;
+  if (kill_suidgid) {
+    directory.DropCapability(to.nodeid);
+    ordinary.emplace();
+  }
+  directory.ChangedByGuest(to.nodeid);
+  return CopyFileRange(source->fd.get(), from.offset, target->fd.get(), to.offset, length);
+}
+
+int64_t FileIoctl(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
+                  uint32_t command, uint8_t* argument) {
+  static_assert(sizeof(fsxattr) == kIoctlArgumentSize);
+  const HandleRef handle = directory.handles().Get(fh, nodeid, kind);
+  if (handle == nullptr) return -EBADF;
+  const int fd = handle->fd.get();
+  int flags = 0;
+  fsxattr attributes = {};
+  switch (command) {
+    case FS_IOC_GETFLAGS:
+      if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0) return -errno;
+      memcpy(argument, &flags, sizeof(flags));
+      return sizeof(flags);
+    case FS_IOC_SETFLAGS: {
+      int old = 0;
+      if (ioctl(fd, FS_IOC_GETFLAGS, &old) < 0) return -errno;
+      memcpy(&flags, argument, sizeof(flags));
+      if (((flags ^ old) & FS_PROJINHERIT_FL) != 0) return -EPERM;
+      return Result(ioctl(fd, FS_IOC_SETFLAGS, &flags));
+    }
+    case FS_IOC_FSGETXATTR:
+      if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0) return -errno;
+      memcpy(argument, &attributes, sizeof(attributes));
+      return sizeof(attributes);
+    case FS_IOC_FSSETXATTR: {
+      fsxattr old = {};
+      if (ioctl(fd, FS_IOC_FSGETXATTR, &old) < 0) return -errno;
+      memcpy(&attributes, argument, sizeof(attributes));
+      if (attributes.fsx_projid != old.fsx_projid ||
+          ((attributes.fsx_xflags ^ old.fsx_xflags) & FS_XFLAG_PROJINHERIT) != 0)
+        return -EPERM;
+      return Result(ioctl(fd, FS_IOC_FSSETXATTR, &attributes));
+    }
+    default:
+      return -ENOTTY;
+  }
+}
+
+namespace {
+
+// The owner's description for the inode, which the guest must have open.
+LockTable::Description LockDescription(SharedDirectory& directory, const LockRequest& request,
+                                       int64_t* error) {
+  *error = 0;
+  LockTable::Description known = directory.locks().Find(request.nodeid, request.owner);
+  if (known != nullptr) return known;
+  const InodeRef inode = directory.inodes().Get(request.nodeid);
+  *error = -EBADF;
+  if (inode == nullptr || !S_ISREG(inode->type()) ||
+      directory.handles().Get(request.fh, request.nodeid, HandleKind::kFile) == nullptr)
+    return nullptr;
+  // A write lock needs a writable one, a read lock a readable one.
+  int fd = directory.Reopen(inode, O_RDWR | O_NONBLOCK);
+  if (fd < 0 && fd != -EWOULDBLOCK) fd = directory.Reopen(inode, O_RDONLY | O_NONBLOCK);
+  *error = fd < 0 ? fd : -ENOLCK;
+  if (fd < 0) return nullptr;
+  return directory.locks().Add(request.nodeid, request.owner, request.fh, UniqueFd(fd));
+}
+
+struct flock RangeOf(const LockRequest& request) {
+  struct flock range = {};
+  range.l_type = static_cast<short>(request.type);
+  range.l_whence = SEEK_SET;
+  range.l_start = request.start;
+  range.l_len = request.length;
+  return range;
+}
+
+}  // namespace
+
+int64_t GetLock(SharedDirectory& directory, const LockRequest& request, fuse_lk_out* out) {
+  int64_t error;
+  const LockTable::Description description = LockDescription(directory, request, &error);
+  if (description == nullptr) return error;
+  struct flock range = RangeOf(request);
+  if (fcntl(description->get(), F_OFD_GETLK, &range) < 0) return -errno;
+  *out = {};
+  out->lk.type = static_cast<uint32_t>(range.l_type);
+  if (range.l_type == F_UNLCK) return 0;
+  out->lk.start = static_cast<uint64_t>(range.l_start);
+  out->lk.end = range.l_len == 0 ? uint64_t{INT64_MAX}
+                                 : static_cast<uint64_t>(range.l_start + range.l_len - 1);
+  // Whose it is, only the host could say; its process numbers mean nothing to the guest.
+  return 0;
+}
+
+int64_t SetLock(SharedDirectory& directory, const LockRequest& request) {
+  AnnounceWork();
+  int64_t error = 0;
+  LockTable::Description description;
+  if (request.type == F_UNLCK) {
+    description = directory.locks().Find(request.nodeid, request.owner);
+    if (description == nullptr) return 0;
+  } else {
+    description = LockDescription(directory, request, &error);
+  }
+  if (description == nullptr) return error;
+  struct flock range = RangeOf(request);
+  if (fcntl(description->get(), F_OFD_SETLK, &range) == 0) return 0;
+  return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int64_t SetFlock(SharedDirectory& directory, const LockRequest& request) {
+  AnnounceWork();
+  const HandleRef handle = directory.handles().Get(request.fh, request.nodeid, HandleKind::kFile);
+  if (handle == nullptr) return -EBADF;
+  const int operation = request.type == F_RDLCK   ? LOCK_SH
+                        : request.type == F_WRLCK ? LOCK_EX
+                                                  : LOCK_UN;
+  return Result(flock(handle->fd.get(), operation | LOCK_NB));
+}
+
+int64_t GetStatfs(SharedDirectory& directory, uint64_t nodeid, fuse_kstatfs* out) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  struct statfs status;
+  if (fstatfs(inode.fd(), &status) < 0) return -errno;
+  *out = {};
+  out->blocks = status.f_blocks;
+  out->bfree = status.f_bfree;
+  out->bavail = status.f_bavail;
+  out->files = status.f_files;
+  out->ffree = status.f_ffree;
+  out->bsize = static_cast<uint32_t>(status.f_bsize);
+  out->namelen = static_cast<uint32_t>(status.f_namelen);
+  out->frsize = static_cast<uint32_t>(status.f_frsize);
+  return 0;
+}
+
+int64_t SyncFileSystem(SharedDirectory& directory, uint64_t nodeid) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  if (!S_ISDIR(inode->type())) return -ENOTDIR;
+  const UniqueFd fd(openat(inode.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return -errno;
+  return Result(syncfs(fd.get()));
+}
+
+}  // namespace viewfsd

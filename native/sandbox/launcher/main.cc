@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+// viewfsd-launcher: starts the daemon inside of its sandbox.
+//
+// Node has several threads before its first line of JavaScript runs. Namespaces and capabilities
+// belong to threads, so they are settled here, before Node exists: its threads all inherit them.
+// What has to come later, because Node first loads its modules and opens its devices, is the change
+// of the root directory; this process does it from outside when the daemon asks
+// (server/sandbox/doors.ts).
+//
+//   namespace   launcher ── waits, passes signals on, and changes the root on request
+//                  └ clone(NEWNS|NEWPID|NEWNET[|NEWUSER]) ── mounts, bounds, execs Node
+//   chroot      the same without namespaces; a third process that shares its root directory with
+//               Node calls chroot(2)
+//   none        bounds the capabilities and execs Node in its own place
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sandbox/launcher/capabilities.h"
+#include "sandbox/launcher/descriptors.h"
+#include "sandbox/launcher/failure.h"
+#include "sandbox/launcher/io_uring.h"
+#include "sandbox/launcher/plan.h"
+#include "sandbox/launcher/root_directory.h"
+#include "sandbox/launcher/supervisor.h"
+#include "sandbox/launcher/user_namespace.h"
+
+namespace viewfsd {
+namespace {
+
+struct ControlPair {
+  UniqueFd launcher;
+  UniqueFd program;
+};
+
+ControlPair MakeControlPair() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) FailErrno("socketpair");
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+// fork(2) with flags.
+pid_t Clone(unsigned long flags) {
+  return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, 0));
+}
+
+int WaitFor(pid_t process) {
+  int status = 0;
+  while (waitpid(process, &status, 0) < 0) {
+    if (errno != EINTR) return errno;
+  }
+  // The processes that are waited for here exit with an errno.
+  return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+}
+
+// What server/sandbox/launch.ts reads in the program.
+struct Launched {
+  int root = -1;
+  int proc_fds = -1;
+  int control = -1;
+  bool user_namespace = false;
+};
+
+[[noreturn]] void Execute(const Plan& plan, const Launched& launched) {
+  for (const int fd : {launched.root, launched.proc_fds, launched.control}) {
+    if (fd >= 0) Inherit(fd);
+  }
+  std::string state;
+  for (const int number : {launched.root, launched.proc_fds, launched.control})
+    state += std::to_string(number) + ",";
+  state += launched.user_namespace ? "1" : "0";
+  if (setenv("VIEWFSD_LAUNCHED", state.c_str(), 1) != 0) FailErrno("setenv");
+  BoundCapabilities(plan.capabilities);
+  if (plan.filtered) RefuseIoUring();
+  UnblockSignals();
+  execv(plan.program[0], plan.program);
+  FailErrno(plan.program[0]);
+}
+
+// The descriptors that were open when this process began, for the program, but for standard input,
+// output and error. The launcher itself closes them: above all the listening socket must not
+// outlive the program.
+std::vector<int> InheritedFds() {
+  std::vector<int> fds;
+  DIR* directory = opendir("/proc/self/fd");
+  if (directory == nullptr) FailErrno("/proc/self/fd");
+  while (const dirent* entry = readdir(directory)) {
+    const int fd = atoi(entry->d_name);
+    if (fd > STDERR_FILENO && fd != dirfd(directory)) fds.push_back(fd);
+  }
+  closedir(directory);
+  return fds;
+}
+
+void CloseAll(const std::vector<int>& fds) {
+  for (const int fd : fds) close(fd);
+}
+
+void DieWithLauncher() {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) FailErrno("PR_SET_PDEATHSIG");
+}
+
+UniqueFd OpenNamespace(pid_t process, const char* name) {
+  const std::string path = "/proc/" + std::to_string(process) + "/ns/" + name;
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) FailErrno(path);
+  return fd;
+}
+
+// Waits for the child's word that it has prepared its part.
+UniqueFd AwaitPrepared(int control, pid_t child) {
+  UniqueFd root;
+  if (ReceiveByte(control, &root) != kPrepared || !root) {
+    // It has said what is wrong.
+    const int status = WaitFor(child);
+    RemoveFiles();
+    _exit(status == 0 ? 1 : status);
+  }
+  return root;
+}
+
+[[noreturn]] void RunInNamespaces(const Plan& plan) {
+  const bool rootless = geteuid() != 0;
+  const std::vector<int> inherited = InheritedFds();
+  ControlPair control = MakeControlPair();
+  BlockSignals();
+  const pid_t child =
+      Clone(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | (rootless ? CLONE_NEWUSER : 0));
+  if (child < 0) {
+    // ENOSPC is too many of them.
+    const std::string hint = errno == ENOSPC ? " (limits: /proc/sys/user/max_*_namespaces)" : "";
+    FailUnavailable(std::string(rootless ? "new user, " : "new ") +
+                    "mount, pid and network namespaces" + hint);
+  }
+  if (child == 0) {
+    FilesToRemove().clear();
+    control.launcher.reset();
+    DieWithLauncher();
+    if (ReceiveByte(control.program.get(), nullptr) != kGo) _exit(1);
+    const UniqueFd root = MountSharedDirectory(plan.shared_directory, plan.read_only);
+    const UniqueFd proc_fds = OpenProcFds(true);
+    SendByte(control.program.get(), kPrepared, root.get());
+    SendByte(control.program.get(), kPrepared, OpenDirectory("/").get());
+    Execute(plan, {root.get(), proc_fds.get(), control.program.get(), rootless});
+  }
+  CloseAll(inherited);
+  control.program.reset();
+  if (rootless) MapIds(child, plan);
+  UniqueFd user = rootless ? OpenNamespace(child, "user") : UniqueFd();
+  UniqueFd mounts = OpenNamespace(child, "mnt");
+  SendByte(control.launcher.get(), kGo);
+  UniqueFd root = AwaitPrepared(control.launcher.get(), child);
+  UniqueFd old_root = AwaitPrepared(control.launcher.get(), child);
+
+  Supervision supervision;
+  supervision.child = child;
+  supervision.close_doors = [&] {
+    // A process of its own: this one needs its root directory for the cleanup.
+    const pid_t helper = fork();
+    if (helper == 0) {
+      if (user && setns(user.get(), CLONE_NEWUSER) != 0) _exit(errno);
+      if (setns(mounts.get(), CLONE_NEWNS) != 0) _exit(errno);
+      _exit(PivotRoot(old_root.get(), root.get()));
+    }
+    return helper < 0 ? errno : WaitFor(helper);
+  };
+  supervision.doors_closed = [&] {
+    if (chdir("/") != 0) FailErrno("chdir");
+    user.reset();
+    mounts.reset();
+    old_root.reset();
+    root.reset();
+    // For removing the socket from a directory of whomever.
+    BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+  };
+  supervision.control = std::move(control.launcher);
+  Supervise(std::move(supervision));
+}
+
+[[noreturn]] void RunInChroot(const Plan& plan) {
+  if (geteuid() != 0) Fail("--sandbox=chroot needs root; use --sandbox=namespace");
+  const std::vector<int> inherited = InheritedFds();
+  ControlPair control = MakeControlPair();
+  ControlPair changer_control = MakeControlPair();
+  UniqueFd root = OpenDirectory(plan.shared_directory);
+  BlockSignals();
+  // Shares its root and working directory with the two that it makes.
+  const pid_t changer = Clone(CLONE_FS);
+  if (changer < 0) FailErrno("clone");
+  if (changer == 0) {
+    FilesToRemove().clear();
+    DieWithLauncher();
+    CloseAll(inherited);
+    control.program.reset();
+    control.launcher.reset();
+    changer_control.launcher.reset();
+    if (ReceiveByte(changer_control.program.get(), nullptr) != kCloseDoors) _exit(ECANCELED);
+    _exit(ChangeRoot(root.get()));
+  }
+  changer_control.program.reset();
+  const pid_t child = Clone(CLONE_FS);
+  if (child < 0) FailErrno("clone");
+  if (child == 0) {
+    FilesToRemove().clear();
+    control.launcher.reset();
+    changer_control.launcher.reset();
+    DieWithLauncher();
+    const UniqueFd proc_fds = OpenProcFds(true);
+    SendByte(control.program.get(), kPrepared, root.get());
+    Execute(plan, {root.get(), proc_fds.get(), control.program.get()});
+  }
+  // From here on this process's root directory is its own, and stays what it is.
+  if (unshare(CLONE_FS) != 0) FailErrno("unshare");
+  CloseAll(inherited);
+  control.program.reset();
+  AwaitPrepared(control.launcher.get(), child);
+
+  Supervision supervision;
+  supervision.child = child;
+  supervision.close_doors = [&] {
+    SendByte(changer_control.launcher.get(), kCloseDoors);
+    return WaitFor(changer);
+  };
+  supervision.doors_closed = [&] {
+    if (chdir("/") != 0) FailErrno("chdir");
+    root.reset();
+    BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+  };
+  supervision.control = std::move(control.launcher);
+  Supervise(std::move(supervision));
+}
+
+int Main(int argc, char** argv) {
+  const Plan plan = ParsePlan(argc, argv);
+  FilesToRemove() = plan.cleanup;
+  switch (plan.kind) {
+    case SandboxKind::kNone:
+      // The program removes them itself.
+      Execute(plan, {});
+    case SandboxKind::kChroot:
+      RunInChroot(plan);
+    case SandboxKind::kNamespace:
+      RunInNamespaces(plan);
+  }
+  return 1;
+}
+
+}  // namespace
+}  // namespace viewfsd
+
+int main(int argc, char** argv) { return viewfsd::Main(argc, argv); }

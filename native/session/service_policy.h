@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control plane has decided for a session and the data plane goes by. It is published
+// whole when FUSE_INIT is answered, and withdrawn when the session ends: then every request is
+// asked about.
+#ifndef VIEWFSD_FUSE_SERVICE_POLICY_H_
+#define VIEWFSD_FUSE_SERVICE_POLICY_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "session/guest_session.h"
+
+namespace viewfsd {
+
+// Who serves requests of an opcode.
+enum class Service : uint8_t {
+  // The control plane, in JavaScript.
+  kAsk = 0,
+  // The data plane, on the queue's thread.
+  kNative = 1,
+};
+
+struct ServicePolicy {
+  static constexpr size_t kOpcodes = 64;
+
+  // By opcode; those beyond are asked about.
+  std::array<Service, kOpcodes> services = {};
+  // The guest has a write-back cache: it alone knows where files end.
+  bool writeback_cache = false;
+
+  Service ServiceOf(uint32_t opcode) const {
+    return opcode < kOpcodes ? services[opcode] : Service::kAsk;
+  }
+};
+
+// The policy that is in force, for the threads of all queues.
+class PolicyBoard {
+ public:
+  // Does nothing where another session has begun since the calling thread's request was taken:
+  // that one has its own, or none.
+  void Publish(const ServicePolicy& policy) { Replace(policy, false); }
+  void Withdraw() { Replace(ServicePolicy{}, true); }
+
+  // Changes with every policy; cheap to poll. Read it before `Get`: a policy that is newer than its
+  // number is only fetched once more than needed.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  std::shared_ptr<const ServicePolicy> Get() const {
+    const std::lock_guard lock(mutex_);
+    return policy_;
+  }
+
+ private:
+  void Replace(const ServicePolicy& policy, bool always) {
+    auto next = std::make_shared<const ServicePolicy>(policy);
+    const std::lock_guard lock(mutex_);
+    if (!always && !InPresentSession()) return;
+    policy_ = std::move(next);
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const ServicePolicy> policy_ = std::make_shared<const ServicePolicy>();
+  std::atomic<uint64_t> generation_{1};
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_FUSE_SERVICE_POLICY_H_

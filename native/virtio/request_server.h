@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// One queue thread's work, without JavaScript: waits for requests of its queues, hands out one at a
+// time, moves its data and completes it.
+#ifndef VIEWFSD_REQUEST_SERVER_H_
+#define VIEWFSD_REQUEST_SERVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "fuse/data_plane.h"
+#include "session/finished_work.h"
+#include "virtio/device.h"
+
+namespace viewfsd {
+
+class RequestServer final : public FinishedWork {
+ public:
+  // Requests are copied whole up to this size; larger ones than any that Linux sends (a 64 KiB
+  // xattr with its name, 4 KiB pages of names) are refused.
+  static constexpr size_t kRequestBytes = 132 * 1024;
+  // READDIR of Linux asks for up to the size of a READ.
+  static constexpr size_t kReplyBytes = 1024 * 1024 + 64;
+
+  static constexpr int kStopped = -1;
+  static constexpr int kTimedOut = -2;
+  static constexpr int kShortage = -3;
+
+  // `request` and `reply` have the sizes above and belong to the caller. Where there is a
+  // `directory`, which outlives the object, requests that its policy gives to the data plane are
+  // served here.
+  RequestServer(std::shared_ptr<Device> device, uint32_t worker, SharedDirectory* directory,
+                uint8_t* request, uint8_t* reply);
+  // Lets go of all queues.
+  ~RequestServer();
+  RequestServer(const RequestServer&) = delete;
+  RequestServer& operator=(const RequestServer&) = delete;
+
+  // Blocks until there is a request for the control plane, and returns its queue; kStopped after
+  // Device::Shutdown, kTimedOut after `timeout_ms` (negative: never), and when many requests have
+  // been refused without one to serve; kShortage when the data plane has answered one with ENFILE.
+  // A request that has not been completed by now is answered with EIO.
+  int Next(int timeout_ms);
+
+  // Of the current request.
+  uint32_t request_size() const { return request_size_; }
+  uint32_t payload_size() const { return payload_size_; }
+  uint32_t reply_capacity() const { return static_cast<uint32_t>(chain_.writable_size); }
+
+  // See server/fuse/channel.ts. Without a current request they do nothing and return -EINVAL.
+  int64_t Reply(uint64_t body_size);
+  int64_t ReplyError(int error);
+  int64_t NoReply();
+  int64_t GiveBack();
+  // The current request (FUSE_INIT or DESTROY) begins a session: see guest_session.h.
+  int64_t BeginSession();
+  // The number of the session in which the last request was taken.
+  uint32_t session() const { return session_; }
+  // Sets the current request aside, so that others are served meanwhile; its queue stays with this
+  // thread. Returns a number for it, -ENOLCK where too many are or it is too large to be kept,
+  // -EINVAL.
+  int64_t Defer();
+  // Makes it the current request again, with room for up to kDeferredReply bytes of reply. Returns
+  // 0; -ENOENT once the stop of its queue has answered it (EAGAIN) or its ring is broken; -EINVAL
+  // where there is a current request.
+  int64_t Resume(uint32_t deferred);
+
+  // FinishedWork
+  bool Waits() const override;
+  void Announce() override { SignalAll(); }
+
+ private:
+  // What this thread knows of a queue.
+  struct QueueUse {
+    Queue* queue;
+    uint32_t index;
+    bool entered = false;
+    uint32_t start_count = 0;
+    // The table that the ring and the current request's buffers point into; held while entered.
+    Snapshot table = nullptr;
+    // Of the table in which the ring was looked up last; 0 for none.
+    uint64_t generation = 0;
+    uint32_t unsignalled = 0;
+    // The next request was interrupted by a stop, and would be again.
+    bool given_back = false;
+    uint32_t deferred = 0;
+  };
+
+  struct Deferred {
+    QueueUse* use;
+    uint16_t head;
+    std::vector<uint8_t> request;
+    // Room for the reply, at addresses of that table.
+    std::vector<iovec> reply;
+    uint64_t reply_size;
+    Snapshot table;
+  };
+  // More than a ring of Linux has descriptors for.
+  static constexpr size_t kMaxDeferred = 1024;
+  // A CREATE with its name and security context.
+  static constexpr size_t kDeferredRequest = 8192;
+  // What requests that wait are answered with is short: at most a struct fuse_entry_out with a
+  // struct fuse_open_out.
+  static constexpr size_t kDeferredReply = 256;
+
+  bool Enter(QueueUse* use);
+  void Leave(QueueUse* use);
+  void LetGo(QueueUse* use);
+  void Break(QueueUse* use, const char* reason);
+  bool Attach(QueueUse* use, const char** reason);
+  // kRefused: there was one, it is completed, and there may be more.
+  enum class Taken { kNothing, kRefused, kRequest };
+  Taken Take(QueueUse* use);
+  bool ReadRequest();
+  enum class Served { kNot, kYes, kShortage };
+  Served ServeNatively();
+  bool PutHeader(int error, uint64_t body_size);
+  void ShowProgress(uint32_t opcode);
+  void Complete(uint32_t written);
+  void Finish(QueueUse* use, uint16_t head, uint32_t written);
+  void EndDeferred(QueueUse* use, bool answer);
+  void AnswerDeferred(const Deferred& deferred, int error);
+  void Signal(QueueUse* use);
+  void SignalAll();
+  bool HasWork(const QueueUse& use) const;
+  bool SpinForWork();
+  bool PrepareWait();
+
+  std::shared_ptr<Device> device_;
+  WorkerPort* port_;
+  uint8_t* request_;
+  uint8_t* reply_;
+  std::vector<QueueUse> uses_;
+  // Which of them is looked at first.
+  size_t turn_ = 0;
+
+  std::unordered_map<uint32_t, Deferred> deferred_;
+  uint32_t next_deferred_ = 0;
+
+  QueueUse* current_ = nullptr;
+  DescriptorChain chain_;
+  // Of a current request that had been set aside; null for any other, whose table is its queue's.
+  Snapshot resumed_table_ = nullptr;
+  uint32_t request_size_ = 0;
+  uint32_t payload_size_ = 0;
+  uint32_t session_ = 0;
+  std::optional<DataPlane> plane_;
+
+  bool may_spin_;
+  uint32_t spin_misses_ = 0;
+  uint32_t waits_without_spin_ = 0;
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_REQUEST_SERVER_H_
