@@ -30,7 +30,7 @@
 static unsigned int anchor_idle_ms = 250;
 module_param(anchor_idle_ms, uint, 0644);
 MODULE_PARM_DESC(anchor_idle_ms,
-		 "How long a file stays open after its last range was unmapped");
+		 "How long a file that is open for reading stays so after its last range was unmapped");
 
 /* For what must run in an mm other than the caller's. */
 static struct workqueue_struct *memview_wq;
@@ -609,7 +609,8 @@ static int memview_in_mm(struct memview *view, int (*fn)(void *data),
  * Ends an anchor, whose VMA and notifier are gone. What the file system's
  * ->close of the VMA would have done is done here, where it keeps nobody
  * waiting: FUSE's writes the whole file back, which the last descriptor must
- * not be closed before.
+ * not be closed before. A worker's files are closed here, too, since the core
+ * would leave them to one thread that closes files for all of the kernel.
  */
 static void memview_anchor_release_work(struct work_struct *work)
 {
@@ -623,17 +624,19 @@ static void memview_anchor_release_work(struct work_struct *work)
 		.vm_ops = anchor->vm_ops,
 	};
 
-	anchor->vm_ops->close(&vma);
-	/* Not left to the thread that closes files for all of the kernel. */
+	if (anchor->vm_ops->close)
+		anchor->vm_ops->close(&vma);
 	__fput_sync(anchor->vm_file);
 	__fput_sync(anchor->file);
 	kfree(anchor);
 	module_put(THIS_MODULE);
 }
 
+/* A task's own files are closed before its system call returns. */
 static void memview_anchor_release(struct memview_anchor *anchor)
 {
-	if (anchor->vm_file && anchor->vm_ops->close) {
+	if (anchor->vm_file &&
+	    (anchor->vm_ops->close || (current->flags & PF_KTHREAD))) {
 		__module_get(THIS_MODULE);
 		INIT_WORK(&anchor->release, memview_anchor_release_work);
 		queue_work(memview_release_wq, &anchor->release);
@@ -755,17 +758,16 @@ void memview_anchor_destroy(struct memview_anchor *anchor)
 void memview_anchor_idle(struct memview_anchor *anchor)
 {
 	struct memview *view = anchor->view;
-	unsigned long delay = msecs_to_jiffies(anchor_idle_ms);
+	unsigned long delay = msecs_to_jiffies(READ_ONCE(anchor_idle_ms));
 
-	anchor->since = jiffies;
 	if (anchor->dead || !file_inode(anchor->vm_file)->i_nlink ||
 	    (anchor->file->f_mode & FMODE_WRITE)) {
-		delay = 0;
-		anchor->since -= msecs_to_jiffies(anchor_idle_ms);
+		anchor->expires = jiffies;
 		list_add(&anchor->idle, &view->idle);
 		mod_delayed_work(memview_wq, &view->reap, 0);
 		return;
 	}
+	anchor->expires = jiffies + delay;
 	list_add_tail(&anchor->idle, &view->idle);
 	queue_delayed_work(memview_wq, &view->reap, delay);
 }
@@ -782,22 +784,23 @@ void memview_anchor_busy(struct memview_anchor *anchor)
 }
 
 /**
- * memview_anchors_reap() - destroy anchors that were idle for long enough
+ * memview_anchors_reap() - destroy idle anchors whose time has come
  * @work: &memview.reap
  */
 void memview_anchors_reap(struct work_struct *work)
 {
 	struct memview *view = container_of(to_delayed_work(work),
 					    struct memview, reap);
-	unsigned long age = msecs_to_jiffies(READ_ONCE(anchor_idle_ms));
 	struct memview_anchor *anchor, *next;
+	unsigned long now;
 	LIST_HEAD(old);
 
 	down_write(&view->lock);
+	now = jiffies;
 	list_for_each_entry_safe(anchor, next, &view->idle, idle) {
-		if (time_before(jiffies, anchor->since + age)) {
+		if (time_before(now, anchor->expires)) {
 			queue_delayed_work(memview_wq, &view->reap,
-					   anchor->since + age - jiffies);
+					   anchor->expires - now);
 			break;
 		}
 		if (!hlist_unhashed(&anchor->node))

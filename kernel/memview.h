@@ -161,8 +161,8 @@ struct memview_watch;
  * @vmas:     all VMAs of the view, by the pages they show
  * @nr_vmas:  how many, with those that are to come of a split
  * @anchors:  hash of &memview_anchor.node
- * @idle:     anchors without segments, longest idle first
- * @reap:     destroys anchors that have been idle for long enough
+ * @idle:     anchors without segments, those that go first ahead
+ * @reap:     destroys those whose time has come
  * @fault_policy: MEMVIEW_FAULT_*; MEMVIEW_FAULT_SIGBUS once it is closed
  * @watched:  there may have been a watch of a file
  * @sinks:    sink pages by their place, &memview_sink.node
@@ -237,14 +237,14 @@ struct memview {
  * @pgoff:    first file page
  * @pages:    length in pages
  * @perm:     MEMVIEW_MAP_* bits that its mmap was checked for
- * @since:    jiffies when it became idle
+ * @expires:  jiffies when it may go, while it is idle
  * @dead:     the VMA was unmapped or moved behind our back, or its mm is gone
  * @watches:  of the file, and of what is behind @vm_file if that is another;
  *            NULL until there are sink pages
- * @release:  the end, where that may wait for a file system
+ * @release:  the end, where that may wait for a file system and must not
  *
- * @node, @idle, @group, @since, @dead and @watches are guarded by &memview.lock; the rest
- * is constant once published.
+ * @node, @idle, @group, @expires, @dead and @watches are guarded by
+ * &memview.lock; the rest is constant once published.
  */
 struct memview_anchor {
 	struct mmu_interval_notifier notifier;
@@ -260,7 +260,7 @@ struct memview_anchor {
 	unsigned long pgoff;
 	unsigned long pages;
 	unsigned int perm;
-	unsigned long since;
+	unsigned long expires;
 	bool dead;
 	struct memview_watch *watches[2];
 	struct work_struct release;
