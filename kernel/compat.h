@@ -116,7 +116,15 @@ static inline struct task_struct *
 memview_rwsem_writer(struct rw_semaphore *sem)
 {
 #ifdef CONFIG_PREEMPT_RT
-#error "There is no telling who holds a lock; mapper.c must know."
+	/* Readers own the mutex, too, for a moment, and then have no bias. */
+	unsigned long owner = (unsigned long)
+		READ_ONCE(sem->rwbase.rtmutex.owner);
+
+	smp_rmb(); /* who unlocks drops the bias first */
+	if (atomic_read(&sem->rwbase.readers) != WRITER_BIAS)
+		return NULL;
+	/* Bit 0: somebody waits. */
+	return (struct task_struct *)(owner & ~1UL);
 #else
 	unsigned long owner = atomic_long_read(&sem->owner);
 

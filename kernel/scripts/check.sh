@@ -6,9 +6,10 @@
 #   check.sh CACHE_DIR [KDIR...]
 #
 # KDIR...: kernel headers to build against (default: all below /lib/modules).
-# In each: a build with W=1 where any message is an error, and sparse. Then a
-# build against Debian 12's 6.1 headers, checkpatch --strict, and the
-# selftests' own build. Runs as root on Debian 13 (the rig's host root).
+# In each: a build with W=1 where any message is an error, and sparse. Then
+# builds against Debian 12's 6.1 headers and Debian 13's PREEMPT_RT ones,
+# checkpatch --strict, and the selftests' own build. Runs as root on Debian 13
+# (the rig's host root).
 
 set -u
 scripts=$(cd "$(dirname "$0")" && pwd)
@@ -56,6 +57,8 @@ for kdir; do
 done
 step "build for Debian 12's 6.1" \
 	sh "$scripts/build.sh" "$cache/headers-6.1/build" "$cache/build-6.1"
+step "build for Debian 13's PREEMPT_RT kernel" \
+	sh "$scripts/build.sh" "$cache/headers-rt/build" "$cache/build-rt"
 step "checkpatch --strict" \
 	sh "$scripts/checkpatch.sh" "$cache/checkpatch/checkpatch.pl"
 step "selftests build without a warning" selftests

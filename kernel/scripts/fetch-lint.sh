@@ -7,11 +7,12 @@
 #
 # - checkpatch.pl and its word lists, out of the release's linux-source package
 #   (no smaller package carries them);
-# - the headers of Debian 12's 6.1 kernel, for a build against an old kernel.
+# - the headers of Debian 12's 6.1 kernel, for a build against an old kernel;
+# - those of Debian 13's PREEMPT_RT kernel.
 #
 # Runs as root on Debian, with apt's own mirror.
 #
-# Leaves CACHE_DIR/checkpatch/checkpatch.pl and CACHE_DIR/headers-6.1/build.
+# Leaves CACHE_DIR/checkpatch/checkpatch.pl and CACHE_DIR/headers-*/build.
 
 set -eu
 cache=$1
@@ -55,21 +56,30 @@ if [ ! -e "$cache/checkpatch/checkpatch.pl" ]; then
 	mv "$cache/source" "$cache/checkpatch"
 fi
 
-if [ ! -e "$cache/headers-6.1/build" ]; then
-	echo "fetching the headers of Debian 12's 6.1 kernel"
-	rm -rf "$cache/headers-6.1"
-	mkdir -p "$cache/headers-6.1/debs"
-	apt bookworm get update >>"$cache/fetch.log"
-	headers=$(apt bookworm cache depends linux-headers-cloud-amd64 |
+headers() { # NAME SUITE META-PACKAGE: into headers-NAME
+	name=$1
+	suite=$2
+	[ ! -e "$cache/headers-$name/build" ] || return 0
+	echo "fetching $3 of $suite"
+	rm -rf "$cache/headers-$name"
+	mkdir -p "$cache/headers-$name/debs"
+	apt "$suite" get update >>"$cache/fetch.log"
+	package=$(apt "$suite" cache depends "$3" |
 		awk '$1 == "Depends:" {print $2; exit}')
-	common=$(echo "$headers" | sed 's/cloud-amd64/common/')
-	(cd "$cache/headers-6.1/debs" && apt bookworm get download "$headers" \
-		"$common" linux-kbuild-6.1 >>"$cache/fetch.log")
-	for deb in "$cache"/headers-6.1/debs/*.deb; do
-		dpkg-deb -x "$deb" "$cache/headers-6.1"
+	# linux-headers-VERSION-FLAVOUR; cloud kernels share the common half.
+	common=$(echo "$package" | sed 's/-cloud-amd64/-common/; s/-rt-amd64/-common-rt/')
+	kbuild=$(apt "$suite" cache depends "$package" |
+		awk '$2 ~ /^linux-kbuild-/ {print $2; exit}')
+	(cd "$cache/headers-$name/debs" && apt "$suite" get download \
+		"$package" "$common" "$kbuild" >>"$cache/fetch.log")
+	for deb in "$cache/headers-$name"/debs/*.deb; do
+		dpkg-deb -x "$deb" "$cache/headers-$name"
 	done
 	# It names its other half by an absolute path.
-	dir=$cache/headers-6.1/usr/src/$headers
-	sed -i "s|/usr/src/|$cache/headers-6.1/usr/src/|g" "$dir/Makefile"
-	ln -s "usr/src/$headers" "$cache/headers-6.1/build"
-fi
+	dir=$cache/headers-$name/usr/src/$package
+	sed -i "s|/usr/src/|$cache/headers-$name/usr/src/|g" "$dir/Makefile"
+	ln -s "usr/src/$package" "$cache/headers-$name/build"
+}
+
+headers 6.1 bookworm linux-headers-cloud-amd64
+headers rt trixie linux-headers-rt-amd64
