@@ -16,6 +16,7 @@ import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { MessageServerConstructor } from './message-server.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
+import type { ViewRanges } from './view-ranges.ts'
 
 interface NativeAddon extends UnixSockets {
   readonly DeviceControl: DeviceControlConstructor
@@ -26,6 +27,7 @@ interface NativeAddon extends UnixSockets {
   readonly memoryViewAbiVersion: number
   readonly FdWatcher: FdWatcherConstructor
   readonly fileSystem: NativeFileSystem
+  readonly viewRanges: ViewRanges
   readonly sandbox: NativeSandbox
   readonly createEventFd: () => number
   readonly signalEventFd: (fd: number) => void
@@ -77,6 +79,8 @@ export type QueueWorker = InstanceType<QueueWorkerConstructor>
 /** The data plane without a ring. */
 export const MessageServer = addon.MessageServer
 export type MessageServer = InstanceType<MessageServerConstructor>
+/** A memory view as the window of a shared directory. */
+export const viewRanges = addon.viewRanges
 /** What window mappers need of a device. */
 export const deviceWindow = addon.deviceWindow
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Data through the window: right bytes, no messages to QEMU, exact bookkeeping, durable writes. */
+import { spawnSync } from 'node:child_process'
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { checksumList, pattern, writePatternFiles } from '../guest/files.ts'
 import type { Guest } from '../guest/guest.ts'
 import { dropCaches, sh } from '../guest/host.ts'
@@ -43,6 +45,21 @@ async function checkAccounting(vm: TestGuest): Promise<void> {
   const counters = await vm.counters()
   const expected = count(counters, 'fuse.mappingsSetUp') - replaced - count(counters, 'fuse.mappingsRemoved')
   equal(count(counters, 'window.live'), expected, 'live segments of the driver')
+}
+
+/** `ok`, or the error's code. */
+function execute(program: string): string {
+  const { error, status } = spawnSync(program)
+  if (error === undefined) return status === 0 ? 'ok' : `status ${status}`
+  return 'code' in error ? String(error.code) : error.message
+}
+
+/** A guest's close(2) does not wait until its host has heard of it. */
+async function untilExecuted(program: string, round: string): Promise<void> {
+  for (let tries = 0; execute(program) !== 'ok'; tries++) {
+    check(tries < 300, `${round}: ${execute(program)}`)
+    await sleep(100)
+  }
 }
 
 export async function daxSuite(rig: Rig): Promise<void> {
@@ -170,6 +187,30 @@ export async function daxSuite(rig: Rig): Promise<void> {
     dropCaches()
     for (const name of ['copy-buffered', 'copy-direct'])
       check(readFileSync(join(dir, name)).equals(bytes), `${name} differs`)
+  })
+
+  await test('dax: a program that the guest has written is executed on the host when nobody there can write it', async () => {
+    const program = join(dir, 'program')
+    writeFileSync(program, Buffer.concat([Buffer.from('#!/bin/true\n'), pattern(5 * MIB, 41)]), { mode: 0o755 })
+    const before = await vm.counters()
+    for (const round of ['first', 'second']) {
+      await guest.must('/root/dax-io touch /mnt/program /mnt/program')
+      await untilExecuted(program, round)
+    }
+    // A mapping keeps its file open.
+    await guest.must(`mkfifo /run/go
+      (/root/dax-io keep /mnt/program 'touch /run/mapped; cat /run/go'; echo status $?) </dev/null >/run/kept 2>&1 &
+      until [ -e /run/mapped ]; do sleep 0.1; done`)
+    equal(execute(program), 'ETXTBSY', 'execution of a program that is mapped for writing')
+    await guest.must('echo >/run/go; until grep status /run/kept; do sleep 0.1; done; grep -qx "status 0" /run/kept')
+    await untilExecuted(program, 'third')
+    const after = await vm.counters()
+    const maps = count(after, 'fuse.mappingsSetUp') - count(before, 'fuse.mappingsSetUp')
+    check(maps <= 9, `the guest has set up ${maps} ranges for three: it has noticed`)
+  })
+
+  await test('dax: the daemon has said what its window can not show', () => {
+    check(vm.daemon.log().includes("can't show files of refused (hugetlbfs)"), vm.daemon.log())
   })
 
   await test('dax: a file can be opened while it is mapped elsewhere', async () => {

@@ -365,7 +365,7 @@ void ShmemReset(const Napi::CallbackInfo& info) { DeviceArgument(info)->ShmemRes
 Napi::Value InSession(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Device> device = DeviceArgument(info);
   if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "change must be a function");
-  const std::shared_lock lock(device->session_mutex());
+  const std::shared_lock lock(device->sessions().mutex());
   if (!InPresentSession()) return Napi::Number::New(info.Env(), -ENOTCONN);
   return info[1].As<Napi::Function>().Call({});
 }

@@ -25,6 +25,7 @@
 #include "host/directory.h"
 #include "host/file_syscalls.h"
 #include "host/freshness.h"
+#include "host/open_files.h"
 #include "host/proc_fds.h"
 #include "host/shared_directory.h"
 #include "host/xattr.h"

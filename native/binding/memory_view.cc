@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <linux/memory_view.h>
-#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,16 +12,10 @@
 #include "binding/arguments.h"
 #include "binding/errno_error.h"
 #include "util/unique_fd.h"
+#include "window/view_ioctl.h"
 
 namespace viewfsd {
 namespace {
-
-int Ioctl(int fd, unsigned long request, void* argument) {
-  int result;
-  do result = ioctl(fd, request, argument);
-  while (result < 0 && errno == EINTR);
-  return result < 0 ? -errno : result;
-}
 
 class MemoryView : public Napi::ObjectWrap<MemoryView> {
  public:
@@ -59,12 +52,13 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
 
   Napi::Value SetSize(const Napi::CallbackInfo& info) {
     __u64 size = OffsetArgument(info, 0, "size");
-    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_SET_SIZE, &size));
+    return Napi::Number::New(info.Env(), ViewIoctl(Fd(info, true), MEMVIEW_SET_SIZE, &size));
   }
 
   Napi::Value SetFaultPolicy(const Napi::CallbackInfo& info) {
     __u64 policy = OffsetArgument(info, 0, "policy");
-    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_SET_FAULT_POLICY, &policy));
+    return Napi::Number::New(info.Env(),
+                             ViewIoctl(Fd(info, true), MEMVIEW_SET_FAULT_POLICY, &policy));
   }
 
   Napi::Value Map(const Napi::CallbackInfo& info) {
@@ -74,14 +68,14 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
     map.fd = FdArgument(info, 2);
     map.fd_offset = OffsetArgument(info, 3, "fdOffset");
     map.flags = OffsetArgument(info, 4, "flags");
-    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_MAP_FD, &map));
+    return Napi::Number::New(info.Env(), ViewIoctl(Fd(info, true), MEMVIEW_MAP_FD, &map));
   }
 
   Napi::Value Unmap(const Napi::CallbackInfo& info) {
     memview_unmap unmap = {};
     unmap.range.mem_offset = OffsetArgument(info, 0, "memOffset");
     unmap.range.size = OffsetArgument(info, 1, "size");
-    return Napi::Number::New(info.Env(), Ioctl(Fd(info, true), MEMVIEW_UNMAP_FD, &unmap));
+    return Napi::Number::New(info.Env(), ViewIoctl(Fd(info, true), MEMVIEW_UNMAP_FD, &unmap));
   }
 
   Napi::Value UnmapMany(const Napi::CallbackInfo& info) {
@@ -105,7 +99,7 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
         batch[i] = {static_cast<__u64>(offset), static_cast<__u64>(length)};
       }
       memview_unmap_batch request = {reinterpret_cast<__u64>(batch), static_cast<__u32>(size), 0};
-      const int result = Ioctl(fd, MEMVIEW_UNMAP_FDS, &request);
+      const int result = ViewIoctl(fd, MEMVIEW_UNMAP_FDS, &request);
       if (result < 0) return Napi::Number::New(env, result);
       done += size;
     }
@@ -113,7 +107,7 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
   }
 
   Napi::Value ViewFd(const Napi::CallbackInfo& info) {
-    const int result = Ioctl(Fd(info, true), MEMVIEW_GET_VIEWFD, nullptr);
+    const int result = ViewIoctl(Fd(info, true), MEMVIEW_GET_VIEWFD, nullptr);
     if (result < 0) throw ErrnoError(info.Env(), -result, "ioctl(MEMVIEW_GET_VIEWFD)");
     return Napi::Number::New(info.Env(), result);
   }
@@ -121,7 +115,7 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
   Napi::Value Info(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     memview_info view = {};
-    const int result = Ioctl(Fd(info, true), MEMVIEW_GET_INFO, &view);
+    const int result = ViewIoctl(Fd(info, true), MEMVIEW_GET_INFO, &view);
     if (result < 0) throw ErrnoError(env, -result, "ioctl(MEMVIEW_GET_INFO)");
     Napi::Object object = Napi::Object::New(env);
     const auto set = [&](const char* name, uint64_t value) {

@@ -13,6 +13,7 @@
 #include "binding/queue_worker.h"
 #include "binding/sandbox.h"
 #include "binding/unix_socket.h"
+#include "binding/view_ranges_exports.h"
 
 namespace viewfsd {
 
@@ -25,6 +26,7 @@ class Module : public Napi::Addon<Module> {
     InitMemoryView(env, exports);
     InitFdWatcher(env, exports);
     InitFileSystem(env, exports);
+    InitViewRanges(env, exports);
     InitDeviceControl(env, exports);
     InitSandbox(env, exports);
     InitMessageServer(env, exports);

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
+#include "host/open_files.h"
 #include "session/finished_work.h"
 
 namespace viewfsd {
@@ -63,7 +65,7 @@ void DataPlane::AfterReply() {
   if (released_ == nullptr) return;
   // Closing may take long.
   AnnounceWork();
-  released_.reset();
+  CloseFile(directory_, std::move(released_));
 }
 
 }  // namespace viewfsd

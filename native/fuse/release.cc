@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// RELEASE and RELEASEDIR. The guest ignores the result and need not wait for the close.
+// RELEASE and RELEASEDIR. The guest ignores the result and need not wait for the close
+// (DataPlane::AfterReply).
 #include "fuse/data_plane.h"
 
 namespace viewfsd {

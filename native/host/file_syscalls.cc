@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "host/copy_range.h"
+#include "host/open_files.h"
 #include "session/finished_work.h"
 
 namespace viewfsd {
@@ -102,17 +103,12 @@ int64_t ApplyAttributes(SharedDirectory& directory, const InodeUse& inode,
   return 0;
 }
 
-// Gives the table a handle on an open descriptor.
-int64_t AddFile(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd) {
-  return directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), false));
-}
-
 // The entry of a file that has just been created open, whatever its name leads to by now.
-int64_t EnterOpenFile(SharedDirectory& directory, const InodeUse& parent, UniqueFd fd,
+int64_t EnterOpenFile(SharedDirectory& directory, const InodeUse& parent, int flags, UniqueFd fd,
                       fuse_entry_out* entry) {
   if (const int64_t result = directory.LookupFd(parent, "", fd.get(), entry); result < 0)
     return result;
-  const int64_t fh = AddFile(directory, entry->nodeid, std::move(fd));
+  const int64_t fh = AddFile(directory, entry->nodeid, flags, std::move(fd));
   if (fh < 0) directory.inodes().Forget(entry->nodeid, 1);
   return fh;
 }
@@ -321,7 +317,7 @@ int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool ki
   const int64_t fd = OpenInode(directory, inode, flags, kill_suidgid);
   if (fd < 0) return fd;
   if ((flags & O_TRUNC) != 0) inode->told().GuestAsks();
-  return AddFile(directory, nodeid, UniqueFd(static_cast<int>(fd)));
+  return AddFile(directory, nodeid, flags, UniqueFd(static_cast<int>(fd)));
 }
 
 int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name, int flags,
@@ -337,7 +333,7 @@ int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name
     fd.reset(openat(where.fd(), name, (flags & kOpenFlags) | create, mode & 07777));
     if (!fd && (errno != EEXIST || (flags & O_EXCL) != 0)) return -errno;
   }
-  if (fd) return EnterOpenFile(directory, where, std::move(fd), entry);
+  if (fd) return EnterOpenFile(directory, where, flags, std::move(fd), entry);
   // Somebody else has made it since the guest looked. The guest expects a regular file here; ESTALE
   // lets it look again.
   if (const int64_t result = directory.LookupAt(where, name, entry); result < 0) return result;
@@ -345,7 +341,8 @@ int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name
   int64_t result = -ESTALE;
   if (inode != nullptr && S_ISREG(inode->type())) {
     result = OpenInode(directory, inode, flags, kill_suidgid);
-    if (result >= 0) result = AddFile(directory, entry->nodeid, UniqueFd(static_cast<int>(result)));
+    if (result >= 0)
+      result = AddFile(directory, entry->nodeid, flags, UniqueFd(static_cast<int>(result)));
     if (result >= 0) return result;
   }
   directory.inodes().Forget(entry->nodeid, 1);
@@ -367,19 +364,7 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, uint64_t parent, int fla
     fd.reset(openat(where.fd(), ".", open_flags, mode & 07777));
     if (!fd) return -errno;
   }
-  return EnterOpenFile(directory, where, std::move(fd), entry);
-}
-
-int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writable) {
-  const InodeRef inode = directory.inodes().Get(nodeid);
-  if (inode == nullptr) return -ESTALE;
-  if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
-  const int fd = directory.Reopen(inode, writable ? O_RDWR : O_RDONLY);
-  if (fd != -EACCES) return fd;
-  // Like write(2), a mapping goes by what the file was opened for, whatever its mode is by now.
-  const HandleRef handle = directory.handles().Find(nodeid, writable);
-  if (handle == nullptr) return -EACCES;
-  return Result(fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
+  return EnterOpenFile(directory, where, flags, std::move(fd), entry);
 }
 
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind) {
@@ -387,7 +372,10 @@ int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
   AnnounceWork();
   // First: the number may be given out again at once.
   if (kind == HandleKind::kFile) directory.locks().DropHandle(nodeid, fh);
-  return directory.handles().Remove(fh, nodeid, kind) == nullptr ? -EBADF : 0;
+  HandleRef handle = directory.handles().Remove(fh, nodeid, kind);
+  if (handle == nullptr) return -EBADF;
+  CloseFile(directory, std::move(handle));
+  return 0;
 }
 
 int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh) {

@@ -62,8 +62,6 @@ int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name
                    uint32_t mode, bool kill_suidgid, const Caller& caller, fuse_entry_out* entry);
 int64_t CreateTemporaryFile(SharedDirectory& directory, uint64_t parent, int flags, uint32_t mode,
                             const Caller& caller, fuse_entry_out* entry);
-// A descriptor for the DAX window, owned by the caller.
-int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writable);
 
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind);
 int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh);

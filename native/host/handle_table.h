@@ -55,14 +55,16 @@ struct DirectoryStream {
 };
 
 struct Handle {
-  Handle(uint64_t owner, UniqueFd descriptor, bool is_directory)
-      : nodeid(owner), fd(std::move(descriptor)) {
+  Handle(uint64_t owner, UniqueFd descriptor, bool is_directory, bool for_writing = false)
+      : nodeid(owner), fd(std::move(descriptor)), writes(for_writing) {
     if (is_directory) stream = std::make_unique<DirectoryStream>();
   }
 
   // The inode that it was opened from.
   const uint64_t nodeid;
   const UniqueFd fd;
+  // Counted in Inode::writers().
+  const bool writes;
   // Directories only.
   std::unique_ptr<DirectoryStream> stream;
 };

@@ -90,6 +90,8 @@ class Inode {
   // Empty for an inode that holds a descriptor instead, and for one that its mount finds.
   const FileHandle& handle() const { return handle_; }
   ToldVersion& told() const { return told_; }
+  // How often the guest has it open for writing; counted only where there is a memory view.
+  std::atomic<uint32_t>& writers() const { return writers_; }
 
  private:
   friend class InodeTable;
@@ -106,6 +108,7 @@ class Inode {
   const FileHandle handle_;
   mutable ToldVersion told_;
   std::atomic<uint32_t> references_{0};
+  mutable std::atomic<uint32_t> writers_{0};
   // The rest is guarded by the table's mutex.
   int held_;
   uint32_t cache_place_ = kNotCached;

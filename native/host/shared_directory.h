@@ -29,6 +29,7 @@
 #include "host/mount.h"
 #include "session/service_policy.h"
 #include "util/unique_fd.h"
+#include "window/view_ranges.h"
 
 namespace viewfsd {
 
@@ -95,6 +96,8 @@ class SharedDirectory {
   Reopens& reopens() { return reopens_; }
   // Who serves what.
   PolicyBoard& policy() { return policy_; }
+  // The window, where it is a memory view.
+  ViewRanges& view_ranges() { return view_ranges_; }
   int proc_fds() const { return proc_fds_.get(); }
   // Seconds that the guest may keep attributes. None for a file with set-id bits: where the server
   // clears them at a write (HANDLE_KILLPRIV_V2), the guest isn't told, and would go on running the
@@ -198,6 +201,7 @@ class SharedDirectory {
   LockTable locks_;
   Reopens reopens_;
   InodeNumbers numbers_;
+  ViewRanges view_ranges_;
   UniqueFd root_;
   InodeKey root_key_ = {};
   const UniqueFd proc_fds_;

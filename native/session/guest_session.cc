@@ -21,4 +21,9 @@ void LeaveSession(const GuestSessions& sessions) {
 
 bool InPresentSession() { return entered == nullptr || entered->present() == entered_number; }
 
+SessionHold::SessionHold() {
+  if (entered != nullptr) lock_ = std::shared_lock(entered->mutex());
+  present_ = InPresentSession();
+}
+
 }  // namespace viewfsd

@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <shared_mutex>
 
 namespace viewfsd {
 
@@ -15,9 +17,16 @@ namespace viewfsd {
 class GuestSessions {
  public:
   uint32_t present() const { return number_.load(std::memory_order_acquire); }
-  void BeginNext() { number_.fetch_add(1, std::memory_order_acq_rel); }
+  // Waits for those that hold `mutex`.
+  void BeginNext() {
+    const std::unique_lock lock(mutex_);
+    number_.fetch_add(1, std::memory_order_acq_rel);
+  }
+  // Held, shared, by whoever must finish before the next session begins.
+  std::shared_mutex& mutex() const { return mutex_; }
 
  private:
+  mutable std::shared_mutex mutex_;
   std::atomic<uint32_t> number_{0};
 };
 
@@ -28,6 +37,18 @@ void LeaveSession(const GuestSessions& sessions);
 // False where another session has begun since. Without a device every request is of the present
 // one.
 bool InPresentSession();
+
+// While one lives, the session of the calling thread's request does not end.
+class SessionHold {
+ public:
+  SessionHold();
+  // False where it has ended already.
+  explicit operator bool() const { return present_; }
+
+ private:
+  std::shared_lock<std::shared_mutex> lock_;
+  bool present_;
+};
 
 }  // namespace viewfsd
 

@@ -163,11 +163,6 @@ uint16_t Device::FinishStop(uint32_t index) {
   return queue.base;
 }
 
-void Device::BeginSession() {
-  const std::unique_lock lock(session_mutex_);
-  sessions_.BeginNext();
-}
-
 void Device::Leave(Queue* queue) {
   queue->in_use.store(false);
   if (queue->stop_requested.load()) SignalEventFd(quiesced_.get());

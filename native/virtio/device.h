@@ -20,7 +20,6 @@
 #include <mutex>
 #include <optional>
 #include <set>
-#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -135,11 +134,8 @@ class Device {
   bool event_idx() const { return event_idx_; }
   bool indirect() const { return indirect_; }
   const GuestSessions& sessions() const { return sessions_; }
-  // Requests that were taken before belong to a session that is over. Waits for those that are
-  // within session_mutex.
-  void BeginSession();
-  // Held, shared, by whoever must finish before the next session begins.
-  std::shared_mutex& session_mutex() { return session_mutex_; }
+  // Requests that were taken before belong to a session that is over.
+  void BeginSession() { sessions_.BeginNext(); }
   // Marks the queue's end of use, and tells main where it waits for that.
   void Leave(Queue* queue);
   void Break(Queue* queue, const char* reason);
@@ -180,7 +176,6 @@ class Device {
   bool rings_start_enabled_ = false;
 
   GuestSessions sessions_;
-  std::shared_mutex session_mutex_;
 
   // One window operation at a time; taken before BackendChannel's locks and GuestMemory's.
   std::mutex window_mutex_;

@@ -16,9 +16,10 @@ export interface WindowMapper {
   start(): number
   /**
    * Maps `length` bytes of `fd` from `foffset` at `moffset`, over whatever was there. `fd` stays the caller's.
-   * The range may end beyond the end of the file. What can't be upgraded is writable at once where `fd` is.
+   * The range may end beyond the end of the file. What can't be upgraded is writable at once where `fd` is. `nodeid` is the
+   * file's.
    */
-  map(moffset: number, length: number, fd: number, foffset: number, writable: boolean): number
+  map(moffset: number, length: number, fd: number, foffset: number, writable: boolean, nodeid: number): number
   /** Unmaps `count` ranges; `ranges[2*i]` is a moffset and `ranges[2*i+1]` a length. Holes are no error. */
   unmap(ranges: Float64Array, count: number): number
   /** Drops every mapping: INIT, DESTROY, device reset, disconnect. */

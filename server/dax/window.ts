@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which window a daemon offers, decided at start-up from `--window` and from what this host has. */
-import { MemoryView, MemoryViewFaultPolicy, memoryViewAbiVersion } from '../../native/index.ts'
+import { MemoryView, MemoryViewFaultPolicy, memoryViewAbiVersion, type SharedDirectoryId } from '../../native/index.ts'
 import { MemoryViewMapper } from './memory-view-mapper.ts'
 import { NullMapper } from './null-mapper.ts'
 import { ShmemMapper } from './shmem-mapper.ts'
@@ -75,6 +75,8 @@ function explain(error: unknown, device: string): string {
 export interface WindowSpec {
   readonly kind: WindowPlan['kind']
   readonly deviceId: number
+  /** Whose files it shows. */
+  readonly directory: SharedDirectoryId
   readonly sizeBytes: number
   readonly writable: boolean
   readonly state: SharedArrayBuffer
@@ -86,12 +88,14 @@ export interface WindowSpec {
 export function windowSpec(
   plan: WindowPlan,
   deviceId: number,
+  directory: SharedDirectoryId,
   writable: boolean,
   state: SharedArrayBuffer,
 ): WindowSpec {
   return {
     kind: plan.kind,
     deviceId,
+    directory,
     sizeBytes: plan.sizeBytes,
     writable,
     state,
@@ -106,6 +110,7 @@ export function createMapper(spec: WindowSpec, report: (message: string) => void
   if (spec.kind === 'memory-view') {
     return new MemoryViewMapper(
       spec.deviceId,
+      spec.directory,
       spec.controlFd,
       spec.viewFd,
       spec.sizeBytes,

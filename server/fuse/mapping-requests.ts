@@ -52,7 +52,7 @@ function setUpMapping(context: RequestContext, writable: boolean): number {
   if (writable && fileSystem.readOnly) return -Errno.EROFS
   const fd = openFile(context, writable)
   if (fd < 0) return fd
-  const result = mapper.map(moffset, length, fd, foffset, writable)
+  const result = mapper.map(moffset, length, fd, foffset, writable, context.nodeid)
   fileSystem.closeMappingFile(fd)
   // The frontend was asked and has not answered yet; asking again for what it has mapped by then does no harm.
   if (result === -Errno.EINTR) return INTERRUPTED

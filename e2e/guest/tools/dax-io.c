@@ -3,6 +3,7 @@
  * I/O through mappings, for tests of a DAX mount:
  *   dax-io copy FROM TO          both mapped, memcpy, fsync
  *   dax-io hold FROM COMMAND     COMMAND is run while every page of FROM is mapped; the mapping still reads the same
+ *   dax-io keep FROM COMMAND     COMMAND is run while FROM is mapped, and open no more; every page is rewritten before and after
  *   dax-io touch FROM TO         one byte of every page of TO rewritten with the same value
  *   dax-io write FROM TO [direct]  write(2) to TO from the mapping of FROM
  *   dax-io talk FILE             for each line of standard input: "r" prints the first 8 bytes of the mapping, "w TEXT" puts
@@ -58,18 +59,46 @@ static int hold(const char *from, const char *command, size_t size)
 	return sum(from, size) == before ? 0 : 3;
 }
 
-static int touch(char *to_name, size_t size)
+static void rewrite(volatile char *to, size_t size)
 {
-	int out = open(to_name, O_RDWR);
-	volatile char *to;
-
-	if (out < 0)
-		return perror(to_name), 1;
-	to = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out, 0);
-	if (to == MAP_FAILED)
-		return perror("mmap"), 1;
 	for (size_t at = 0; at < size; at += 4096)
 		to[at] = to[at];
+}
+
+static volatile char *map_writable(const char *name, size_t size)
+{
+	int file = open(name, O_RDWR);
+	char *map;
+
+	if (file < 0)
+		return perror(name), NULL;
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	close(file);
+	if (map == MAP_FAILED)
+		return perror("mmap"), NULL;
+	return map;
+}
+
+static int touch(const char *name, size_t size)
+{
+	volatile char *to = map_writable(name, size);
+
+	if (to == NULL)
+		return 1;
+	rewrite(to, size);
+	return 0;
+}
+
+static int keep(const char *name, const char *command, size_t size)
+{
+	volatile char *map = map_writable(name, size);
+
+	if (map == NULL)
+		return 1;
+	rewrite(map, size);
+	if (system(command) != 0)
+		return 1;
+	rewrite(map, size);
 	return 0;
 }
 
@@ -181,6 +210,8 @@ int main(int argc, char **argv)
 		return copy(from, argv[3], st.st_size);
 	if (strcmp(argv[1], "hold") == 0)
 		return hold(from, argv[3], st.st_size);
+	if (strcmp(argv[1], "keep") == 0)
+		return close(in), munmap(from, st.st_size), keep(argv[2], argv[3], st.st_size);
 	if (strcmp(argv[1], "touch") == 0)
 		return touch(argv[3], st.st_size);
 	return write_from(from, argv[3], st.st_size, argc > 4 ? O_DIRECT : 0);
