@@ -68,7 +68,7 @@ void memview_anchors_exit(void)
 
 /*
  * File systems whose ->fault and ->page_mkwrite are known to look at nothing
- * of a VMA but what memview_template() (fault.c) gives them, and whose pages
+ * of a VMA but what memview_inner() (entry.c) gives them, and whose pages
  * are page cache pages that are found through i_mmap. Hugetlbfs, devices,
  * secretmem, guest_memfd, anonymous inodes and views are not among them.
  */

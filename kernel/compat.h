@@ -49,6 +49,16 @@ static inline void release_fault_lock(struct vm_fault *vmf)
 {
 	mmap_read_unlock(vmf->vma->vm_mm);
 }
+
+/* ->huge_fault was told sizes by name. */
+#define memview_huge_order	enum page_entry_size
+#define MEMVIEW_HUGE_PMD	PE_SIZE_PMD
+
+#define pte_mkwrite_novma	pte_mkwrite
+#define pmd_mkwrite_novma	pmd_mkwrite
+#else
+#define memview_huge_order	unsigned int
+#define MEMVIEW_HUGE_PMD	HPAGE_PMD_ORDER
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
@@ -82,27 +92,27 @@ static inline void zap_vma_range(struct vm_area_struct *vma,
 }
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 15, 0)
 /*
- * vm_insert_page() leaves a present entry alone, so a read-only one is
- * cleared first where a writable one is wanted. The caller's locks keep
- * everybody from putting another page there meanwhile.
+ * Huge entries for files were made by the core alone: by fault-around, for
+ * folios that it can lock, and that are not the last of their file.
  */
-static inline vm_fault_t vmf_insert_page_mkwrite(struct vm_fault *vmf,
-						 struct page *page, bool write)
-{
-	int err = vm_insert_page(vmf->vma, vmf->address, page);
+#define MEMVIEW_INSERTS_HUGE	false
 
-	if (err == -EBUSY && write) {
-		zap_vma_range(vmf->vma, vmf->address, PAGE_SIZE);
-		err = vm_insert_page(vmf->vma, vmf->address, page);
-	}
-	if (err == -ENOMEM)
-		return VM_FAULT_OOM;
-	if (err < 0 && err != -EBUSY)
-		return VM_FAULT_SIGBUS;
-	return VM_FAULT_NOPAGE;
+static inline vm_fault_t vmf_insert_folio_pmd(struct vm_fault *vmf,
+					      struct folio *folio, bool write)
+{
+	return VM_FAULT_FALLBACK;
 }
+#else
+#define MEMVIEW_INSERTS_HUGE	true
+#endif
+
+/* Do page tables have locks of their own? */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define MEMVIEW_SPLIT_PTE_PTLOCKS	USE_SPLIT_PTE_PTLOCKS
+#else
+#define MEMVIEW_SPLIT_PTE_PTLOCKS	IS_ENABLED(CONFIG_SPLIT_PTE_PTLOCKS)
 #endif
 
 /**

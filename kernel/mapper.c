@@ -21,7 +21,8 @@
  *
  * Works on a stand-in for the VMA, because the real one may be changing: all
  * that clearing entries needs is the mm and page tables that stay, and
- * retirement sees to these.
+ * retirement sees to these. It spans whole huge pages, since one that is only
+ * partly in the range is cleared as a whole.
  *
  * Context: &memview.lock is held.
  */
@@ -30,10 +31,9 @@ static void memview_zap_vma(struct memview_vma *mv, unsigned long start,
 {
 	struct vm_area_struct vma = {
 		.vm_mm = mv->mapper->notifier.mm,
-		.vm_start = start,
-		.vm_end = end,
+		.vm_start = round_down(start, PMD_SIZE),
+		.vm_end = round_up(end, PMD_SIZE),
 		.vm_ops = &memview_vm_ops,
-		.vm_pgoff = mv->node.start + ((start - mv->start) >> PAGE_SHIFT),
 	};
 
 	INIT_LIST_HEAD(&vma.anon_vma_chain);

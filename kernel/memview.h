@@ -26,19 +26,27 @@
  *        |                                      |
  *    struct memview ---- segments (rb) --- our VMA in B   <- struct memview_vma
  *        |                  |                   |             and _mapper
- *    anchors (hash) --------+                   | entries inserted by fault.c,
+ *    anchors (hash) --------+                   | entries inserted by entry.c,
  *        |                                      | cleared by memview_zap()
  *    VMA of the file in A, PROT_NONE      page cache pages of the file
  *        |                                      |
  *        +-------- the file's i_mmap -----------+ "who maps this page?"
  *
- * A fault in B (fault.c) looks the segment up, gets the page locked (from the
- * page cache, or from the file's own ->fault), asks the file's ->page_mkwrite
- * for a write, and then, with the page still locked and the view locked for
- * read, checks that the view and the file still are what they were and inserts
- * the entry. Because every one who removes a page from its file or cleans it
- * holds the page's lock while it looks for mappings, this is as safe as the
- * core's own faults.
+ * A fault in B (fault.c, entry.c) looks the segment up and, with the view
+ * locked for read, lets the core's fault-around map what is cached, as it would
+ * in a mapping of the file: up to a huge page with one entry. It does so in a
+ * stand-in VMA of the file in B's mm that spans no more than the segment and
+ * one page table. If that was not enough, or the file wants to know of the
+ * write, then the file's own ->fault gets the page and its ->page_mkwrite
+ * allows the write, without the view's lock; and then, with the page locked and
+ * the view locked again, the fault looks whether the view still shows that
+ * page, inserts what of the page's folio belongs there, and lets it be written
+ * to. Because every one who removes a page from its file or cleans it holds the
+ * page's lock while it looks for mappings, all this is as safe as the core's
+ * own faults.
+ *
+ * A page table, once there, stays until B unmaps the view; where there is one,
+ * no huge page can be mapped. So one is made only for small folios.
  *
  * Clearing entries in a mapper needs page tables that stay. The core keeps
  * them by i_mmap and mmap locks; we may take neither in a notifier callback
@@ -84,8 +92,8 @@
  * Hence, with memview.lock held:
  *  - no memory is allocated in a way that can reclaim, and user memory is not
  *    accessed;
- *  - no folio is locked, no i_mmap_rwsem is taken, nothing of a file system or
- *    VMA is waited for, so UNMAP never waits for a backing file system;
+ *  - no folio's lock and nothing of a file system or VMA is waited for, no
+ *    i_mmap_rwsem is taken, so UNMAP never waits for a backing file system;
  *  - no notifier is registered or removed, and SRCU is not synchronized.
  *
  * What other notifiers of a mapper do when its entries are cleared (KVM's drop
@@ -189,7 +197,6 @@ struct memview {
 	struct rw_semaphore lock;
 	unsigned long pages;
 	struct inode *inode;
-	unsigned long changes;
 	struct rb_root tree;
 	struct xarray poisoned;
 	struct rb_root_cached vmas;
@@ -375,9 +382,6 @@ unsigned long memview_pins(struct memview *view, unsigned long first,
 int memview_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 
 /* fault.c */
-vm_fault_t memview_fault(struct vm_fault *vmf);
-vm_fault_t memview_page_mkwrite(struct vm_fault *vmf);
-
 extern const struct vm_operations_struct memview_vm_ops;
 
 /**

@@ -59,10 +59,14 @@ static struct file_system_type memview_fs_type = {
 	.kill_sb = kill_anon_super,
 };
 
-/* A view fd can be mapped, synced and closed, and has a size, if asked. */
+/*
+ * A view fd can be mapped, where huge pages fit, synced and closed. A size it
+ * has, for whoever asks.
+ */
 static const struct file_operations memview_view_fops = {
 	.owner = THIS_MODULE,
 	.mmap = memview_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
 	.fsync = memview_fsync,
 	.llseek = generic_file_llseek,
 };
@@ -176,7 +180,6 @@ static bool memview_change(struct memview *view, unsigned long first,
 			memview_anchor_idle(anchor);
 	}
 	atomic64_add(count, &view->segments);
-	view->changes++;
 	xa_for_each_range(&view->poisoned, index, entry, first, last)
 		xa_erase(&view->poisoned, index);
 	if (touched)

@@ -36,7 +36,7 @@ static const char *current_fs = "memfd";
 static char last_path[256];
 
 static const char *const required_fs[] = {
-	"memfd", "tmpfs", "ext4", "xfs", "btrfs", "overlay", "virtiofs",
+	"memfd", "tmpfs", "huge", "ext4", "xfs", "btrfs", "overlay", "virtiofs",
 };
 
 /* ---- TAP ---------------------------------------------------------------- */
@@ -549,6 +549,12 @@ const char *backing_fs(void)
 bool backing_is(const char *fs)
 {
 	return !strcmp(current_fs, fs);
+}
+
+bool backing_in_memory(void)
+{
+	return backing_is("memfd") || backing_is("tmpfs") ||
+	       backing_is("huge");
 }
 
 const char *fs_dir(const char *fs)

@@ -157,6 +157,8 @@ void must_not_write(volatile void *addr);	/* SIGBUS or SIGSEGV */
  */
 const char *backing_fs(void);
 bool backing_is(const char *fs);
+/* Is memory all that it has: memfd, or a tmpfs? */
+bool backing_in_memory(void);
 /* Directory on the labelled file system; fails the test if it is missing. */
 const char *fs_dir(const char *fs);
 /* New file of @pages stamped pages (file @id) on the current file system. */

@@ -106,7 +106,7 @@ cleanup() {
 	[ -z "$keep" ] || return
 	cd /
 	swapoff /dev/zram0 2>/dev/null
-	for dir in overlay xfs btrfs ext4 tmpfs images; do
+	for dir in overlay xfs btrfs ext4 huge tmpfs images; do
 		if mountpoint -q "$base/$dir" && ! umount "$base/$dir"; then
 			point 'not ok' "umount of $dir"
 		fi
@@ -133,11 +133,13 @@ if [ -n "$keep" ] && mountpoint -q "$base"; then
 else
 	mkdir -p "$base"
 	must "tmpfs" mount -t tmpfs -o size=3G none "$base"
-	mkdir -p "$base/images" "$base/tmpfs"
+	mkdir -p "$base/images" "$base/tmpfs" "$base/huge"
 	for m in loop ext4 xfs btrfs overlay; do
 		modprobe $m 2>/dev/null
 	done
 	must "tmpfs for tests" mount -t tmpfs -o size=1G none "$base/tmpfs"
+	must "tmpfs of huge pages" \
+		mount -t tmpfs -o size=1G,huge=always none "$base/huge"
 	must "ext4" loop_fs ext4 256 -q -F
 	must "xfs" loop_fs xfs 320 -q -f
 	must "btrfs" loop_fs btrfs 256 -q -f
@@ -149,7 +151,7 @@ must "cgroup2" cgroup2
 [ -e /dev/kvm ] || must "kvm-amd" modprobe kvm-amd
 [ -e /dev/kvm ] || must "/dev/kvm" false
 
-export MEMVIEW_DIRS="tmpfs=$base/tmpfs ext4=$base/ext4 xfs=$base/xfs btrfs=$base/btrfs overlay=$base/overlay virtiofs=$shared"
+export MEMVIEW_DIRS="tmpfs=$base/tmpfs huge=$base/huge ext4=$base/ext4 xfs=$base/xfs btrfs=$base/btrfs overlay=$base/overlay virtiofs=$shared"
 export MEMVIEW_IMAGES="$base/images"
 export MEMVIEW_STRESS_SECONDS="$stress"
 

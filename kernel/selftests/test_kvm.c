@@ -416,3 +416,53 @@ TEST(control_fd_goes_before_the_vm)
 	close(m->vcpu);
 	close(m->vm);
 }
+
+/* A number that KVM keeps about the machine, from debugfs. */
+static unsigned long kvm_statistic(const struct machine *m, const char *name)
+{
+	unsigned long value;
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/%s",
+		 getpid(), m->vm, name);
+	f = fopen(path, "r");
+	if (!f)
+		FAIL("%s: %s", path, strerror(errno));
+	CHECK_EQ(fscanf(f, "%lu", &value), 1);
+	fclose(f);
+	return value;
+}
+
+/* What is huge in memory is huge in the guest's page tables. */
+TEST(huge_pages_reach_the_guest)
+{
+	const uint64_t size = 4 * SIZE;
+	int ctl = ctl_new(size);
+	int fd = backing_new_on("huge", 1, 4 * PAGES);
+	void *view;
+	struct machine *m;
+
+	CHECK_OK(map_fd(ctl, fd, 0, size, 0, RD | WR));
+	view = view_mmap(ctl, size, PROT_READ | PROT_WRITE);
+	m = machine_new(view, size);
+	for (unsigned int round = 0; round < 3; round++) {
+		for (unsigned int i = 0; i < 4 * PAGES; i += 64) {
+			CHECK_EQ(guest_read(m, i * PAGE), stamp(1, i, 0));
+			if (round)
+				guest_write(m, i * PAGE + 8, i);
+		}
+		CHECK_EQ(kvm_statistic(m, "pages_2m"), 4);
+		/* Other ranges are put there, as whole huge pages again. */
+		CHECK_OK(map_fd(ctl, fd, 0, size, 0, RD));
+		CHECK_EQ(kvm_statistic(m, "pages_2m"), 0);
+		CHECK_EQ(guest_read(m, 0), stamp(1, 0, 0));
+		guest_faults(m, 8, true);
+		CHECK_OK(map_fd(ctl, fd, 0, size, 0, RD | WR));
+	}
+	/* Half of one is taken away. */
+	(void)guest_read(m, 0);
+	CHECK_OK(unmap_fd(ctl, SIZE / 2, SIZE / 2));
+	guest_faults(m, SIZE / 2, false);
+	CHECK_EQ(guest_read(m, SIZE / 2 - PAGE), stamp(1, PAGES / 2 - 1, 0));
+}

@@ -81,7 +81,7 @@ static void poisoned(bool mapped_before, bool dirty)
 		 * and never for a page whose only copy was lost.
 		 */
 		CHECK(!dirty);
-		CHECK(!backing_is("memfd") && !backing_is("tmpfs"));
+		CHECK(!backing_in_memory());
 		CHECK_EQ(value, stamp(1, BAD, 0));
 		CHECK(pfn_of(AT(view, BAD * PAGE)) != frame);
 	}
@@ -90,7 +90,7 @@ static void poisoned(bool mapped_before, bool dirty)
 			CHECK_EQ(must_read(AT(view, i * PAGE)),
 				 stamp(1, i, 0));
 	/* A range mapped anew, and a new mapper, get no better answer. */
-	if (sig && (backing_is("memfd") || backing_is("tmpfs"))) {
+	if (sig && backing_in_memory()) {
 		void *again = view_mmap(ctl, SIZE, PROT_READ);
 
 		must_sigbus(AT(again, BAD * PAGE));

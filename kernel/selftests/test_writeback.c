@@ -125,7 +125,7 @@ static bool is_dirty(const void *addr)
 /* A mapper's own msync() reaches the files behind its range, holes or not. */
 TEST_EACH_FS(msync_of_a_mapper)
 {
-	bool disk = !backing_is("memfd") && !backing_is("tmpfs");
+	bool disk = !backing_in_memory();
 	int fd = backing_new(1, 4), other = backing_new(2, 4);
 
 	ctl = ctl_new(16 * PAGE);
@@ -313,4 +313,42 @@ TEST_LIMIT(umount_keeps_writes_xfs, 60)
 TEST_LIMIT(umount_keeps_writes_btrfs, 60)
 {
 	umount_rounds("btrfs");
+}
+
+static bool soft_dirty(const void *at)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry;
+
+	CHECK(fd >= 0);
+	CHECK_EQ(pread(fd, &entry, 8, (off_t)((uintptr_t)at / PAGE * 8)), 8);
+	close(fd);
+	return entry & (1ULL << 55);
+}
+
+/* Who watches soft-dirty bits (CRIU does) learns of each write, and no more. */
+TEST_EACH_FS(soft_dirty_bits_tell_of_writes)
+{
+	int ctl = ctl_new(SIZE);
+	int fd = backing_new(1, PAGES);
+	void *view;
+
+	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD | WR));
+	view = view_mmap(ctl, SIZE, PROT_READ | PROT_WRITE);
+	for (unsigned int i = 0; i < PAGES / 2; i++) {
+		(void)must_read(AT(view, i * PAGE));
+		if (i % 4 == 0)
+			must_write(AT(view, i * PAGE + 8), 1);
+	}
+	write_file("/proc/self/clear_refs", "4");
+	/* Some have an entry that was written by, that was read by, or none. */
+	for (unsigned int i = 0; i < PAGES; i++) {
+		(void)must_read(AT(view, i * PAGE));
+		if (i % 2)
+			continue;
+		CHECK(!soft_dirty(AT(view, i * PAGE)));
+		must_write(AT(view, i * PAGE + 8), 2);
+	}
+	for (unsigned int i = 0; i < PAGES; i++)
+		CHECK_EQ(soft_dirty(AT(view, i * PAGE)), i % 2 == 0);
 }

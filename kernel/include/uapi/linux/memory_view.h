@@ -151,7 +151,8 @@ struct memview_range {
  * may be pinned (0: none; INT_MAX: so many or more): by a mapper that goes on
  * reading or writing them, with O_DIRECT transfers that are under way or
  * buffers that are registered with io_uring, or by somebody else who uses the
- * file so. References without a pin, as of vmsplice, are not seen.
+ * file so. Pins are a folio's, so pages that share one count together. References
+ * without a pin, as of vmsplice, are not seen.
  */
 #define MEMVIEW_UNMAP_REPORT_PINS	(1U << 0)
 
