@@ -10,9 +10,8 @@
  * One nested host of each kernel runs the parts that are for it, one after the other.
  */
 import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { ended, runLogged, start } from './rig/command.ts'
+import { ended, start } from './rig/command.ts'
 import { builtDriver } from './rig/driver.ts'
 import { type HostRoot, hostRoot } from './rig/host-root.ts'
 import { buildInRoot } from './rig/in-root.ts'
@@ -20,6 +19,7 @@ import { checkRun, runInMachine } from './rig/machine.ts'
 import { KERNEL_LABELS, type KernelLabel, kernelLabel } from './rig/packages.ts'
 import { cacheSubdir } from './rig/paths.ts'
 import { runMain, step, StepError } from './rig/progress.ts'
+import { builtSelftests } from './rig/selftests.ts'
 
 const PARTS = ['checks', 'selftests', 'device'] as const // by hand besides: window
 
@@ -65,15 +65,6 @@ async function runChecks(root: HostRoot): Promise<void> {
   })
   const { code } = await ended(command)
   if (code !== 0) throw new StepError('a check of the driver failed, see above')
-}
-
-/** The selftests' programs, built here, since that takes minutes in an emulator. */
-async function builtSelftests(root: HostRoot): Promise<string> {
-  const dir = cacheSubdir('selftests')
-  const log = join(cacheSubdir('logs'), 'selftests-build.log')
-  const make = buildInRoot(root, 'exec make -C /repo/kernel/selftests OUT=/srv/selftests -j"$(nproc)"')
-  await step('building the selftests', () => runLogged('the build of the selftests', make, log))
-  return dir
 }
 
 async function runNested(

@@ -17,6 +17,12 @@ const RIGHT = 70
 const TOP = 62
 const WIDTH = 860
 
+/** A row of bars: a ratio for each series. */
+export interface Bars {
+  readonly name: string
+  readonly cells: readonly { readonly series: string; readonly ratio: number }[]
+}
+
 /**
  * @param title shown over the chart
  * @param rows whose cells carry a ratio; the baseline's own bar is left out, it is the line at 1.0
@@ -24,9 +30,19 @@ const WIDTH = 860
 export function ratioChart(title: string, rows: readonly Row[]): string {
   const bars = rows.map((row) => ({
     name: row.name,
-    cells: row.cells.filter((cell) => cell.column !== BASELINE && cell.ratio !== undefined && cell.ratio > 0),
+    cells: row.cells.flatMap(({ column, ratio }) =>
+      column !== BASELINE && ratio !== undefined && ratio > 0 ? [{ series: column, ratio }] : [],
+    ),
   }))
-  const ratios = bars.flatMap((row) => row.cells.map((cell) => cell.ratio ?? 1))
+  return barChart(`${title} (throughput, ratio to ${BASELINE}; log scale)`, COLOURS, bars)
+}
+
+/**
+ * @param heading shown over the chart
+ * @param colours of the series, by name
+ */
+export function barChart(heading: string, colours: Readonly<Record<string, string>>, bars: readonly Bars[]): string {
+  const ratios = bars.flatMap((row) => row.cells.map((cell) => cell.ratio))
   const axis = makeAxis(Math.min(1, ...ratios), Math.max(1, ...ratios))
 
   const parts: string[] = []
@@ -35,10 +51,10 @@ export function ratioChart(title: string, rows: readonly Row[]): string {
     const height = row.cells.length * BAR_HEIGHT
     parts.push(text(LEFT - 8, y + height / 2 + 4, row.name, 'end'))
     for (const cell of row.cells) {
-      const ratio = cell.ratio ?? 1
+      const { ratio } = cell
       const [from, to] = ratio < 1 ? [axis.x(ratio), axis.x(1)] : [axis.x(1), axis.x(ratio)]
       parts.push(
-        `<rect x="${round(from)}" y="${y}" width="${round(Math.max(1, to - from))}" height="${BAR_HEIGHT - 2}" fill="${COLOURS[cell.column]}"/>`,
+        `<rect x="${round(from)}" y="${y}" width="${round(Math.max(1, to - from))}" height="${BAR_HEIGHT - 2}" fill="${colours[cell.series]}"/>`,
         text(ratio < 1 ? from - 4 : to + 4, y + BAR_HEIGHT - 3, ratio.toFixed(2), ratio < 1 ? 'end' : 'start', 9),
       )
       y += BAR_HEIGHT
@@ -51,15 +67,15 @@ export function ratioChart(title: string, rows: readonly Row[]): string {
     const stroke = tick === 1 ? '#222' : '#ddd'
     return `<line x1="${x}" y1="${TOP - 8}" x2="${x}" y2="${y}" stroke="${stroke}"/>${text(x, TOP - 12, `${tick}`, 'middle', 10)}`
   })
-  const shown = [...new Set(bars.flatMap((row) => row.cells.map((cell) => cell.column)))]
+  const shown = [...new Set(bars.flatMap((row) => row.cells.map((cell) => cell.series)))]
   const legend = shown.map(
-    (column, i) =>
-      `<rect x="${LEFT + i * 130}" y="26" width="10" height="10" fill="${COLOURS[column]}"/>${text(LEFT + 14 + i * 130, 35, column, 'start')}`,
+    (series, i) =>
+      `<rect x="${LEFT + i * 130}" y="26" width="10" height="10" fill="${colours[series]}"/>${text(LEFT + 14 + i * 130, 35, series, 'start')}`,
   )
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" font-family="sans-serif">`,
     `<rect width="${WIDTH}" height="${height}" fill="white"/>`,
-    text(LEFT, 18, `${title} (throughput, ratio to ${BASELINE}; log scale)`, 'start', 13),
+    text(LEFT, 18, heading, 'start', 13),
     ...legend,
     ...grid,
     ...parts,
