@@ -55,7 +55,7 @@ export class Daemon {
   readonly #fileSystem: PassthroughFileSystem
   readonly #session = FuseSession.allocate()
   readonly #fuseCounters: SharedArrayBuffer[] = []
-  /** By index; a queue's thread starts when a frontend first uses it. */
+  /** By index; a queue's thread starts when a frontend first uses it, the first one when a frontend comes. */
   readonly #workers = new Map<number, Worker>()
   readonly #stuck: StuckRequests
   /** While a frontend is connected. */
@@ -91,7 +91,6 @@ export class Daemon {
     const fd = this.#launched?.listener ?? openListener(this.#options).fd
     const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
     if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
-    this.#startWorker(0)
     const { view } = this.#plan
     if (view !== undefined) this.#sinkReport = new SinkReport(() => view.info(), this.#log)
     this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
@@ -206,6 +205,8 @@ export class Daemon {
     this.#connection = new Connection(fd, handler, (error) => void this.#disconnected(error))
     this.#connection.onMessage = (name) => this.#log.debug({ message: name }, 'message of the frontend')
     this.#connection.onFault = (error) => this.#log.warn({ code: error.code }, error.message)
+    // It takes a while, and the frontend will not come to the queues before. Who waits for a frontend does not pay for it.
+    this.#startWorker(0)
   }
 
   /** @param features the protocol features that the frontend has chosen */

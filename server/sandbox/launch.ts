@@ -3,7 +3,7 @@
  * Into the sandbox, first half: the process gives way to the launcher (native/sandbox/launcher/), which makes the namespaces,
  * bounds the capabilities and starts this program again. The second half is doors.ts.
  */
-import { fileURLToPath } from 'node:url'
+import { createRequire } from 'node:module'
 import { sandbox } from '../../native/index.ts'
 import { keptCapabilities } from './capabilities.ts'
 import type { IdRange, SandboxOptions } from './options.ts'
@@ -66,7 +66,7 @@ export function launch(request: LaunchRequest): never {
   const { options } = request
   const capabilities = keptCapabilities(options)
   const argv = [
-    launcherPath(),
+    createRequire(import.meta.url).resolve('#launcher'),
     `--sandbox=${options.sandbox}`,
     `--seccomp=${options.seccomp}`,
     `--capabilities=${capabilities.toString(16)}`,
@@ -91,10 +91,4 @@ export function launch(request: LaunchRequest): never {
 
 function format({ inside, outside, count }: IdRange): string {
   return `${inside}:${outside}:${count}`
-}
-
-/** Beside the addon, which is found from the source tree and from dist/ alike. */
-function launcherPath(): string {
-  const relative = import.meta.url.includes('/dist/') ? '../../../' : '../../'
-  return fileURLToPath(new URL(`${relative}native/build/viewfsd-launcher`, import.meta.url))
 }
