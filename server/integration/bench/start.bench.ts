@@ -28,19 +28,21 @@ function descendants(pid: number): number[] {
   return [pid, ...own.flatMap(descendants)]
 }
 
+/** MiB, of a process and those below it. */
 function resident(pid: number): number {
-  const kib = (process: number): number =>
-    Number(/^Rss:\s+(\d+)/m.exec(readFileSync(`/proc/${process}/smaps_rollup`, 'utf8'))?.[1])
-  return descendants(pid).reduce((sum, process) => sum + kib(process), 0) / 1024
+  let kib = 0
+  for (const process of descendants(pid))
+    kib += Number(/^Rss:\s+(\d+)/m.exec(readFileSync(`/proc/${process}/smaps_rollup`, 'utf8'))?.[1])
+  return kib / 1024
 }
 
+/** Milliseconds, likewise. */
 function cpu(pid: number): number {
-  const used = (process: number): number =>
-    readdirSync(`/proc/${process}/task`).reduce(
-      (sum, task) => sum + Number(readFileSync(`/proc/${process}/task/${task}/schedstat`, 'utf8').split(' ')[0]),
-      0,
-    )
-  return descendants(pid).reduce((sum, process) => sum + used(process), 0) / 1e6
+  let ns = 0
+  for (const process of descendants(pid))
+    for (const task of readdirSync(`/proc/${process}/task`))
+      ns += Number(readFileSync(`/proc/${process}/task/${task}/schedstat`, 'utf8').split(' ')[0])
+  return ns / 1e6
 }
 
 /** @param ready what it writes to standard error when it serves */
@@ -60,13 +62,17 @@ async function start([program = '', ...args]: readonly string[], ready: RegExp):
   return result
 }
 
+function node(script: string): string[] {
+  return [process.execPath, '-e', `${script}; process.stderr.write('ready')`]
+}
+
 const starts = new Map<string, Start[]>()
 const serving = new Map<string, number>()
 const directory = mkdtempSync('/tmp/viewfsd-start-')
 const served = ['--shared-dir', directory, '--socket-path', join(directory, 'socket')]
 
+// oxlint-disable-next-line vitest/expect-expect -- it measures
 test(`${ROUNDS} starts of each`, async () => {
-  const node = (script: string): string[] => [process.execPath, '-e', `${script}; process.stderr.write('ready')`]
   const programs: Record<string, string[]> = {
     viewfsd: [...PROGRAM, ...served],
     virtiofsd: [await virtiofsdProgram(), ...served],
@@ -83,6 +89,7 @@ test(`${ROUNDS} starts of each`, async () => {
     }
 }, 600_000)
 
+// oxlint-disable-next-line vitest/expect-expect -- it measures
 test.each(['viewfsd', 'virtiofsd'])('%s with a frontend', async (name) => {
   const session = await startSession({
     device: 'fs-pci',
@@ -93,10 +100,12 @@ test.each(['viewfsd', 'virtiofsd'])('%s with a frontend', async (name) => {
   serving.set(name, resident(session.daemon.pid))
 })
 
+function median(all: readonly Start[], what: keyof Start): string {
+  return (all.map((one) => one[what]).toSorted((a, b) => a - b)[Math.floor(all.length / 2)] ?? Number.NaN).toFixed(1)
+}
+
 afterAll(() => {
   rmSync(directory, { recursive: true, force: true })
-  const median = (all: readonly Start[], what: keyof Start): string =>
-    (all.map((one) => one[what]).toSorted((a, b) => a - b)[Math.floor(all.length / 2)] ?? Number.NaN).toFixed(1)
   const rows = [...starts].map(
     ([name, all]) =>
       `| ${name} | ${median(all, 'ms')} | ${median(all, 'cpuMs')} | ${median(all, 'idleMiB')} | ${serving.get(name)?.toFixed(1) ?? ''} |`,
