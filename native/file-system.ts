@@ -71,6 +71,8 @@ export interface NativeFileSystem {
     minAge: number,
     fileSystems: readonly number[],
   ): void
+  /** Whether `openMappingFile` for writing fills the holes of the range first: ENOSPC or EDQUOT where the disk is full. */
+  setDaxReserve(directory: SharedDirectoryId, reserve: boolean): void
   /** Host ids as the guest sees them, in all attributes: quadruples of first host id, count, guest id, and 1 to squash. */
   setIds(directory: SharedDirectoryId, uids: Uint32Array, gids: Uint32Array): void
   /** The host's name for file capabilities where it is not the guest's: the server drops them at a change by itself. */
@@ -238,7 +240,13 @@ export interface NativeFileSystem {
     replyOffset: number,
   ): number
   /** @returns a descriptor, which `closeMappingFile` closes */
-  openMappingFile(directory: SharedDirectoryId, nodeid: number, writable: boolean): number
+  openMappingFile(
+    directory: SharedDirectoryId,
+    nodeid: number,
+    writable: boolean,
+    offset: number,
+    length: number,
+  ): number
   closeMappingFile(fd: number): void
   release(directory: SharedDirectoryId, nodeid: number, fh: number): number
   flush(directory: SharedDirectoryId, nodeid: number, fh: number): number

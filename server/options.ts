@@ -38,6 +38,7 @@ export interface Options {
   readonly windowSizeBytes: number
   readonly faultPolicy: FaultPolicy
   readonly daxPolicy: DaxPolicy
+  readonly daxReserve: boolean
   readonly keepListening: boolean
   readonly configureMemSlots: 'auto' | 'on' | 'off'
 
@@ -132,6 +133,7 @@ function build(given: Arguments): Options {
     windowSizeBytes: value(given, 'window-size', VALUE.windowSize),
     faultPolicy: value(given, 'fault-policy', VALUE.faultPolicy),
     daxPolicy: value(given, 'dax-policy', VALUE.daxPolicy),
+    daxReserve: value(given, 'dax-reserve', VALUE.onOff),
     keepListening: given.has('keep-listening'),
     configureMemSlots: value(given, 'configure-mem-slots', VALUE.when),
     readonly: given.has('readonly'),

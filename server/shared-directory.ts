@@ -40,6 +40,7 @@ export function shareDirectory(options: Options, root = -1): SharedDirectory {
     // Set when the process started.
     descriptorLimit: 0,
     daxPolicy: options.window === 'shmem' ? options.daxPolicy : { ...options.daxPolicy, fileSystems: VIEWABLE_TYPES },
+    daxReserve: options.daxReserve,
   }
   const path = root >= 0 ? `/proc/self/fd/${root}` : options.sharedDir
   return { id: createSharedDirectory(path, passthrough), options: passthrough }

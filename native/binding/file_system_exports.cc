@@ -219,6 +219,11 @@ void SetDaxPolicy(const Info& info) {
   DirectoryArgument(info).set_dax_policy(policy);
 }
 
+// setDaxReserve(directory, reserve)
+void SetDaxReserve(const Info& info) {
+  DirectoryArgument(info).set_reserves(BooleanArgument(info, 1, "reserve"));
+}
+
 // A Uint32Array of quadruples: first, count, guest, squash.
 IdRanges IdRangesArgument(const Info& info, size_t index) {
   const Napi::Value value = info[index];
@@ -431,11 +436,17 @@ Napi::Value Tmpfile(const Info& info) {
   });
 }
 
-// openMappingFile(directory, nodeid, writable)
+int64_t FileOffsetArgument(const Info& info, size_t index, const char* name) {
+  return static_cast<int64_t>(OffsetArgument(info, index, name));
+}
+
+// openMappingFile(directory, nodeid, writable, offset, length)
 Napi::Value OpenMappingFileJs(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info, OpenMappingFile(directory, U64Argument(info, 1, "nodeid"),
-                                      BooleanArgument(info, 2, "writable")));
+  return Number(info, OpenMappingRange(directory, U64Argument(info, 1, "nodeid"),
+                                       BooleanArgument(info, 2, "writable"),
+                                       FileOffsetArgument(info, 3, "offset"),
+                                       FileOffsetArgument(info, 4, "length")));
 }
 
 void CloseMappingFile(const Info& info) { close(FdArgument(info, 0)); }
@@ -461,10 +472,6 @@ Napi::Value Fsync(const Info& info) {
   return Number(
       info, SyncHandle(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh"), kind,
                        BooleanArgument(info, 3, "datasync")));
-}
-
-int64_t FileOffsetArgument(const Info& info, size_t index, const char* name) {
-  return static_cast<int64_t>(OffsetArgument(info, index, name));
 }
 
 // fallocate(directory, nodeid, fh, mode, offset, length, killSuidgid)
@@ -637,6 +644,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("fileHandles", FileHandles);
   add("isPseudo", IsPseudoJs);
   add("setDaxPolicy", SetDaxPolicy);
+  add("setDaxReserve", SetDaxReserve);
   add("setIds", SetIds);
   add("setCapabilityName", SetCapabilityName);
   add("publishPolicy", PublishPolicy);

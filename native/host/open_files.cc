@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include "host/reserve_range.h"
+
 namespace viewfsd {
 
 namespace {
@@ -62,6 +64,15 @@ int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writab
   if (handle == nullptr) return -EACCES;
   const int copy = fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0);
   return copy < 0 ? -errno : copy;
+}
+
+int64_t OpenMappingRange(SharedDirectory& directory, uint64_t nodeid, bool writable, int64_t offset,
+                         int64_t length) {
+  const int64_t opened = OpenMappingFile(directory, nodeid, writable);
+  if (opened < 0 || !writable || !directory.reserves()) return opened;
+  UniqueFd fd(static_cast<int>(opened));
+  const int64_t result = ReserveRange(fd.get(), offset, length);
+  return result < 0 ? result : fd.release();
 }
 
 }  // namespace viewfsd

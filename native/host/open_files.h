@@ -22,6 +22,11 @@ void CloseFile(SharedDirectory& directory, HandleRef handle);
 // A descriptor for the DAX window, owned by the caller; or -errno.
 int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writable);
 
+// The same, for bytes `offset` to `offset + length`, for which there is room on the disk then, if
+// the directory `reserves()`; else -ENOSPC or -EDQUOT.
+int64_t OpenMappingRange(SharedDirectory& directory, uint64_t nodeid, bool writable, int64_t offset,
+                         int64_t length);
+
 }  // namespace viewfsd
 
 #endif  // VIEWFSD_OPEN_FILES_H_

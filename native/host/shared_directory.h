@@ -113,6 +113,9 @@ class SharedDirectory {
   bool exports() const { return exports_.load(std::memory_order_relaxed); }
   // Before the first request, like those that follow.
   void set_dax_policy(const DaxPolicy& policy) { dax_policy_ = policy; }
+  // Whether a mapping for writing makes room on the disk first (reserve_range.h).
+  void set_reserves(bool reserves) { reserves_ = reserves; }
+  bool reserves() const { return reserves_; }
   void set_ids(IdRanges uids, IdRanges gids) {
     uids_ = std::move(uids);
     gids_ = std::move(gids);
@@ -218,6 +221,7 @@ class SharedDirectory {
   // nothing.
   const uint32_t generation_;
   DaxPolicy dax_policy_;
+  bool reserves_ = false;
   IdRanges uids_;
   IdRanges gids_;
   std::string capability_name_;

@@ -5,7 +5,14 @@ import fs from 'node:fs'
 import { afterEach, describe, expect, test } from 'vitest'
 import { VIEWABLE_TYPES } from '../../server/dax/viewable.ts'
 import { Errno } from '../../server/errno.ts'
-import { FUSE_ATTR_DAX, FUSE_ATTR_SUBMOUNT, FuseInitFlag, FuseOpenFlag } from '../../server/fuse/abi.ts'
+import {
+  FUSE_ATTR_DAX,
+  FUSE_ATTR_SUBMOUNT,
+  FUSE_SETUPMAPPING_FLAG_READ,
+  FUSE_SETUPMAPPING_FLAG_WRITE,
+  FuseInitFlag,
+  FuseOpenFlag,
+} from '../../server/fuse/abi.ts'
 import { decodeInitOut, decodeOpenOut, requests } from '../../server/fuse/testing/messages.ts'
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
 import { LINUX_INIT_FLAGS, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
@@ -269,5 +276,64 @@ describe('dax policy', () => {
     } finally {
       for (const name of ['file', ...mounted]) execFileSync('umount', ['-l', bench.at(name)])
     }
+  })
+})
+
+/** Bytes of the file of holes that the disk has. */
+const allocated = (): number => fs.statSync(bench.at('mount', 'sparse')).blocks * 512
+
+describe('dax reserve', () => {
+  const RANGE = 2 * 1024 * 1024
+  const PAGE = 4096
+  const SIZE = 64 * PAGE
+  const WRITABLE = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE
+
+  afterEach(() => {
+    execFileSync('umount', ['-l', bench.at('mount')])
+  })
+
+  /** A file of holes, but for its first page, on a disk of its own. @returns its nodeid */
+  function sparse(daxReserve: boolean): number {
+    start({ daxReserve })
+    bench.body(requests.init({ flags: LINUX_INIT_FLAGS }))
+    fs.mkdirSync(bench.at('mount'))
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'viewfsd-test', bench.at('mount')])
+    fs.writeFileSync(bench.at('mount', 'sparse'), Buffer.alloc(PAGE, 'x'))
+    fs.truncateSync(bench.at('mount', 'sparse'), SIZE)
+    return bench.lookup('sparse', bench.lookup('mount').nodeid).nodeid
+  }
+
+  const map = (nodeid: number, flags: number, foffset = 0): number =>
+    bench.errno(requests.setupmapping(nodeid, foffset, RANGE, 0, flags))
+
+  test('fills the holes of a range that is mapped for writing, up to the end of the file', () => {
+    const nodeid = sparse(true)
+    expect(map(nodeid, FUSE_SETUPMAPPING_FLAG_READ)).toBe(0)
+    expect(allocated()).toBe(PAGE)
+    expect(map(nodeid, WRITABLE)).toBe(0)
+    expect(allocated()).toBe(SIZE)
+    const contents = fs.readFileSync(bench.at('mount', 'sparse'))
+    expect(contents.equals(Buffer.concat([Buffer.alloc(PAGE, 'x'), Buffer.alloc(SIZE - PAGE)]))).toBe(true)
+  })
+
+  test('leaves a file without holes, and what lies beyond its end, alone', () => {
+    const nodeid = sparse(true)
+    fs.writeFileSync(bench.at('mount', 'sparse'), Buffer.alloc(SIZE, 'y'))
+    fs.utimesSync(bench.at('mount', 'sparse'), 1, 1)
+    expect(map(nodeid, WRITABLE)).toBe(0)
+    expect(map(nodeid, WRITABLE, RANGE)).toBe(0)
+    const { mtimeMs, size } = fs.statSync(bench.at('mount', 'sparse'))
+    expect([mtimeMs, size, allocated()]).toEqual([1000, SIZE, SIZE])
+  })
+
+  test.each([
+    [true, Errno.ENOSPC],
+    [false, 0],
+  ])('on a full disk with %s', (daxReserve, errno) => {
+    const nodeid = sparse(daxReserve)
+    expect(() => fs.writeFileSync(bench.at('mount', 'fill'), Buffer.alloc(2 * 1024 * 1024))).toThrow(/ENOSPC/)
+    expect(map(nodeid, FUSE_SETUPMAPPING_FLAG_READ)).toBe(0)
+    expect(map(nodeid, WRITABLE)).toBe(errno)
+    expect(allocated()).toBe(PAGE)
   })
 })

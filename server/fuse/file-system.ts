@@ -174,10 +174,11 @@ export interface FileSystem {
   removexattr(nodeid: number, name: WireBytes): number
 
   /**
-   * Opens a regular file for the DAX window, by nodeid alone: the guest may have closed or unlinked it.
+   * Opens a regular file for showing `length` bytes from `offset` in the DAX window, by nodeid alone: the guest may have
+   * closed or unlinked it.
    * @returns a descriptor, which `closeMappingFile` takes back
    */
-  openMappingFile(nodeid: number, writable: boolean): number
+  openMappingFile(nodeid: number, writable: boolean, offset: number, length: number): number
   closeMappingFile(fd: number): void
 
   /** Ends the session. Forgets every handle and every inode except the root: INIT, DESTROY, device reset, disconnect. */

@@ -33,13 +33,13 @@ function isWindowRange(moffset: number, length: number, windowSize: number): boo
 }
 
 /** @returns a descriptor, which the file system closes, or `-errno` */
-function openFile(context: RequestContext, writable: boolean): number {
+function openFile(context: RequestContext, writable: boolean, foffset: number, length: number): number {
   const { fileSystem, mapper, nodeid } = context
   if (!writable && !mapper.upgrades && !fileSystem.readOnly) {
-    const fd = fileSystem.openMappingFile(nodeid, true)
+    const fd = fileSystem.openMappingFile(nodeid, true, foffset, length)
     if (fd >= 0) return fd
   }
-  return fileSystem.openMappingFile(nodeid, writable)
+  return fileSystem.openMappingFile(nodeid, writable, foffset, length)
 }
 
 function setUpMapping(context: RequestContext, writable: boolean): number {
@@ -50,7 +50,7 @@ function setUpMapping(context: RequestContext, writable: boolean): number {
   if (!isWindowRange(moffset, length, mapper.size)) return -Errno.EINVAL
   if (foffset % ALIGNMENT !== 0 || !isSafeOffset(foffset + length)) return -Errno.EINVAL
   if (writable && fileSystem.readOnly) return -Errno.EROFS
-  const fd = openFile(context, writable)
+  const fd = openFile(context, writable, foffset, length)
   if (fd < 0) return fd
   const result = mapper.map(moffset, length, fd, foffset, writable, context.nodeid)
   fileSystem.closeMappingFile(fd)

@@ -490,8 +490,8 @@ describe('mappings', () => {
       `unmap ${2 * MiB2}+${MiB2} 0+4096`,
     ])
     expect(fileSystem.calls.filter((call) => call.startsWith('open'))).toEqual([
-      'openMappingFile 9 false',
-      'openMappingFile 9 true',
+      `openMappingFile 9 false ${4 * MiB2} ${MiB2}`,
+      `openMappingFile 9 true ${4 * MiB2} ${MiB2}`,
     ])
     expect(fileSystem.opened).toBe(0)
   })

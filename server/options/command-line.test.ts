@@ -36,6 +36,7 @@ test('has defaults for everything but socket and directory', () => {
     windowSizeBytes: 2 ** 30,
     faultPolicy: 'sink',
     daxPolicy: { enabled: false, minSizeBytes: 0, minAgeSeconds: 0 },
+    daxReserve: false,
     keepListening: false,
     configureMemSlots: 'auto',
     readonly: false,

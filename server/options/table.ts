@@ -44,6 +44,7 @@ export const VALUE = {
   daxPolicy,
   feature: choice(FEATURE_MODES),
   when: choice(WHEN_CHOICES),
+  onOff: (text: string): boolean => choice(['on', 'off'])(text) === 'on',
   // Stays text: each queue thread makes its own.
   xattrMap: (text: string): string => {
     void new XattrMap(text)
@@ -368,6 +369,18 @@ export const OPTION_TABLE: readonly OptionRow[] = [
       'SIZE: files of at least so many bytes, or with K, M, G, T. A range of the window costs the guest 32 KiB of memory, so small files are better off in its page cache.',
       'AGE: whose data has not changed for so many seconds, or with s, m, h, d. The guest asks again when it has forgotten the inode.',
       'dax=inode is how Linux mounts without a dax option. A guest with dax=always or dax=never does as that says.',
+    ],
+  },
+  {
+    name: 'dax-reserve',
+    value: 'WHEN',
+    ours: true,
+    check: VALUE.onOff,
+    default: 'off',
+    summary: 'make room on the disk for the holes of each range that a guest maps for writing: on, off',
+    detail: [
+      "on: where the disk is full the guest's program gets SIGBUS, or ENOSPC from write(2), before it has stored anything. Sparse files fill up, 2 MiB at a time, and what is not written to stays allocated.",
+      'off: what a guest stores in a hole of a file on a full disk is lost, of which the log tells (see --fault-policy).',
     ],
   },
   {

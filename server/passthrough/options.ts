@@ -66,6 +66,8 @@ export interface PassthroughOptions {
     /** f_type of the file systems whose files the window can show; undefined where it can show any. */
     readonly fileSystems?: readonly number[]
   }
+  /** Fill the holes of a range before it is shown for writing, so that a full disk is an error then. */
+  daxReserve: boolean
 }
 
 export const defaultOptions: Readonly<PassthroughOptions> = {
@@ -90,6 +92,7 @@ export const defaultOptions: Readonly<PassthroughOptions> = {
   inodeLimit: 2 ** 25,
   preserveNoatime: false,
   daxPolicy: { enabled: false, minSizeBytes: 0, minAgeSeconds: 0 },
+  daxReserve: false,
 }
 
 const DAY_SECONDS = 86400

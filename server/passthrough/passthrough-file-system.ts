@@ -66,10 +66,9 @@ function startsWith(name: WireBytes, prefix: Uint8Array): boolean {
  * @throws a system error (ENOENT, ENOTDIR, EACCES ...) where it can't be opened
  */
 export function createSharedDirectory(path: string, options: Partial<PassthroughOptions> = {}): SharedDirectoryId {
-  const { cache, inodeFileHandles, descriptorLimit, inodeLimit, daxPolicy, translateUid, translateGid, xattrMap } = {
-    ...defaultOptions,
-    ...options,
-  }
+  const all = { ...defaultOptions, ...options }
+  const { cache, inodeFileHandles, descriptorLimit, inodeLimit, daxPolicy, daxReserve } = all
+  const { translateUid, translateGid, xattrMap } = all
   if (descriptorLimit > 0) native.setDescriptorLimit(descriptorLimit)
   const timeout = cacheTimeout(cache)
   const handles = { never: 0, prefer: 1, mandatory: 2 }[inodeFileHandles]
@@ -79,6 +78,7 @@ export function createSharedDirectory(path: string, options: Partial<Passthrough
   if (capability !== undefined) native.setCapabilityName(directory, capability)
   const { enabled, minSizeBytes, minAgeSeconds, fileSystems = [] } = daxPolicy
   native.setDaxPolicy(directory, enabled, minSizeBytes, minAgeSeconds, fileSystems)
+  native.setDaxReserve(directory, daxReserve)
   return directory
 }
 
@@ -569,8 +569,8 @@ export class PassthroughFileSystem implements FileSystem {
     return native.removexattr(this.#directory, nodeid, bytes, offset, length)
   }
 
-  openMappingFile(nodeid: number, writable: boolean): number {
-    return native.openMappingFile(this.#directory, nodeid, writable)
+  openMappingFile(nodeid: number, writable: boolean, offset: number, length: number): number {
+    return native.openMappingFile(this.#directory, nodeid, writable, offset, length)
   }
 
   closeMappingFile(fd: number): void {
