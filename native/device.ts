@@ -112,7 +112,7 @@ export interface QueueWorker {
   /** Of the current request: its length in `requestBuffer`, the bytes not copied, the writable bytes, its session. */
   readonly state: Uint32Array
   /**
-   * Waits for a request that the data plane does not serve.
+   * Waits for a request that the data plane does not serve, or can't serve now.
    * @param timeoutMs never times out where left out
    * @returns the queue's index, -1 after shutdown, -2 after the timeout or many requests that were refused, -3 after one
    *   that the data plane has answered with ENFILE; it stands in `requestBuffer`
@@ -128,6 +128,8 @@ export interface QueueWorker {
   defer(): number
   /** It is the current request again; 0 or `-errno`. */
   resume(deferred: number): number
+  /** See FuseChannel. */
+  serveAgain(): number
   /** Lets go of the queues; otherwise garbage collection does. */
   close(): void
 }

@@ -11,17 +11,32 @@
 /** The number of a shared directory. */
 export type SharedDirectoryId = number
 
-/** Results of `judgeOpen`. */
-export const Freshness = {
-  /** What the guest has cached must go. */
-  CHANGED: 0,
-  /** It may stay. */
-  UNCHANGED: 1,
-  /** The guest's attributes are out of date, too: ESTALE makes it look the path up and open again. */
-  ASK_AGAIN: 2,
-  /** The size says nothing about the contents. */
-  UNSIZED: 3,
-} as const
+/**
+ * What OPEN, OPENDIR, CREATE and TMPFILE go by during a session: struct OpenPolicy of native/session/service_policy.h. All
+ * flags are 32 bits.
+ */
+export interface OpenPolicy {
+  /** Opens that could change a file get EROFS. */
+  readonly readOnly: boolean
+  /** WRITEBACK_CACHE has been agreed on. */
+  readonly writebackCache: boolean
+  /** O_* of the guest that reach the host. */
+  readonly passedFlags: number
+  /** O_WRONLY becomes O_RDWR, ... */
+  readonly readsAlways: boolean
+  /** ... or stays as it is where the file's mode forbids that. */
+  readonly mayWriteOnly: boolean
+  /** ESTALE, once, where a file is not what the guest was told. */
+  readonly asksAgain: boolean
+  /** FOPEN_* for a file that is not, or still is, as the guest was told, and for one whose size says nothing ... */
+  readonly changedFile: number
+  readonly unchangedFile: number
+  readonly unsizedFile: number
+  /** ... and besides, where it is opened for nothing but reading. */
+  readonly reader: number
+  readonly changedDirectory: number
+  readonly unchangedDirectory: number
+}
 
 export interface NativeFileSystem {
   /**
@@ -80,9 +95,8 @@ export interface NativeFileSystem {
   /**
    * What the data plane goes by until `reset` withdraws it.
    * @param services who serves requests, by opcode (64): 0 the control plane, 1 the data plane
-   * @param writebackCache WRITEBACK_CACHE has been agreed on
    */
-  publishPolicy(directory: SharedDirectoryId, services: Uint8Array, writebackCache: boolean): void
+  publishPolicy(directory: SharedDirectoryId, services: Uint8Array, open: OpenPolicy): void
   /** Inodes that the guest knows, the root included. */
   countInodes(directory: SharedDirectoryId): number
   /** Open files and directories. */
@@ -203,9 +217,7 @@ export interface NativeFileSystem {
     replyOffset: number,
   ): number
 
-  /** @returns the new handle's fh */
-  open(directory: SharedDirectoryId, nodeid: number, flags: number, killSuidgid: boolean): number
-  /** Replies struct fuse_entry_out. @returns the new handle's fh */
+  /** Replies struct fuse_entry_out and struct fuse_open_out. `flags`: the guest's. @returns the new handle's fh */
   create(
     directory: SharedDirectoryId,
     parent: number,
@@ -224,7 +236,7 @@ export interface NativeFileSystem {
     reply: Uint8Array,
     replyOffset: number,
   ): number
-  /** Replies struct fuse_entry_out. @returns the new handle's fh */
+  /** Replies struct fuse_entry_out and struct fuse_open_out. `flags`: the guest's. @returns the new handle's fh */
   tmpfile(
     directory: SharedDirectoryId,
     parent: number,
@@ -276,22 +288,6 @@ export interface NativeFileSystem {
     killSuidgid: boolean,
   ): number
 
-  /**
-   * What the guest may go on believing of a file or directory that has just been opened: see native/host/freshness.h.
-   * @param pid who opens; 0 where it can't be asked to try again
-   * @param readsOnly the handle can't write
-   * @returns a value of `Freshness`
-   */
-  judgeOpen(
-    directory: SharedDirectoryId,
-    nodeid: number,
-    fh: number,
-    isDirectory: boolean,
-    pid: number,
-    readsOnly: boolean,
-  ): number
-  /** @returns the new handle's fh */
-  opendir(directory: SharedDirectoryId, nodeid: number): number
   /** Replies struct fuse_lk_out. `length` 0: up to the end of any file; `type`: F_RDLCK 0, F_WRLCK 1, F_UNLCK 2. */
   getlk(
     directory: SharedDirectoryId,

@@ -24,7 +24,6 @@
 #include "host/credentials.h"
 #include "host/directory.h"
 #include "host/file_syscalls.h"
-#include "host/freshness.h"
 #include "host/open_files.h"
 #include "host/proc_fds.h"
 #include "host/shared_directory.h"
@@ -246,7 +245,28 @@ void SetCapabilityName(const Info& info) {
   DirectoryArgument(info).set_capability_name(StringArgument(info, 1, "name"));
 }
 
-// publishPolicy(directory, services, writebackCache)
+// A number of 32 bits that is a property of an object.
+uint32_t U32Property(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsNumber())
+    throw Napi::TypeError::New(object.Env(), std::string(name) + " must be a number");
+  return value.As<Napi::Number>().Uint32Value();
+}
+
+bool BooleanProperty(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsBoolean())
+    throw Napi::TypeError::New(object.Env(), std::string(name) + " must be a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+Napi::Object ObjectArgument(const Info& info, size_t index, const char* name) {
+  if (!info[index].IsObject())
+    throw Napi::TypeError::New(info.Env(), std::string(name) + " must be an object");
+  return info[index].As<Napi::Object>();
+}
+
+// publishPolicy(directory, services, open)
 void PublishPolicy(const Info& info) {
   const Bytes services = BytesArgument(info, 1, "services");
   ServicePolicy policy;
@@ -254,7 +274,20 @@ void PublishPolicy(const Info& info) {
     throw Napi::RangeError::New(info.Env(), "services must have an entry for each opcode");
   for (size_t opcode = 0; opcode < services.size; opcode++)
     policy.services[opcode] = services.data[opcode] == 0 ? Service::kAsk : Service::kNative;
-  policy.writeback_cache = BooleanArgument(info, 2, "writebackCache");
+  const Napi::Object open = ObjectArgument(info, 2, "open");
+  policy.writeback_cache = BooleanProperty(open, "writebackCache");
+  policy.open = {
+      .read_only = BooleanProperty(open, "readOnly"),
+      .passed = U32Property(open, "passedFlags"),
+      .reads_always = BooleanProperty(open, "readsAlways"),
+      .may_write_only = BooleanProperty(open, "mayWriteOnly"),
+      .asks_again = BooleanProperty(open, "asksAgain"),
+      .file_flags = {U32Property(open, "changedFile"), U32Property(open, "unchangedFile"),
+                     U32Property(open, "unsizedFile")},
+      .directory_flags = {U32Property(open, "changedDirectory"),
+                          U32Property(open, "unchangedDirectory")},
+      .reader_flags = U32Property(open, "reader"),
+  };
   DirectoryArgument(info).policy().Publish(policy);
 }
 
@@ -401,39 +434,49 @@ int FlagsArgument(const Info& info, size_t index) {
   return static_cast<int>(U32Argument(info, index, "flags"));
 }
 
-// open(directory, nodeid, flags, killSuidgid)
-Napi::Value Open(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info, OpenFile(directory, U64Argument(info, 1, "nodeid"), FlagsArgument(info, 2),
-                               BooleanArgument(info, 3, "killSuidgid")));
+// Lets an operation fill in struct fuse_entry_out and fuse_open_out and copies both to the reply.
+template <typename Operation>
+Napi::Value FillCreated(const Info& info, size_t reply_index, Operation operation) {
+  uint8_t* reply = ReplyArgument(info, reply_index, sizeof(fuse_entry_out) + sizeof(fuse_open_out));
+  const std::shared_ptr<const ServicePolicy> policy = DirectoryArgument(info).policy().Get();
+  fuse_entry_out entry;
+  fuse_open_out open;
+  const int64_t result = operation(policy->open, &entry, &open);
+  if (result < 0) return Number(info, result);
+  memcpy(reply, &entry, sizeof(entry));
+  memcpy(reply + sizeof(entry), &open, sizeof(open));
+  return Number(info, static_cast<int64_t>(open.fh));
 }
 
 // create(directory, parent, name.., flags, mode, killSuidgid, umask, uid, gid, groups.., reply,
 // replyOffset)
 Napi::Value CreateFileJs(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t parent = U64Argument(info, 1, "parent");
   const char* name = ComponentArgument(info, 2);
-  const int flags = FlagsArgument(info, 5);
-  const uint32_t mode = U32Argument(info, 6, "mode");
-  const bool kill_suidgid = BooleanArgument(info, 7, "killSuidgid");
+  const CreateRequest request = {.parent = U64Argument(info, 1, "parent"),
+                                 .flags = FlagsArgument(info, 5),
+                                 .mode = U32Argument(info, 6, "mode"),
+                                 .kill_suidgid = BooleanArgument(info, 7, "killSuidgid")};
   const Caller caller = CallerArgument(info, 8);
   if (name == nullptr) return Number(info, -EINVAL);
-  return Fill<fuse_entry_out>(info, 14, [&](fuse_entry_out* entry) {
-    return CreateFile(directory, parent, name, flags, mode, kill_suidgid, caller, entry);
-  });
+  return FillCreated(info, 14,
+                     [&](const OpenPolicy& policy, fuse_entry_out* entry, fuse_open_out* open) {
+                       return CreateFile(directory, policy, name, request, caller, entry, open);
+                     });
 }
 
 // tmpfile(directory, parent, flags, mode, umask, uid, gid, groups.., reply, replyOffset)
 Napi::Value Tmpfile(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t parent = U64Argument(info, 1, "parent");
-  const int flags = FlagsArgument(info, 2);
-  const uint32_t mode = U32Argument(info, 3, "mode");
+  const CreateRequest request = {.parent = U64Argument(info, 1, "parent"),
+                                 .flags = FlagsArgument(info, 2),
+                                 .mode = U32Argument(info, 3, "mode"),
+                                 .kill_suidgid = false};
   const Caller caller = CallerArgument(info, 4);
-  return Fill<fuse_entry_out>(info, 10, [&](fuse_entry_out* entry) {
-    return CreateTemporaryFile(directory, parent, flags, mode, caller, entry);
-  });
+  return FillCreated(info, 10,
+                     [&](const OpenPolicy& policy, fuse_entry_out* entry, fuse_open_out* open) {
+                       return CreateTemporaryFile(directory, policy, request, caller, entry, open);
+                     });
 }
 
 int64_t FileOffsetArgument(const Info& info, size_t index, const char* name) {
@@ -502,23 +545,6 @@ Napi::Value CopyFileRange(const Info& info) {
                         FileOffsetArgument(info, 6, "offsetOut")};
   return Number(info, CopyRange(directory, from, to, FileOffsetArgument(info, 7, "length"),
                                 BooleanArgument(info, 8, "killSuidgid")));
-}
-
-// judgeOpen(directory, nodeid, fh, isDirectory, pid, readsOnly)
-Napi::Value JudgeOpenJs(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t nodeid = U64Argument(info, 1, "nodeid");
-  const uint64_t fh = U64Argument(info, 2, "fh");
-  const HandleKind kind =
-      BooleanArgument(info, 3, "isDirectory") ? HandleKind::kDirectory : HandleKind::kFile;
-  return Number(info, JudgeOpen(directory, nodeid, fh, kind, U32Argument(info, 4, "pid"),
-                                BooleanArgument(info, 5, "readsOnly")));
-}
-
-// opendir(directory, nodeid)
-Napi::Value Opendir(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info, OpenDirectory(directory, U64Argument(info, 1, "nodeid")));
 }
 
 // ioctl(directory, nodeid, fh, isDirectory, command, argument.., reply..)
@@ -663,7 +689,6 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("rmdir", Remove<AT_REMOVEDIR>);
   add("rename", RenameJs);
   add("link", Link);
-  add("open", Open);
   add("create", CreateFileJs);
   add("tmpfile", Tmpfile);
   add("openMappingFile", OpenMappingFileJs);
@@ -675,8 +700,6 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("fallocate", Fallocate);
   add("lseek", Lseek);
   add("copyFileRange", CopyFileRange);
-  add("judgeOpen", JudgeOpenJs);
-  add("opendir", Opendir);
   add("ioctl", IoctlJs);
   add("getlk", Getlk);
   add("setlk", Setlk);

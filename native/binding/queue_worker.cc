@@ -20,6 +20,7 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
          InstanceMethod<&QueueWorker::NoReply>("noReply"),
          InstanceMethod<&QueueWorker::Defer>("defer"),
          InstanceMethod<&QueueWorker::Resume>("resume"),
+         InstanceMethod<&QueueWorker::ServeAgain>("serveAgain"),
          InstanceMethod<&QueueWorker::GiveBack>("giveBack"),
          InstanceMethod<&QueueWorker::BeginSession>("beginSession"),
          InstanceMethod<&QueueWorker::Close>("close")});
@@ -109,6 +110,10 @@ class QueueWorker : public Napi::ObjectWrap<QueueWorker> {
     const int64_t result = server.Resume(number);
     if (result == 0) ShowRequest(server);
     return Napi::Number::New(info.Env(), static_cast<double>(result));
+  }
+
+  Napi::Value ServeAgain(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(Server(info).ServeAgain()));
   }
 
   void Close(const Napi::CallbackInfo&) { server_.reset(); }

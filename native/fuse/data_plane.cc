@@ -20,6 +20,8 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
     table[FUSE_FORGET] = {&DataPlane::Forget, sizeof(fuse_forget_in), 0, true};
     table[FUSE_BATCH_FORGET] = {&DataPlane::BatchForget, sizeof(fuse_batch_forget_in), 0, true};
     table[FUSE_GETATTR] = {&DataPlane::Getattr, sizeof(fuse_getattr_in), sizeof(fuse_attr_out)};
+    table[FUSE_OPEN] = {&DataPlane::Open, sizeof(fuse_open_in), sizeof(fuse_open_out)};
+    table[FUSE_OPENDIR] = {&DataPlane::Opendir, sizeof(fuse_open_in), sizeof(fuse_open_out)};
     table[FUSE_READ] = {&DataPlane::Read, sizeof(fuse_read_in)};
     table[FUSE_WRITE] = {&DataPlane::Write, sizeof(fuse_write_in), sizeof(fuse_write_out)};
     table[FUSE_READDIR] = {&DataPlane::Readdir, sizeof(fuse_read_in)};
@@ -32,7 +34,8 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
   return &operations[opcode];
 }
 
-Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t reply_room) {
+Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t reply_room,
+                        bool again) {
   if (const uint64_t generation = directory_.policy().generation();
       generation != policy_generation_) {
     policy_generation_ = generation;
@@ -43,17 +46,25 @@ Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t rep
   if (operation == nullptr || policy_->ServiceOf(opcode) == Service::kAsk)
     return {Answer::Kind::kAsk, 0};
 
-  counters_.OfOpcode(opcode).Add();
+  const auto count = [&] {
+    if (!again) counters_.OfOpcode(opcode).Add();
+  };
   // Without room for the header nobody could learn what became of it, so nothing is done.
   const bool answerable = request.writable.size >= sizeof(fuse_out_header);
-  if (!answerable && !operation->silent) return {Answer::Kind::kSilent, 0};
+  if (!answerable && !operation->silent) {
+    count();
+    return {Answer::Kind::kSilent, 0};
+  }
   reply_ = reply;
   capacity_ =
       answerable ? std::min(request.writable.size - sizeof(fuse_out_header), reply_room) : 0;
   in_place_ = false;
+  waits_ = false;
   int64_t result = -EINVAL;
   if (request.body_size >= operation->in_size && capacity_ >= operation->out_size)
     result = (this->*operation->handler)(request);
+  if (waits_) return {Answer::Kind::kWait, 0};
+  count();
   // The process's limit is none of the caller's process in the guest.
   if (result == -EMFILE) result = -ENFILE;
   if (result < 0) counters_.errors.Add();

@@ -26,8 +26,8 @@ class DataPlane {
       : directory_(directory), counters_(counters) {}
 
   // Serves one request. `reply` has room for the body of any reply, `reply_room` bytes; what the
-  // guest has room for is in the request.
-  Answer Serve(const FuseRequest& request, uint8_t* reply, uint64_t reply_room);
+  // guest has room for is in the request. `again`: it has been set aside meanwhile, and is counted.
+  Answer Serve(const FuseRequest& request, uint8_t* reply, uint64_t reply_room, bool again = false);
 
   // To be called when the answer has reached the guest: closes what a RELEASE gave up, which may
   // take long.
@@ -57,6 +57,9 @@ class DataPlane {
   int64_t Forget(const FuseRequest& request);
   int64_t BatchForget(const FuseRequest& request);
   int64_t Getattr(const FuseRequest& request);
+  // open.cc
+  int64_t Open(const FuseRequest& request);
+  int64_t Opendir(const FuseRequest& request);
   // read_write.cc
   int64_t Read(const FuseRequest& request);
   int64_t Write(const FuseRequest& request);
@@ -80,6 +83,8 @@ class DataPlane {
   uint64_t capacity_ = 0;
   // The body is in the guest's buffers already.
   bool in_place_ = false;
+  // Somebody on the host is in the way.
+  bool waits_ = false;
   // Closes after the reply.
   HandleRef released_;
 };

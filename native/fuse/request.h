@@ -45,6 +45,9 @@ struct Answer {
   enum class Kind {
     // Not for the data plane: nothing has been done.
     kAsk,
+    // Something on the host that passes is in the way: nothing has been done, and the request can
+    // be served again later.
+    kWait,
     // Done, and FUSE wants no reply.
     kSilent,
     // `value`: -errno, or the bytes of the reply's body, which stands in the scratch buffer.

@@ -27,7 +27,6 @@ namespace {
 constexpr uint64_t kStatxAttributes = STATX_ATTR_COMPRESSED | STATX_ATTR_IMMUTABLE |
                                       STATX_ATTR_APPEND | STATX_ATTR_NODUMP | STATX_ATTR_ENCRYPTED |
                                       STATX_ATTR_VERITY;
-constexpr int kOpenFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME;
 
 // Works on what a system call has just returned.
 int64_t Result(int64_t returned) { return returned < 0 ? -errno : returned; }
@@ -101,32 +100,6 @@ int64_t ApplyAttributes(SharedDirectory& directory, const InodeUse& inode,
     return Result(utimensat(inode.fd(), "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
   }
   return 0;
-}
-
-// The entry of a file that has just been created open, whatever its name leads to by now.
-int64_t EnterOpenFile(SharedDirectory& directory, const InodeUse& parent, int flags, UniqueFd fd,
-                      fuse_entry_out* entry) {
-  if (const int64_t result = directory.LookupFd(parent, "", fd.get(), entry); result < 0)
-    return result;
-  const int64_t fh = AddFile(directory, entry->nodeid, flags, std::move(fd));
-  if (fh < 0) directory.inodes().Forget(entry->nodeid, 1);
-  return fh;
-}
-
-int64_t OpenInode(SharedDirectory& directory, const InodeRef& inode, int flags, bool kill_suidgid) {
-  if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
-  if ((flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
-  std::optional<ScopedWithoutFsetid> ordinary;
-  if (kill_suidgid && (flags & O_TRUNC) != 0) {
-    directory.DropCapability(inode->nodeid());
-    ordinary.emplace();
-  }
-  const int host_flags = (flags & kOpenFlags) | O_NONBLOCK;
-  int result = directory.Reopen(inode, host_flags);
-  // An append-only file can't be opened for writing in any other way.
-  if (result == -EPERM && (flags & O_APPEND) != 0)
-    result = directory.Reopen(inode, host_flags | O_APPEND);
-  return result;
 }
 
 }  // namespace
@@ -309,62 +282,6 @@ int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, ui
   }
   directory.KeepUnlinked(replaced);
   return 0;
-}
-
-int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool kill_suidgid) {
-  const InodeRef inode = directory.inodes().Get(nodeid);
-  if (inode == nullptr) return -ESTALE;
-  const int64_t fd = OpenInode(directory, inode, flags, kill_suidgid);
-  if (fd < 0) return fd;
-  if ((flags & O_TRUNC) != 0) inode->told().GuestAsks();
-  return AddFile(directory, nodeid, flags, UniqueFd(static_cast<int>(fd)));
-}
-
-int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name, int flags,
-                   uint32_t mode, bool kill_suidgid, const Caller& caller, fuse_entry_out* entry) {
-  if ((flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
-  const InodeUse where = directory.Use(parent);
-  if (!where) return where.error();
-  UniqueFd fd;
-  {
-    const ScopedCaller scope(caller);
-    if (scope.result() < 0) return scope.result();
-    const int create = O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
-    fd.reset(openat(where.fd(), name, (flags & kOpenFlags) | create, mode & 07777));
-    if (!fd && (errno != EEXIST || (flags & O_EXCL) != 0)) return -errno;
-  }
-  if (fd) return EnterOpenFile(directory, where, flags, std::move(fd), entry);
-  // Somebody else has made it since the guest looked. The guest expects a regular file here; ESTALE
-  // lets it look again.
-  if (const int64_t result = directory.LookupAt(where, name, entry); result < 0) return result;
-  const InodeRef inode = directory.inodes().Get(entry->nodeid);
-  int64_t result = -ESTALE;
-  if (inode != nullptr && S_ISREG(inode->type())) {
-    result = OpenInode(directory, inode, flags, kill_suidgid);
-    if (result >= 0)
-      result = AddFile(directory, entry->nodeid, flags, UniqueFd(static_cast<int>(result)));
-    if (result >= 0) return result;
-  }
-  directory.inodes().Forget(entry->nodeid, 1);
-  return result;
-}
-
-int64_t CreateTemporaryFile(SharedDirectory& directory, uint64_t parent, int flags, uint32_t mode,
-                            const Caller& caller, fuse_entry_out* entry) {
-  const InodeUse where = directory.Use(parent);
-  if (!where) return where.error();
-  const int access = flags & O_ACCMODE;
-  if (access != O_WRONLY && access != O_RDWR) return -EINVAL;
-  UniqueFd fd;
-  {
-    const ScopedCaller scope(caller);
-    if (scope.result() < 0) return scope.result();
-    // O_EXCL forbids giving the file a name later.
-    const int open_flags = (flags & (kOpenFlags | O_EXCL) & ~O_TRUNC) | O_TMPFILE | O_CLOEXEC;
-    fd.reset(openat(where.fd(), ".", open_flags, mode & 07777));
-    if (!fd) return -errno;
-  }
-  return EnterOpenFile(directory, where, flags, std::move(fd), entry);
 }
 
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind) {

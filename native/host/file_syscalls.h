@@ -52,16 +52,8 @@ int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, in
 int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, uint64_t new_parent,
                const char* new_name, uint32_t flags, const Caller& caller);
 
-// These return the new handle's fh. `flags`: the access mode, O_TRUNC, O_APPEND (used only for
-// files that can't be opened otherwise: appending is up to each write), O_SYNC, O_DSYNC, O_DIRECT,
-// O_NOATIME; others are dropped.
-// None waits for a lease on the host (fcntl(2), F_SETLEASE) to be given up, nor do SetAttributes,
-// GetLock and SetLock: -EWOULDBLOCK, and the same can be asked for again.
-int64_t OpenFile(SharedDirectory& directory, uint64_t nodeid, int flags, bool kill_suidgid);
-int64_t CreateFile(SharedDirectory& directory, uint64_t parent, const char* name, int flags,
-                   uint32_t mode, bool kill_suidgid, const Caller& caller, fuse_entry_out* entry);
-int64_t CreateTemporaryFile(SharedDirectory& directory, uint64_t parent, int flags, uint32_t mode,
-                            const Caller& caller, fuse_entry_out* entry);
+// GetLock, SetLock and SetAttributes don't wait for a lease on the host (fcntl(2), F_SETLEASE) to
+// be given up: -EWOULDBLOCK, and the same can be asked for again.
 
 int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind);
 int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh);

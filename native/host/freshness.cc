@@ -153,23 +153,17 @@ bool CertainlySeen(const Inode& inode, const struct statx& status) {
   return age > kForeignGrain && status.stx_ctime.tv_sec > 0;
 }
 
-int64_t JudgeOpen(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
-                  uint32_t pid, bool reads_only) {
-  const HandleRef handle = directory.handles().Get(fh, nodeid, kind);
-  const InodeRef inode = directory.inodes().Get(nodeid);
-  if (handle == nullptr || inode == nullptr) return -EBADF;
+int64_t JudgeOpen(SharedDirectory& directory, const Inode& inode, int fd, uint32_t pid,
+                  bool reads_only) {
   struct statx status;
-  if (const int result = Status(handle->fd.get(), "", STATX_BASIC_STATS, &status); result < 0)
-    return result;
-  const bool again = pid != 0 && directory.reopens().Take(nodeid, pid);
-  if (IsUnsized(handle->fd.get(), status, reads_only))
-    return static_cast<int64_t>(Freshness::kUnsized);
-  switch (inode->told().Compare(status, CertainlySeen(*inode, status))) {
+  if (const int result = Status(fd, "", STATX_BASIC_STATS, &status); result < 0) return result;
+  const bool again = pid != 0 && directory.reopens().Take(inode.nodeid(), pid);
+  if (IsUnsized(fd, status, reads_only)) return static_cast<int64_t>(Freshness::kUnsized);
+  switch (inode.told().Compare(status, CertainlySeen(inode, status))) {
     case ToldVersion::Verdict::kSame:
       return static_cast<int64_t>(Freshness::kUnchanged);
     case ToldVersion::Verdict::kOtherSize:
-      if (pid != 0 && !again && directory.reopens().Add(nodeid, pid))
-        return static_cast<int64_t>(Freshness::kAskAgain);
+      if (pid != 0 && !again && directory.reopens().Add(inode.nodeid(), pid)) return -ESTALE;
       break;
     case ToldVersion::Verdict::kOther:
       break;

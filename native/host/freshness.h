@@ -82,28 +82,16 @@ class Reopens {
 
 class Inode;
 class SharedDirectory;
-enum class HandleKind;
 
 // Whether a change after this one would show in the times: they come from this machine's clock and
 // are older than its grain, or are so old that no clock could give them again.
 bool CertainlySeen(const Inode& inode, const struct statx& status);
 
-// Values are known to native/file-system.ts.
-enum class Freshness {
-  // What the guest has cached must go.
-  kChanged = 0,
-  // It may stay.
-  kUnchanged = 1,
-  // The guest's attributes are out of date, too: answer ESTALE.
-  kAskAgain = 2,
-  // The file's size says nothing about its contents, as in procfs.
-  kUnsized = 3,
-};
-
-// Judges a file or directory that has just been opened. `pid`: who opens, 0 where it can't be asked
-// to try again. `reads_only`: the handle can't write. Returns a Freshness, or -errno.
-int64_t JudgeOpen(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
-                  uint32_t pid, bool reads_only);
+// Judges a file or directory that has just been opened as `fd`. `pid`: who opens, 0 where it can't
+// be asked to try again. `reads_only`: the descriptor can't write. Returns a Freshness, or -errno;
+// -ESTALE also where the guest's attributes are out of date and it shall ask for them first.
+int64_t JudgeOpen(SharedDirectory& directory, const Inode& inode, int fd, uint32_t pid,
+                  bool reads_only);
 
 // Whether files of the file system that holds `fd` have sizes that say nothing.
 bool IsPseudoFileSystem(int fd);

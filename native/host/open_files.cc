@@ -6,13 +6,27 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "host/freshness.h"
 #include "host/reserve_range.h"
+#include "session/finished_work.h"
 
 namespace viewfsd {
 
 namespace {
+
+constexpr int kOpenFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME;
+
+int WithAccess(int flags, int access) { return (flags & ~O_ACCMODE) | access; }
+
+// The guest's open flags as the host shall see them.
+int HostFlags(const OpenPolicy& policy, int flags) {
+  const int passed = flags & static_cast<int>(policy.passed | O_ACCMODE);
+  return policy.reads_always && (flags & O_ACCMODE) == O_WRONLY ? WithAccess(passed, O_RDWR)
+                                                                : passed;
+}
 
 // To be called after a change of `inode.writers()`.
 int SettleRanges(SharedDirectory& directory, const Inode& inode) {
@@ -23,9 +37,8 @@ int SettleRanges(SharedDirectory& directory, const Inode& inode) {
       });
 }
 
-}  // namespace
-
-int64_t AddFile(SharedDirectory& directory, uint64_t nodeid, int flags, UniqueFd fd) {
+// Gives the table a handle on a file that was opened with `flags`. Returns its fh.
+int64_t AddHandle(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd, int flags) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY && directory.view_ranges().attached();
   const InodeRef inode = writes ? directory.inodes().Get(nodeid) : InodeRef();
   const bool counted = inode != nullptr;
@@ -42,6 +55,150 @@ int64_t AddFile(SharedDirectory& directory, uint64_t nodeid, int flags, UniqueFd
     SettleRanges(directory, *inode);
   }
   return result;
+}
+
+// The same for the reply.
+int64_t AddFile(SharedDirectory& directory, const OpenPolicy& policy, uint64_t nodeid, UniqueFd fd,
+                int flags, int64_t freshness, fuse_open_out* out) {
+  const int64_t fh = AddHandle(directory, nodeid, std::move(fd), flags);
+  if (fh < 0) return fh;
+  *out = {};
+  out->fh = static_cast<uint64_t>(fh);
+  out->open_flags = policy.file_flags[static_cast<size_t>(freshness)];
+  if ((flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY) out->open_flags |= policy.reader_flags;
+  return 0;
+}
+
+constexpr auto kChanged = static_cast<int64_t>(Freshness::kChanged);
+
+// The same for a file that is new to the guest, which forgets it where that fails.
+int64_t AddCreated(SharedDirectory& directory, const OpenPolicy& policy, UniqueFd fd, int flags,
+                   const fuse_entry_out& entry, fuse_open_out* out) {
+  const int64_t result =
+      AddFile(directory, policy, entry.nodeid, std::move(fd), flags, kChanged, out);
+  if (result < 0) directory.inodes().Forget(entry.nodeid, 1);
+  return result;
+}
+
+// `flags`: the host's. Returns a descriptor.
+int OpenInode(SharedDirectory& directory, const InodeRef& inode, int flags, bool kill_suidgid) {
+  if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
+  if ((flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
+  if ((flags & O_TRUNC) != 0 || !inode->mount()->answers_from_memory()) AnnounceWork();
+  std::optional<ScopedWithoutFsetid> ordinary;
+  if (kill_suidgid && (flags & O_TRUNC) != 0) {
+    directory.DropCapability(inode->nodeid());
+    ordinary.emplace();
+  }
+  const int host_flags = (flags & kOpenFlags) | O_NONBLOCK;
+  int result = directory.Reopen(inode, host_flags);
+  // An append-only file can't be opened for writing in any other way.
+  if (result == -EPERM && (flags & O_APPEND) != 0)
+    result = directory.Reopen(inode, host_flags | O_APPEND);
+  return result;
+}
+
+}  // namespace
+
+int64_t OpenFile(SharedDirectory& directory, const OpenPolicy& policy, const OpenRequest& request,
+                 fuse_open_out* out) {
+  const int access = request.flags & O_ACCMODE;
+  const bool truncates = (request.flags & O_TRUNC) != 0;
+  if (policy.read_only && (access != O_RDONLY || truncates)) return -EROFS;
+  const InodeRef inode = directory.inodes().Get(request.nodeid);
+  if (inode == nullptr) return -ESTALE;
+  const int flags = HostFlags(policy, request.flags);
+  UniqueFd fd(OpenInode(directory, inode, flags, request.kill_suidgid));
+  // A file that may be written and not read can do without a mapping.
+  if (fd.get() == -EACCES && policy.may_write_only && access == O_WRONLY)
+    fd.reset(OpenInode(directory, inode, WithAccess(flags, O_WRONLY), request.kill_suidgid));
+  if (!fd) return fd.get();
+  int64_t freshness = kChanged;
+  if (truncates) {
+    // The guest knows that it is empty now.
+    inode->told().GuestAsks();
+  } else if (policy.judges_files()) {
+    freshness = JudgeOpen(directory, *inode, fd.get(), policy.asks_again ? request.pid : 0,
+                          access == O_RDONLY);
+    if (freshness < 0) return freshness;
+  }
+  return AddFile(directory, policy, request.nodeid, std::move(fd), request.flags, freshness, out);
+}
+
+int64_t OpenDirectory(SharedDirectory& directory, const OpenPolicy& policy, uint64_t nodeid,
+                      fuse_open_out* out) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return inode.error();
+  if (!S_ISDIR(inode->type())) return -ENOTDIR;
+  if (!inode->mount()->answers_from_memory()) AnnounceWork();
+  UniqueFd fd(openat(inode.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return -errno;
+  const bool keeps =
+      policy.judges_directories() && JudgeOpen(directory, *inode, fd.get(), 0, true) ==
+                                         static_cast<int64_t>(Freshness::kUnchanged);
+  const int64_t fh = directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), true));
+  if (fh < 0) return fh;
+  *out = {};
+  out->fh = static_cast<uint64_t>(fh);
+  out->open_flags = policy.directory_flags[keeps ? 1 : 0];
+  return 0;
+}
+
+int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const char* name,
+                   const CreateRequest& request, const Caller& caller, fuse_entry_out* entry,
+                   fuse_open_out* out) {
+  if ((request.flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
+  const InodeUse where = directory.Use(request.parent);
+  if (!where) return where.error();
+  const int flags = HostFlags(policy, request.flags);
+  UniqueFd fd;
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    const int create = O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+    fd.reset(openat(where.fd(), name, (flags & kOpenFlags) | create, request.mode & 07777));
+    if (!fd && (errno != EEXIST || (request.flags & O_EXCL) != 0)) return -errno;
+  }
+  if (fd) {
+    // Whatever its name leads to by now.
+    const int64_t result = directory.LookupFd(where, "", fd.get(), entry);
+    return result < 0 ? result
+                      : AddCreated(directory, policy, std::move(fd), request.flags, *entry, out);
+  }
+  // Somebody else has made it since the guest looked. The guest expects a regular file here; ESTALE
+  // lets it look again.
+  if (const int64_t result = directory.LookupAt(where, name, entry); result < 0) return result;
+  const InodeRef inode = directory.inodes().Get(entry->nodeid);
+  int64_t result = -ESTALE;
+  if (inode != nullptr && S_ISREG(inode->type())) {
+    fd.reset(OpenInode(directory, inode, flags, request.kill_suidgid));
+    if (fd) return AddCreated(directory, policy, std::move(fd), request.flags, *entry, out);
+    result = fd.get();
+  }
+  directory.inodes().Forget(entry->nodeid, 1);
+  return result;
+}
+
+int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy,
+                            const CreateRequest& request, const Caller& caller,
+                            fuse_entry_out* entry, fuse_open_out* out) {
+  const InodeUse where = directory.Use(request.parent);
+  if (!where) return where.error();
+  const int access = request.flags & O_ACCMODE;
+  if (access != O_WRONLY && access != O_RDWR) return -EINVAL;
+  UniqueFd fd;
+  {
+    const ScopedCaller scope(caller);
+    if (scope.result() < 0) return scope.result();
+    // O_EXCL forbids giving the file a name later.
+    const int kept = kOpenFlags & ~O_TRUNC;
+    const int flags = (HostFlags(policy, request.flags) & kept) | (request.flags & O_EXCL);
+    fd.reset(openat(where.fd(), ".", flags | O_TMPFILE | O_CLOEXEC, request.mode & 07777));
+    if (!fd) return -errno;
+  }
+  const int64_t result = directory.LookupFd(where, "", fd.get(), entry);
+  return result < 0 ? result
+                    : AddCreated(directory, policy, std::move(fd), request.flags, *entry, out);
 }
 
 void CloseFile(SharedDirectory& directory, HandleRef handle) {

@@ -25,6 +25,43 @@ enum class Service : uint8_t {
   kNative = 1,
 };
 
+// What an open that has succeeded says about what the guest has cached of the file or directory.
+// Values index OpenPolicy::flags.
+enum class Freshness {
+  // It must go.
+  kChanged,
+  // It may stay.
+  kUnchanged,
+  // The file's size says nothing about its contents, as in procfs.
+  kUnsized,
+};
+
+// How OPEN, OPENDIR and what else opens a file (CREATE, TMPFILE) treat the guest's flags, and what
+// they tell the guest.
+struct OpenPolicy {
+  // Who would open a file for writing, or truncate it, gets EROFS.
+  bool read_only = false;
+  // O_* of the guest that reach the host; the access mode always does.
+  uint32_t passed = UINT32_MAX;
+  // The guest reads also what it has opened for writing alone: O_WRONLY becomes O_RDWR.
+  bool reads_always = false;
+  // Where the file's mode forbids that, it is opened for writing alone all the same.
+  bool may_write_only = false;
+  // An open that finds another file than the guest was told gets ESTALE once, so that it asks for
+  // the attributes.
+  bool asks_again = false;
+  // FOPEN_* of a file and of a directory, by freshness, and of a file besides that is opened for
+  // nothing but reading.
+  std::array<uint32_t, 3> file_flags = {};
+  std::array<uint32_t, 2> directory_flags = {};
+  uint32_t reader_flags = 0;
+
+  bool judges_files() const {
+    return asks_again || file_flags[0] != file_flags[1] || file_flags[0] != file_flags[2];
+  }
+  bool judges_directories() const { return directory_flags[0] != directory_flags[1]; }
+};
+
 struct ServicePolicy {
   static constexpr size_t kOpcodes = 64;
 
@@ -32,6 +69,7 @@ struct ServicePolicy {
   std::array<Service, kOpcodes> services = {};
   // The guest has a write-back cache: it alone knows where files end.
   bool writeback_cache = false;
+  OpenPolicy open;
 
   Service ServiceOf(uint32_t opcode) const {
     return opcode < kOpcodes ? services[opcode] : Service::kAsk;

@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
-import { services } from '../../server/fuse/services.ts'
 import { addonPath, fileSystem, signalEventFd } from '../index.ts'
 import { AVAILABLE, BUFFERS, RingDriver } from './ring-driver.ts'
+import { publishDefaultPolicy } from './testing/policy.ts'
 
 const GETATTR = 3
 const SIZE = 1024
@@ -31,7 +31,7 @@ function startThread(source: string, device: number, directory: number): Worker 
 /** A shared directory whose data plane serves what it can. */
 function servedDirectory(): number {
   const directory = fileSystem.createSharedDirectory(tmpdir(), 1, 1, 1, 1000)
-  fileSystem.publishPolicy(directory, services(false), false)
+  publishDefaultPolicy(directory)
   return directory
 }
 

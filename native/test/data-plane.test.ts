@@ -26,6 +26,8 @@ beforeEach(() => {
     LOOKUP: requests.lookup(ROOT, 'file'),
     FORGET: requests.forget(nodeid, 0),
     GETATTR: requests.getattr(nodeid),
+    OPEN: requests.open(nodeid, fs.constants.O_RDWR | fs.constants.O_TRUNC),
+    OPENDIR: requests.opendir(ROOT),
     READ: requests.read(nodeid, fh, 0, 100),
     WRITE: requests.write(nodeid, fh, 0, Buffer.from('contents')),
     RELEASE: requests.release(nodeid, fh + 1000),
@@ -74,7 +76,7 @@ test('a request that is cut off anywhere is refused', () => {
 })
 
 test('a reply buffer that is too small: nothing is done', () => {
-  for (const name of ['LOOKUP', 'GETATTR', 'READ', 'WRITE']) {
+  for (const name of ['LOOKUP', 'GETATTR', 'OPEN', 'OPENDIR', 'READ', 'WRITE']) {
     const message = samples[name] ?? new Uint8Array(0)
     expect([name, serve(message, 16 + 7)]).toEqual([name, { size: 16, error: -Errno.EINVAL }])
     // Nobody could be told.

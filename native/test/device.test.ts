@@ -16,9 +16,9 @@ import {
   signalEventFd,
 } from '../index.ts'
 import { testing } from '../testing/index.ts'
-import { services } from '../../server/fuse/services.ts'
 import { requests } from '../../server/fuse/testing/messages.ts'
 import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
+import { publishDefaultPolicy } from './testing/policy.ts'
 
 const INDEX = resolve(import.meta.dirname, '../index.ts')
 const { EINVAL, EFAULT } = constants.errno
@@ -108,7 +108,7 @@ describe('file data goes straight to and from the guest', () => {
     writeFileSync(path, content)
     fileSystem.attachThread()
     const directory = fileSystem.createSharedDirectory(scratch, 1, 1, 1, 1000)
-    fileSystem.publishPolicy(directory, services(false), false)
+    publishDefaultPolicy(directory)
     onTestFinished(() => {
       fileSystem.reset(directory)
       rmSync(scratch, { recursive: true })
@@ -118,7 +118,11 @@ describe('file data goes straight to and from the guest', () => {
     expect(ring.worker.next(0)).toBe(-2)
     ring.takeUsed()
     const nodeid = Number(ring.view.getBigUint64(REPLY + 16, true))
-    return { ring, directory, nodeid, fh: fileSystem.open(directory, nodeid, 2, false), path }
+    ring.submitSimple(requests.open(nodeid, 2), 32, REPLY)
+    expect(ring.worker.next(0)).toBe(-2)
+    ring.takeUsed()
+    const fh = Number(ring.view.getBigUint64(REPLY + 16, true))
+    return { ring, directory, nodeid, fh, path }
   }
   const REPLY = 0x200000
 

@@ -9,8 +9,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { services } from '../../server/fuse/services.ts'
 import { fileSystem } from '../index.ts'
+import { publishDefaultPolicy } from './testing/policy.ts'
 
 const FILES = 20
 /** Operations of each thread: by number, since a slow machine may not even have started its threads after a second. */
@@ -40,7 +40,7 @@ const serve = (opcode, nodeid, body, room = reply.length) => {
   return plane.serve(message, reply.subarray(0, room)) === 0 ? 0 : reply.readInt32LE(4)
 }
 const numbers = (...values) => Buffer.from(BigUint64Array.from(values, BigInt).buffer)
-const LOOKUP = 1, FORGET = 2, GETATTR = 3, READ = 15, RELEASE = 18, READDIRPLUS = 44, RELEASEDIR = 29
+const LOOKUP = 1, FORGET = 2, GETATTR = 3, OPEN = 14, READ = 15, RELEASE = 18, OPENDIR = 27, READDIRPLUS = 44, RELEASEDIR = 29
 const counts = { lookup: 0, read: 0, stale: 0, forget: 0, release: 0, readdir: 0, wrong: [] }
 const ESTALE = -116, EBADF = -9
 for (let round = 0; round < rounds; round++) {
@@ -57,10 +57,10 @@ for (let round = 0; round < rounds; round++) {
       break
     }
     case 2: {
-      const fh = fileSystem.open(directory, nodeid, 0, false, false, 1)
+      const result = serve(OPEN, nodeid, numbers(0))
       // The one before is nobody's then: a thread that opens for ever would run out of descriptors.
-      if (fh >= 0) serve(RELEASE, nodeid, numbers(Atomics.exchange(handles, file, BigInt(fh)), 0, 0))
-      else if (fh !== ESTALE) counts.wrong.push('open ' + fh)
+      if (result === 0) serve(RELEASE, nodeid, numbers(Atomics.exchange(handles, file, reply.readBigInt64LE(16)), 0, 0))
+      else if (result !== ESTALE) counts.wrong.push('open ' + result)
       break
     }
     case 3: {
@@ -85,7 +85,8 @@ for (let round = 0; round < rounds; round++) {
       break
     case 6:
       if (random(4) === 0) {
-        const fh = fileSystem.opendir(directory, 1)
+        serve(OPENDIR, 1, numbers(0))
+        const fh = reply.readBigUInt64LE(16)
         const result = serve(READDIRPLUS, 1, numbers(fh, 0, 8192, 0, 0))
         if (result !== 0 || reply.readUInt32LE(0) < 1000) counts.wrong.push('readdir ' + result)
         serve(RELEASEDIR, 1, numbers(fh, 0, 0))
@@ -115,7 +116,7 @@ test('a nodeid and a handle mean one file, whatever other threads forget and rel
   }
   const descriptors = fs.readdirSync('/proc/self/fd').length
   const directory = fileSystem.createSharedDirectory(scratch, 1, 1, 1, 1000)
-  fileSystem.publishPolicy(directory, services(false), false)
+  publishDefaultPolicy(directory)
   const shared = {
     addon: createRequire(import.meta.url).resolve('#native-addon'),
     directory,

@@ -6,8 +6,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { services } from '../../server/fuse/services.ts'
 import { fileSystem } from '../index.ts'
+import { publishDefaultPolicy } from './testing/policy.ts'
 
 const ROUNDS = 200
 
@@ -81,7 +81,7 @@ test.each([
   ['replaced', true],
 ])('%s', async (_, rename) => {
   const directory = fileSystem.createSharedDirectory(folder, 1, 1, 2, 1000)
-  fileSystem.publishPolicy(directory, services(false), false)
+  publishDefaultPolicy(directory)
   const addon = createRequire(import.meta.url).resolve('#native-addon')
   const shared = { addon, directory, folder, rounds: ROUNDS, rename, steps: new SharedArrayBuffer(4) }
   const results = await Promise.all(

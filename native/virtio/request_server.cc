@@ -24,9 +24,11 @@ enum Opcode : uint32_t {
   kLookup = 1,
   kForget = 2,
   kGetattr = 3,
+  kOpen = 14,
   kRead = 15,
   kWrite = 16,
   kRelease = 18,
+  kOpendir = 27,
   kReleasedir = 29,
   kInterrupt = 36,
   kBatchForget = 42,
@@ -53,9 +55,11 @@ bool Announces(uint32_t opcode) {
     case kLookup:
     case kForget:
     case kGetattr:
+    case kOpen:
     case kRead:
     case kWrite:
     case kRelease:
+    case kOpendir:
     case kReleasedir:
     case kInterrupt:
     case kBatchForget:
@@ -275,8 +279,9 @@ int RequestServer::Next(int timeout_ms) {
       taken = Take(&uses_[place]);
       if (taken != Taken::kNothing) turn_ = place + 1;
       if (taken != Taken::kRequest) continue;
-      const Served served = plane_.has_value() ? ServeNatively() : Served::kNot;
-      if (served == Served::kNot) return static_cast<int>(uses_[place].index);
+      const Served served = ServeNatively(false);
+      if (served == Served::kNot || served == Served::kWaits)
+        return static_cast<int>(uses_[place].index);
       if (served == Served::kShortage) return kShortage;
     }
     if (taken == Taken::kRequest) {
@@ -528,17 +533,21 @@ bool RequestServer::PutHeader(int error, uint64_t body_size) {
 }
 
 // Serves the current request where the data plane may; else it is the control plane's.
-RequestServer::Served RequestServer::ServeNatively() {
+RequestServer::Served RequestServer::ServeNatively(bool again) {
   FuseRequest request;
-  if (!DecodeHeader(request_, request_size_, payload_size_, &request)) return Served::kNot;
+  if (!plane_.has_value() || !DecodeHeader(request_, request_size_, payload_size_, &request))
+    return Served::kNot;
   request.readable = chain_.ReadableBuffers();
   request.payload_offset = request_size_;
   request.payload_size = payload_size_;
   request.writable = chain_.WritableBuffers();
-  const Answer answer = plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader);
+  const Answer answer =
+      plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader, again);
   switch (answer.kind) {
     case Answer::Kind::kAsk:
       return Served::kNot;
+    case Answer::Kind::kWait:
+      return Served::kWaits;
     case Answer::Kind::kSilent:
       NoReply();
       break;

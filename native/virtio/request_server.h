@@ -63,6 +63,9 @@ class RequestServer final : public FinishedWork {
   // thread. Returns a number for it, -ENOLCK where too many are or it is too large to be kept,
   // -EINVAL.
   int64_t Defer();
+  // Lets the data plane serve the current request, which it has not been able to serve before.
+  enum class Served { kNot = 0, kYes = 1, kShortage = 2, kWaits = 3 };
+  Served ServeAgain() { return current_ == nullptr ? Served::kNot : ServeNatively(true); }
   // Makes it the current request again, with room for up to kDeferredReply bytes of reply. Returns
   // 0; -ENOENT once the stop of its queue has answered it (EAGAIN) or its ring is broken; -EINVAL
   // where there is a current request.
@@ -115,8 +118,7 @@ class RequestServer final : public FinishedWork {
   enum class Taken { kNothing, kRefused, kRequest };
   Taken Take(QueueUse* use);
   bool ReadRequest();
-  enum class Served { kNot, kYes, kShortage };
-  Served ServeNatively();
+  Served ServeNatively(bool again);
   bool PutHeader(int error, uint64_t body_size);
   void ShowProgress(uint32_t opcode);
   void Complete(uint32_t written);

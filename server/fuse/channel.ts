@@ -1,4 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+/** What has become of a request that the data plane was asked to serve; values are of native/virtio/request_server.h. */
+export const Served = {
+  /** It is not for the data plane. */
+  NO: 0,
+  /** It is completed. */
+  YES: 1,
+  /** It is completed, with ENFILE. */
+  SHORTAGE: 2,
+  /** Something on the host that passes is in the way. */
+  WAITS: 3,
+} as const
+
 /**
  * The seam between transport and FUSE: one request at a time, on the thread of the queue that it came from.
  *
@@ -41,6 +53,11 @@ export interface FuseChannel {
    * again when the queue is started again.
    */
   giveBack(): void
+  /**
+   * Lets the data plane serve the current request, for one that it could not serve before.
+   * @returns a value of `Served`
+   */
+  serveAgain(): number
   /**
    * Sets the request aside: others are served before it, on the same thread.
    * @returns a number for it, or `-errno`; then it is still the current request

@@ -2,7 +2,6 @@
 /** Requests that change directory entries: SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, CREATE, TMPFILE. */
 import { Errno } from '../errno.ts'
 import { FuseCreateIn, FuseLinkIn, FuseMkdirIn, FuseMknodIn, FuseRename2In, FuseRenameIn } from './abi.ts'
-import { O_NONBLOCK } from './file-requests.ts'
 import { BODY, type RequestContext } from './request-context.ts'
 import { decodeComponent, decodeString, getU64, PATH_MAX } from './wire.ts'
 
@@ -91,6 +90,9 @@ export function handleLink(context: RequestContext): number {
   const nodeid = getU64(context.view, BODY + FuseLinkIn.oldnodeid)
   return context.fileSystem.link(nodeid, context.nodeid, context.name, context.reply)
 }
+
+// asm-generic/fcntl.h
+const O_NONBLOCK = 0o4000
 
 export function handleCreate(context: RequestContext): number {
   const { view } = context

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Requests on open files and directories: OPEN, OPENDIR, FLUSH, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE, IOCTL. */
+/** Requests on open files and directories: FLUSH, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE, IOCTL. */
 import { Errno } from '../errno.ts'
 import {
   FUSE_FSYNC_FDATASYNC,
@@ -13,16 +13,10 @@ import {
   FuseIoctlOut,
   FuseLseekIn,
   FuseLseekOut,
-  FuseOpenIn,
   FuseWriteOut,
 } from './abi.ts'
 import { BODY, type RequestContext } from './request-context.ts'
 import { getU64, isSafeOffset, setU64 } from './wire.ts'
-
-// Open flags that mean something here; those that differ among architectures do not (asm-generic/fcntl.h).
-const O_ACCMODE = 3
-const O_TRUNC = 0o1000
-export const O_NONBLOCK = 0o4000
 
 /**
  * The commands that FUSE_IOCTL serves, and the bytes that each takes and gives (include/uapi/linux/fs.h). Linux sends
@@ -41,20 +35,6 @@ const IOCTLS: Readonly<Record<number, { modifies: boolean; takes: number; gives:
 
 /** Largest COPY_FILE_RANGE that the old reply's u32 can report; Linux stops there by itself. */
 const MAX_COPY_32 = 0xffff_f000
-
-/** Whether an open with these flags can change the file. */
-export function opensForWriting(flags: number): boolean {
-  return (flags & O_ACCMODE) !== 0 || (flags & O_TRUNC) !== 0
-}
-
-export function handleOpen(context: RequestContext): number {
-  const { view, fileSystem } = context
-  const flags = view.getUint32(BODY + FuseOpenIn.flags, true)
-  const openFlags = view.getUint32(BODY + FuseOpenIn.open_flags, true)
-  if (fileSystem.readOnly && opensForWriting(flags)) return -Errno.EROFS
-  const result = fileSystem.open(context.nodeid, flags, openFlags, context.caller, context.reply)
-  return (flags & O_NONBLOCK) === 0 ? context.waitForLease(result) : result
-}
 
 export function handleFlush(context: RequestContext): number {
   const { view, nodeid, fileSystem } = context
@@ -134,11 +114,6 @@ export function handleCopyFileRange64(context: RequestContext): number {
   if (copied < 0) return copied
   setU64(reply.view, reply.offset + FuseCopyFileRangeOut.bytes_copied, copied)
   return FuseCopyFileRangeOut.SIZE
-}
-
-export function handleOpendir(context: RequestContext): number {
-  const flags = context.view.getUint32(BODY + FuseOpenIn.flags, true)
-  return context.fileSystem.opendir(context.nodeid, flags, context.reply)
 }
 
 export function handleFsyncdir(context: RequestContext): number {

@@ -99,12 +99,10 @@ export interface FileSystem {
   link(nodeid: number, newParent: number, newName: WireBytes, reply: ReplyBody): number
 
   /**
-   * `flags`: O_* of the guest; `openFlags`: FUSE_OPEN_*. The reply is struct fuse_open_out. `-ESTALE` makes the guest look
-   * the path up and open it again; `-EAGAIN`, as of `create`, `setattr` and `getlk`, says that a program on the host holds a
-   * lease, and that the same can be asked for again.
+   * `flags`: O_* of the guest; `openFlags`: FUSE_OPEN_*. The reply is struct fuse_entry_out, then struct fuse_open_out.
+   * `-EAGAIN`, as of `setattr` and `getlk`, says that a program on the host holds a lease, and that the same can be asked for
+   * again.
    */
-  open(nodeid: number, flags: number, openFlags: number, caller: Caller, reply: ReplyBody): number
-  /** The reply is struct fuse_entry_out, then struct fuse_open_out. */
   create(
     parent: number,
     name: WireBytes,
@@ -152,8 +150,6 @@ export interface FileSystem {
     killSuidgid: boolean,
   ): number
 
-  /** The reply is struct fuse_open_out. */
-  opendir(nodeid: number, flags: number, reply: ReplyBody): number
   /**
    * FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR or FS_IOC_FSSETXATTR. `argument` is what the command takes, at
    * most 32 bytes; what it gives is written at `reply.offset`.

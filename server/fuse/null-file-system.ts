@@ -20,7 +20,6 @@ export class NullFileSystem implements FileSystem {
   rmdir: FileSystem['rmdir'] = unsupported
   rename: FileSystem['rename'] = unsupported
   link: FileSystem['link'] = unsupported
-  open: FileSystem['open'] = unsupported
   create: FileSystem['create'] = unsupported
   tmpfile: FileSystem['tmpfile'] = unsupported
   getlk: FileSystem['getlk'] = unsupported
@@ -31,7 +30,6 @@ export class NullFileSystem implements FileSystem {
   fallocate: FileSystem['fallocate'] = unsupported
   lseek: FileSystem['lseek'] = unsupported
   copyFileRange: FileSystem['copyFileRange'] = unsupported
-  opendir: FileSystem['opendir'] = unsupported
   ioctl: FileSystem['ioctl'] = unsupported
   fsyncdir: FileSystem['fsyncdir'] = unsupported
   statfs: FileSystem['statfs'] = unsupported

@@ -17,7 +17,7 @@ import {
   FuseSecctx,
   FuseSuppGroups,
 } from './abi.ts'
-import type { FuseChannel } from './channel.ts'
+import { type FuseChannel, Served } from './channel.ts'
 import type { FuseCounters } from './counters.ts'
 import type { Caller, FileSystem, LockRequest, SetattrArguments } from './file-system.ts'
 import type { FuseSession } from './session.ts'
@@ -47,6 +47,8 @@ export class RequestContext {
   readonly mapper: WindowMapper
   readonly session: FuseSession
   readonly counters: FuseCounters
+  /** Told once in a session that the server has no descriptors, or no room for inodes, left: the request fails with ENFILE. */
+  onShortage: (opcode: number) => void = () => {}
   /** Logs one line. */
   readonly warn: (message: string) => void
 
@@ -123,6 +125,30 @@ export class RequestContext {
   wait(patienceMs: number): number {
     const added = this.waits.add(this.channel, getU64(this.view, FuseInHeader.unique), patienceMs)
     return added < 0 ? added : COMPLETED
+  }
+
+  /** A request has been answered with ENFILE. */
+  noteShortage(opcode: number): void {
+    if (this.session.takeShortage()) this.onShortage(opcode)
+  }
+
+  /**
+   * Serves a request of the data plane's that has been set aside, or sets it aside.
+   * @returns COMPLETED, or `-errno` where neither can be: the session may have ended between the data plane's look at it and ours
+   */
+  serveByDataPlane(): number {
+    const { opcode } = this
+    switch (this.channel.serveAgain()) {
+      case Served.WAITS:
+        return this.wait(LEASE_PATIENCE_MS)
+      case Served.NO:
+        return -Errno.ENOTCONN
+      case Served.SHORTAGE:
+        this.noteShortage(opcode)
+        return COMPLETED
+      default:
+        return COMPLETED
+    }
   }
 
   /** `result`, or `wait` where a lease of a program on the host is in the way. */

@@ -98,7 +98,6 @@ const samples: Record<string, Uint8Array> = {
   RENAME: requests.rename(1, 'old', 2, 'new'),
   RENAME2: requests.rename2(1, 'old', 2, 'new', 1),
   LINK: requests.link(1, 'new', 2),
-  OPEN: requests.open(2, 2),
   STATFS: requests.statfs(1),
   FSYNC: requests.fsync(2, 3, 1),
   SETXATTR: requests.setxattr(2, 'user.a', new Uint8Array(5)),
@@ -107,7 +106,6 @@ const samples: Record<string, Uint8Array> = {
   REMOVEXATTR: requests.removexattr(2, 'user.a'),
   FLUSH: requests.flush(2, 3),
   INIT: requests.init(),
-  OPENDIR: requests.opendir(1),
   FSYNCDIR: requests.fsyncdir(1, 3),
   CREATE: requests.create(1, 'new', 2, 0o644),
   DESTROY: requests.destroy(),
@@ -156,7 +154,6 @@ describe('a lease on the host', () => {
       this.calls++
       return this.held ? -Errno.EAGAIN : 16
     }
-    override open = this.#open
     override create = this.#open
     override setattr = this.#open
     override getlk = this.#open
@@ -171,7 +168,7 @@ describe('a lease on the host', () => {
   })
   const endings = (): unknown[] => [...bench.channel.deferred.values()]
 
-  test.each(['OPEN', 'CREATE', 'SETATTR'])('%s waits for its end', (name) => {
+  test.each(['CREATE', 'SETATTR'])('%s waits for its end', (name) => {
     const { channel, counters, send, server } = bench
     expect(send(samples[name] ?? bytes(0))).toBeNull()
     server.retryWaits(channel)
@@ -184,8 +181,29 @@ describe('a lease on the host', () => {
     expect(FuseCounters.sum([counters], NOTHING).requests).toEqual({ INIT: 1, [name]: 1 })
   })
 
+  test("OPEN waits likewise, and is the data plane's", () => {
+    const { channel, counters, send, server } = bench
+    let [answer, asked] = [-2, 0]
+    channel.serveMessage = (message, reply) => {
+      asked++
+      expect(new DataView(message.buffer).getUint32(4, true)).toBe(FuseOpcode.OPEN)
+      if (answer > 0) reply.fill(0, 0, answer)
+      return answer
+    }
+    expect(send(requests.open(2, 0))).toBeNull()
+    server.retryWaits(channel)
+    expect([endings(), asked, server.waitMs > 0]).toEqual([[undefined], 2, true])
+    answer = 32
+    server.retryWaits(channel)
+    expect([endings(), asked, server.waitMs]).toEqual([[0], 3, -1])
+    expect(channel.completion?.body.length).toBe(16)
+    expect(FuseCounters.sum([counters], NOTHING).requests).toEqual({ INIT: 1, OPEN: 1 })
+    // The session's policy was withdrawn meanwhile.
+    answer = -1
+    expect(send(requests.open(2, 0))?.error).toBe(-Errno.ENOTCONN)
+  })
+
   test('who will not wait need not', () => {
-    expect(bench.send(requests.open(2, O_NONBLOCK))?.error).toBe(-Errno.EAGAIN)
     expect(bench.send(requests.create(1, 'new', O_NONBLOCK, 0o644))?.error).toBe(-Errno.EAGAIN)
     expect(endings()).toEqual([])
   })
@@ -193,7 +211,7 @@ describe('a lease on the host', () => {
   test('nobody waits for ever', () => {
     vi.useFakeTimers()
     onTestFinished(() => void vi.useRealTimers())
-    bench.send(requests.open(2, 0))
+    bench.send(requests.create(1, 'new', 2, 0o644))
     vi.advanceTimersByTime(119_999)
     bench.server.retryWaits(bench.channel)
     expect(endings()).toEqual([undefined])
@@ -567,19 +585,17 @@ test('a read-only file system refuses every modification', () => {
   const bench = makeBench(fileSystem)
   bench.send(requests.init({ flags: INIT_FLAGS }))
   fileSystem.calls.length = 0
-  const modifications = ['SETATTR', 'SYMLINK', 'MKNOD', 'MKDIR', 'UNLINK', 'RMDIR', 'RENAME', 'RENAME2', 'LINK', 'OPEN']
+  const modifications = ['SETATTR', 'SYMLINK', 'MKNOD', 'MKDIR', 'UNLINK', 'RMDIR', 'RENAME', 'RENAME2', 'LINK']
   modifications.push('SETXATTR', 'REMOVEXATTR', 'CREATE', 'TMPFILE', 'FALLOCATE')
   modifications.push('COPY_FILE_RANGE', 'COPY_FILE_RANGE_64')
   for (const name of modifications) {
     expect([name, bench.send(samples[name] ?? new Uint8Array(0))?.error]).toEqual([name, -Errno.EROFS])
   }
-  expect(bench.send(requests.open(2, 0o1000))?.error).toBe(-Errno.EROFS)
   expect(bench.send(requests.write(2, 3, 0, bytes(1)))?.error).toBe(-Errno.EROFS)
   expect(fileSystem.calls).toEqual([])
   for (const name of ['STATFS', 'FSYNC', 'GETXATTR']) {
     expect([name, bench.send(samples[name] ?? new Uint8Array(0))?.error]).toEqual([name, 0])
   }
-  expect(bench.send(requests.open(2, 0))?.error).toBe(0)
 })
 
 describe('fuzz', () => {

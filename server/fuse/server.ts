@@ -30,7 +30,6 @@ import {
   FuseMkdirIn,
   FuseMknodIn,
   FuseOpcode,
-  FuseOpenIn,
   FuseOpenOut,
   FuseOutHeader,
   FuseRemovemappingIn,
@@ -99,11 +98,10 @@ function noReply(context: RequestContext): number {
 
 const unsupported: Handler = () => -Errno.ENOSYS
 
-/** The session has ended between the data plane's look at it and ours. */
-const tooLate: Handler = () => -Errno.ENOTCONN
+const serveByDataPlane: Handler = (context) => context.serveByDataPlane()
 
 for (const [opcode, modifies] of DATA_PLANE)
-  operation(opcode, tooLate, 0, 0, { modifies, silent: SILENT_OPCODES.has(opcode) })
+  operation(opcode, serveByDataPlane, 0, 0, { modifies, silent: SILENT_OPCODES.has(opcode) })
 operation(FuseOpcode.SETATTR, inode.handleSetattr, FuseSetattrIn.SIZE, FuseAttrOut.SIZE, MODIFIES)
 operation(FuseOpcode.STATX, inode.handleStatx, FuseStatxIn.SIZE, FuseStatxOut.SIZE)
 operation(FuseOpcode.READLINK, inode.handleReadlink, 0, 1)
@@ -117,7 +115,6 @@ operation(FuseOpcode.RENAME2, entry.handleRename2, FuseRename2In.SIZE + 2 * NAME
 operation(FuseOpcode.LINK, entry.handleLink, FuseLinkIn.SIZE + NAME, FuseEntryOut.SIZE, MODIFIES)
 operation(FuseOpcode.CREATE, entry.handleCreate, FuseCreateIn.SIZE + NAME, CREATED, MODIFIES)
 operation(FuseOpcode.TMPFILE, entry.handleTmpfile, FuseCreateIn.SIZE, CREATED, MODIFIES)
-operation(FuseOpcode.OPEN, file.handleOpen, FuseOpenIn.SIZE, FuseOpenOut.SIZE)
 operation(FuseOpcode.STATFS, inode.handleStatfs, 0, FuseKstatfs.SIZE)
 operation(FuseOpcode.FLUSH, file.handleFlush, FuseFlushIn.SIZE)
 operation(FuseOpcode.FSYNC, file.handleFsync, FuseFsyncIn.SIZE)
@@ -127,7 +124,6 @@ operation(FuseOpcode.LISTXATTR, inode.handleListxattr, FuseGetxattrIn.SIZE)
 operation(FuseOpcode.REMOVEXATTR, inode.handleRemovexattr, NAME, 0, MODIFIES)
 operation(FuseOpcode.INIT, handleInit, FUSE_COMPAT_INIT_IN_SIZE, FuseInitOut.SIZE, { early: true })
 operation(FuseOpcode.DESTROY, handleDestroy, 0, 0, { early: true })
-operation(FuseOpcode.OPENDIR, file.handleOpendir, FuseOpenIn.SIZE, FuseOpenOut.SIZE)
 operation(FuseOpcode.FSYNCDIR, file.handleFsyncdir, FuseFsyncIn.SIZE)
 operation(FuseOpcode.FALLOCATE, file.handleFallocate, FuseFallocateIn.SIZE, 0, MODIFIES)
 operation(FuseOpcode.LSEEK, file.handleLseek, FuseLseekIn.SIZE, FuseLseekOut.SIZE)
@@ -155,8 +151,6 @@ operation(FuseOpcode.POLL, unsupported, 0)
 
 export class FuseServer {
   readonly #context: RequestContext
-  /** Told once in a session that the server has no descriptors, or no room for inodes, left: the request fails with ENFILE. */
-  onShortage: (opcode: number) => void = () => {}
 
   /**
    * @param session shared by the servers of all queues
@@ -171,6 +165,11 @@ export class FuseServer {
     warn: (message: string) => void = () => {},
   ) {
     this.#context = new RequestContext(fileSystem, mapper, session, counters, warn)
+  }
+
+  /** Told once in a session that the server has no descriptors, or no room for inodes, left: the request fails with ENFILE. */
+  set onShortage(tell: (opcode: number) => void) {
+    this.#context.onShortage = tell
   }
 
   /** Serves one request and completes it. Synchronous: it returns when the channel may bring the next one. */
@@ -193,7 +192,7 @@ export class FuseServer {
     if (result === -Errno.ENFILE || result === -Errno.EMFILE) {
       // The process's limit is none of the caller's process in the guest.
       result = -Errno.ENFILE
-      this.noteShortage(opcode)
+      context.noteShortage(opcode)
     }
     if (result === INTERRUPTED) {
       channel.giveBack()
@@ -207,7 +206,7 @@ export class FuseServer {
 
   /** A request has been answered with ENFILE, here or by the data plane. */
   noteShortage(opcode: number): void {
-    if (this.#context.session.takeShortage()) this.onShortage(opcode)
+    this.#context.noteShortage(opcode)
   }
 
   /** How long the channel may wait for the next request before `retryWaits`, in milliseconds; -1 for ever. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Which requests the data plane (native/fuse/) serves during a session. It alone knows how: their handlers here only answer
- * what comes outside of a session, and what a read-only file system refuses.
+ * Which requests the data plane (native/fuse/) serves during a session. It alone knows how: the FUSE server
+ * answers what comes outside of a session and what a read-only file system refuses, and keeps what has to wait.
  */
 import { FuseOpcode } from './abi.ts'
 
@@ -15,6 +15,9 @@ export const DATA_PLANE: ReadonlyMap<number, boolean> = new Map<number, boolean>
   [FuseOpcode.FORGET, false],
   [FuseOpcode.BATCH_FORGET, false],
   [FuseOpcode.GETATTR, false],
+  // Of a read-only file system only those that could change something: OpenPolicy.
+  [FuseOpcode.OPEN, false],
+  [FuseOpcode.OPENDIR, false],
   [FuseOpcode.READ, false],
   [FuseOpcode.WRITE, true],
   [FuseOpcode.RELEASE, false],

@@ -4,8 +4,7 @@
  * the host, what an option forbids. The system calls, and the tables of inodes and handles that all request queues
  * share, are native (native/host/shared_directory.h).
  */
-import { constants } from 'node:fs'
-import { fileSystem as native, Freshness, type SharedDirectoryId } from '../../native/index.ts'
+import { fileSystem as native, type SharedDirectoryId } from '../../native/index.ts'
 import { Errno } from '../errno.ts'
 import {
   FUSE_OPEN_KILL_SUIDGID,
@@ -15,24 +14,17 @@ import {
   FuseInitFlag2,
   FuseKstatfs,
   FuseLkOut,
-  FuseOpenFlag,
   FuseOpenOut,
   FuseStatxOut,
 } from '../fuse/abi.ts'
 import type { Caller, FileSystem, InitFeature, LockRequest, SetattrArguments } from '../fuse/file-system.ts'
 import { services } from '../fuse/services.ts'
 import type { FuseSession } from '../fuse/session.ts'
-import { getU64, type ReplyBody, setU64, WireBytes } from '../fuse/wire.ts'
+import { getU64, type ReplyBody, WireBytes } from '../fuse/wire.ts'
 import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options.ts'
 import { toGuestRanges } from './id-translation.ts'
+import { openPolicy } from './open-policy.ts'
 import { XattrMap } from './xattr-map.ts'
-
-// A guest's open flags are those of its architecture, which is the host's; O_DIRECT is not the same on all.
-const { O_APPEND, O_DIRECT, O_NOATIME, O_RDWR, O_TRUNC, O_WRONLY } = constants
-const O_ACCMODE = O_WRONLY | O_RDWR
-
-/** FOPEN_NOFLUSH is of 7.36. */
-const NOFLUSH_MINOR = 36
 
 /** XATTR_LIST_MAX of Linux. */
 const XATTR_LIST_MAX = 65536
@@ -123,8 +115,6 @@ export class PassthroughFileSystem implements FileSystem {
   readonly #xattrMap: XattrMap | undefined
   /** A name as the host has it. */
   readonly #hostName = new WireBytes()
-  /** No file data stay in the guest. */
-  readonly #noData: boolean
 
   /**
    * @param directory from `createSharedDirectory`, with the same options
@@ -144,7 +134,6 @@ export class PassthroughFileSystem implements FileSystem {
     const { cache, readOnly, writeback, killprivV2, announceSubmounts, readdirplus, allowMmap } = this.#options
     const { daxPolicy, posixLocks, flocks } = this.#options
     const noData = cache === 'never' || cache === 'metadata'
-    this.#noData = noData
     this.readOnly = readOnly
     this.#xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
     const exportable = native.fileHandles(directory) === 0
@@ -181,7 +170,7 @@ export class PassthroughFileSystem implements FileSystem {
   begin(flags: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
     native.begin(this.#directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
-    native.publishPolicy(this.#directory, services(this.readOnly), (flags & FuseInitFlag.WRITEBACK_CACHE) !== 0)
+    native.publishPolicy(this.#directory, services(this.readOnly), openPolicy(this.#options, this.#session))
   }
 
   setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number {
@@ -333,23 +322,6 @@ export class PassthroughFileSystem implements FileSystem {
     return result < 0 ? result : FuseEntryOut.SIZE
   }
 
-  open(nodeid: number, flags: number, openFlags: number, caller: Caller, reply: ReplyBody): number {
-    const kill = (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0
-    const host = this.#hostFlags(flags)
-    let fh = native.open(this.#directory, nodeid, host, kill)
-    // A file that may be written and not read can do without a mapping.
-    if (fh === -Errno.EACCES && this.#session.hasWindow && (flags & O_ACCMODE) === O_WRONLY)
-      fh = native.open(this.#directory, nodeid, (host & ~O_ACCMODE) | O_WRONLY, kill)
-    if (fh < 0) return fh
-    const freshness = this.#noData ? Freshness.CHANGED : this.#judgeOpen(nodeid, fh, flags, caller.pid)
-    if (freshness === Freshness.ASK_AGAIN || freshness < 0) {
-      native.release(this.#directory, nodeid, fh)
-      return freshness < 0 ? freshness : -Errno.ESTALE
-    }
-    this.#encodeOpenOut(reply, reply.offset, fh, this.#openOutFlags(flags, freshness))
-    return FuseOpenOut.SIZE
-  }
-
   create(
     parent: number,
     name: WireBytes,
@@ -366,7 +338,7 @@ export class PassthroughFileSystem implements FileSystem {
       name.bytes,
       name.offset,
       name.length,
-      this.#hostFlags(flags),
+      flags,
       mode,
       (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0,
       this.#umask(umask),
@@ -380,7 +352,7 @@ export class PassthroughFileSystem implements FileSystem {
     )
     if (fh < 0) return this.#refused(fh)
     const labelled = this.#label(parent, name, S_IFREG, caller, reply, fh)
-    return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
+    return labelled < 0 ? labelled : FuseEntryOut.SIZE + FuseOpenOut.SIZE
   }
 
   tmpfile(
@@ -395,7 +367,7 @@ export class PassthroughFileSystem implements FileSystem {
     const fh = native.tmpfile(
       this.#directory,
       parent,
-      this.#hostFlags(flags),
+      flags,
       mode,
       this.#umask(umask),
       caller.uid,
@@ -408,7 +380,7 @@ export class PassthroughFileSystem implements FileSystem {
     )
     if (fh < 0) return this.#refused(fh)
     const labelled = this.#label(parent, undefined, S_IFREG, caller, reply, fh)
-    return labelled < 0 ? labelled : this.#encodeCreated(reply, fh, flags)
+    return labelled < 0 ? labelled : FuseEntryOut.SIZE + FuseOpenOut.SIZE
   }
 
   getlk(lock: LockRequest, reply: ReplyBody): number {
@@ -476,13 +448,6 @@ export class PassthroughFileSystem implements FileSystem {
       length,
       killSuidgid,
     )
-  }
-
-  opendir(nodeid: number, _flags: number, reply: ReplyBody): number {
-    const fh = native.opendir(this.#directory, nodeid)
-    if (fh < 0) return fh
-    this.#encodeOpenOut(reply, reply.offset, fh, this.#openDirectoryFlags(nodeid, fh))
-    return FuseOpenOut.SIZE
   }
 
   ioctl(
@@ -637,66 +602,5 @@ export class PassthroughFileSystem implements FileSystem {
   /** The guest has applied the umask itself unless DONT_MASK was negotiated. */
   #umask(umask: number): number {
     return this.#session.has(FuseInitFlag.DONT_MASK) ? umask : 0
-  }
-
-  /** The guest's open flags as the host shall see them. */
-  #hostFlags(flags: number): number {
-    let host = this.#options.allowDirectIo ? flags : flags & ~O_DIRECT
-    if (!this.#options.preserveNoatime) host &= ~O_NOATIME
-    const writeback = this.#session.has(FuseInitFlag.WRITEBACK_CACHE)
-    // A write-back cache reads a partial page before it is written; a mapping that is written can also be read.
-    const reads = writeback || this.#session.hasWindow
-    if (reads && (host & O_ACCMODE) === O_WRONLY) host = (host & ~O_ACCMODE) | O_RDWR
-    // The guest finds the end of the file by itself.
-    if (writeback) host &= ~O_APPEND
-    return host >>> 0
-  }
-
-  /** How fresh the guest's knowledge of a file is that has just been opened; `-errno`. */
-  #judgeOpen(nodeid: number, fh: number, flags: number, pid: number): number {
-    // The guest knows that it is empty now.
-    if ((flags & O_TRUNC) !== 0) return Freshness.CHANGED
-    // A guest without AUTO_INVAL_DATA, which is not Linux, would show its program the error. One with a write-back cache
-    // goes by its own sizes.
-    const session = this.#session
-    const asks =
-      this.#options.cache === 'auto' &&
-      session.has(FuseInitFlag.AUTO_INVAL_DATA) &&
-      !session.has(FuseInitFlag.WRITEBACK_CACHE)
-    return native.judgeOpen(this.#directory, nodeid, fh, false, asks ? pid : 0, (flags & O_ACCMODE) === 0)
-  }
-
-  /** FOPEN_* for a file that was opened with these flags. */
-  #openOutFlags(flags: number, freshness: number): number {
-    const { cache: policy } = this.#options
-    const direct = this.#noData || freshness === Freshness.UNSIZED
-    // Of what is in the window nothing could be stale, and a guest that invalidates it would unmap what others have mapped.
-    const keep = policy === 'always' || freshness === Freshness.UNCHANGED || this.#session.daxForEveryFile
-    const cache = direct && !this.#session.daxForEveryFile ? FuseOpenFlag.DIRECT_IO : keep ? FuseOpenFlag.KEEP_CACHE : 0
-    // Nothing is ever flushed through a handle that can't write.
-    const reads = (flags & O_ACCMODE) === 0 && (flags & O_TRUNC) === 0
-    // With it, nobody would say that a process has closed a file that it had locked.
-    const unlocks = this.#session.has(FuseInitFlag.POSIX_LOCKS)
-    return cache | (reads && !unlocks && this.#session.minor >= NOFLUSH_MINOR ? FuseOpenFlag.NOFLUSH : 0)
-  }
-
-  /** FOPEN_* for a directory that has just been opened. */
-  #openDirectoryFlags(nodeid: number, fh: number): number {
-    const { cache } = this.#options
-    if (cache === 'never') return 0
-    const keep =
-      cache !== 'auto' || native.judgeOpen(this.#directory, nodeid, fh, true, 0, true) === Freshness.UNCHANGED
-    return FuseOpenFlag.CACHE_DIR | (keep ? FuseOpenFlag.KEEP_CACHE : 0)
-  }
-
-  #encodeOpenOut(reply: ReplyBody, offset: number, fh: number, flags: number): void {
-    setU64(reply.view, offset + FuseOpenOut.fh, fh)
-    reply.view.setUint32(offset + FuseOpenOut.open_flags, flags, true)
-    reply.view.setUint32(offset + FuseOpenOut.padding, 0, true)
-  }
-
-  #encodeCreated(reply: ReplyBody, fh: number, flags: number): number {
-    this.#encodeOpenOut(reply, reply.offset + FuseEntryOut.SIZE, fh, this.#openOutFlags(flags, Freshness.CHANGED))
-    return FuseEntryOut.SIZE + FuseOpenOut.SIZE
   }
 }

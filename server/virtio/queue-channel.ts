@@ -79,6 +79,10 @@ export class QueueChannel implements FuseChannel {
     this.#worker.beginSession()
   }
 
+  serveAgain(): number {
+    return this.#worker.serveAgain()
+  }
+
   giveBack(): void {
     this.#worker.giveBack()
   }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Both planes as a queue thread has them, without a ring: what the data plane does not serve goes to the FUSE server. */
 import { MessageServer } from '../../../native/index.ts'
+import { Served } from '../channel.ts'
 import type { FuseServer } from '../server.ts'
 import type { FakeChannel } from './fake-channel.ts'
 
 export class BothPlanes {
-  readonly #dataPlane: MessageServer
+  readonly #serveMessage: MessageServer['serve']
   readonly #server: FuseServer
 
   constructor(directory: number, server: FuseServer) {
-    this.#dataPlane = new MessageServer(directory)
+    const dataPlane = new MessageServer(directory)
+    this.#serveMessage = (message, reply) => dataPlane.serve(message, reply)
     this.#server = server
   }
 
@@ -18,11 +20,9 @@ export class BothPlanes {
    * @returns whether the data plane did
    */
   handle(channel: FakeChannel): boolean {
-    const { message, replyBytes, replyCapacity } = channel
-    const size = this.#dataPlane.serve(message, replyBytes.subarray(0, Math.min(replyCapacity, replyBytes.length)))
-    if (size < 0) this.#server.handle(channel)
-    else if (size === 0) channel.noReply()
-    else channel.replied(size)
-    return size >= 0
+    channel.serveMessage = this.#serveMessage
+    if (channel.serveAgain() === Served.YES) return true
+    this.#server.handle(channel)
+    return false
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A FuseChannel without a transport: one request from bytes, the reply as bytes. */
 import { FuseInHeader, FuseOpcode, FuseOutHeader, FuseWriteIn } from '../abi.ts'
-import type { FuseChannel } from '../channel.ts'
+import { type FuseChannel, Served } from '../channel.ts'
 
 export interface FakeReply {
   /** 0 or a negative errno, as on the wire. */
@@ -28,6 +28,9 @@ export class FakeChannel implements FuseChannel {
   givenBack = false
   /** The whole of it. */
   message: Uint8Array = new Uint8Array(0)
+
+  /** A data plane, where there is one: MessageServer.serve. */
+  serveMessage: (message: Uint8Array, reply: Uint8Array) => number = () => -1
 
   constructor(bufferBytes = 1024 * 1024 + 4096) {
     const replyBuffer = new ArrayBuffer(bufferBytes)
@@ -92,13 +95,22 @@ export class FakeChannel implements FuseChannel {
     return true
   }
 
+  serveAgain(): number {
+    const { message, replyBytes, replyCapacity } = this
+    const size = this.serveMessage(message, replyBytes.subarray(0, Math.min(replyCapacity, replyBytes.length)))
+    if (size < 0) return size === -1 ? Served.NO : Served.WAITS
+    if (size === 0) this.noReply()
+    else this.#replied(size)
+    return Served.YES
+  }
+
   giveBack(): void {
     if (this.completion !== undefined) throw new Error('given back after its completion')
     this.givenBack = true
   }
 
   /** Whoever filled in the whole reply, header included, says how long it is. */
-  replied(length: number): void {
+  #replied(length: number): void {
     const error = this.replyView.getInt32(FuseOutHeader.error, true)
     this.#complete({ error, body: this.replyBytes.slice(FuseOutHeader.SIZE, length) })
   }

@@ -34,7 +34,6 @@ class WhimsicalFileSystem extends NullFileSystem {
     const entry = (reply: ReplyBody, bytes: number): number => (fails() ? -Errno.ENOENT : zeros(reply, bytes))
     this.create = (...args) => entry(args[7], 144)
     this.tmpfile = (...args) => entry(args[6], 144)
-    this.open = (_nodeid, _flags, _openFlags, _caller, reply) => entry(reply, 16)
     this.setattr = (_nodeid, _attributes, reply) => entry(reply, 104)
     this.readlink = (_nodeid, reply) => upTo(reply, reply.capacity)
     this.getxattr = (_nodeid, _name, size, reply) => (size === 0 ? this.whim : upTo(reply, size))
