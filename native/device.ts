@@ -124,7 +124,7 @@ export interface QueueWorker {
   noReply(): number
   giveBack(): number
   beginSession(): number
-  /** @returns a number for the current request, which is set aside, or `-errno` */
+  /** @returns a number for the current request, which is set aside, or `-errno`. The stop of its queue waits for a SETUPMAPPING. */
   defer(): number
   /** It is the current request again; 0 or `-errno`. */
   resume(deferred: number): number

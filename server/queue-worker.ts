@@ -12,6 +12,7 @@ import { FuseCounters } from './fuse/counters.ts'
 import { FuseServer } from './fuse/server.ts'
 import { FuseSession } from './fuse/session.ts'
 import { createLogger, type LogOptions } from './log.ts'
+import { logWaiting } from './stuck-requests.ts'
 import { openSharedDirectory, type SharedDirectory } from './shared-directory.ts'
 import { QueueChannel, SHORTAGE, STOPPED } from './virtio/queue-channel.ts'
 
@@ -44,6 +45,7 @@ function serve(data: QueueWorkerData): void {
       { request: opcodeName(opcode), errno: 'ENFILE' },
       'this guest has more files open, or known, than the daemon can hold: see --rlimit-nofile and --inode-file-handles',
     )
+  server.onStuck = (request, waitedMs, ended) => logWaiting(log, request, waitedMs, ended)
   const channel = new QueueChannel(data.deviceId, data.workerIndex, data.directory.id)
   for (;;) {
     const queue = channel.next(server.waitMs)

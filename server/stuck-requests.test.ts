@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest'
 import type { RequestInProgress } from '../native/index.ts'
-import { StuckRequests } from './stuck-requests.ts'
+import { logWaiting, StuckRequests } from './stuck-requests.ts'
 
 const START = Date.UTC(2026, 0, 1)
 
@@ -30,4 +30,17 @@ test('a request is named once when it has been stuck for 10 s, and once when it 
   expect(lines.splice(0).length).toBe(2)
   look(24, [])
   expect(lines.length).toBe(2)
+})
+
+test('one that waits, set aside, is named alike', () => {
+  const lines: unknown[][] = []
+  const log = { warn: (...line: unknown[]) => lines.push(line) }
+  const waiting = { unique: 1, opcode: 33, nodeid: 7 }
+  logWaiting(log, waiting, 10_000, false, START + 10_000)
+  logWaiting(log, waiting, 13_400, true, START + 13_400)
+  const request = { opcode: 'SETLKW', nodeid: 7, since: '2026-01-01T00:00:00.000Z' }
+  expect(lines).toEqual([
+    [request, 'a request is stuck: it has waited for 10 s for a lock or a lease on the host'],
+    [{ ...request, seconds: 13 }, 'a request that was stuck has ended'],
+  ])
 })

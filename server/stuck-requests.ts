@@ -1,28 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Names requests that hold up their queue thread, because the host's file system does not answer: once when one has been
- * at it for ten seconds, and once when it has ended. The main thread looks, since the queue's own can't.
+ * Names requests that are stuck, once when one has been at it for ten seconds, and once when it has ended: those that hold up
+ * their queue thread, because the host's file system does not answer, and those that wait for a lock or a lease, set aside.
  */
 import type { RequestInProgress } from '../native/index.ts'
 import { opcodeName } from './fuse/abi.ts'
+import { STUCK_MS, type WaitingRequest } from './fuse/waits.ts'
 import type { Logger } from './log.ts'
 
 /** How often to look, in milliseconds. */
 export const WATCH_MS = 1000
-const STUCK_MS = 10_000
+
+/** What both lines say. */
+interface Description {
+  readonly opcode: string
+  readonly nodeid: number
+  readonly since: string
+}
+
+/** @param began milliseconds since the epoch */
+function describe({ opcode, nodeid }: Pick<WaitingRequest, 'opcode' | 'nodeid'>, began: number): Description {
+  return { opcode: opcodeName(opcode), nodeid, since: new Date(began).toISOString() }
+}
+
+function logEnd(log: Pick<Logger, 'warn'>, request: Description, milliseconds: number): void {
+  log.warn({ ...request, seconds: Math.round(milliseconds / 1000) }, 'a request that was stuck has ended')
+}
+
+/** For Waits.onStuck: the queue's thread itself tells of those that are set aside. */
+export function logWaiting(
+  log: Pick<Logger, 'warn'>,
+  request: WaitingRequest,
+  waitedMs: number,
+  ended: boolean,
+  now = Date.now(),
+): void {
+  const description = describe(request, now - waitedMs)
+  if (ended) logEnd(log, description, waitedMs)
+  else log.warn(description, 'a request is stuck: it has waited for 10 s for a lock or a lease on the host')
+}
 
 interface Stuck {
   readonly number: number
-  /** What both lines say. */
-  readonly request: {
-    readonly worker: number
-    readonly opcode: string
-    readonly nodeid: number
-    readonly since: string
-  }
+  readonly request: Description & { readonly worker: number }
   readonly began: number
 }
 
+/** Those that hold up their thread. The main thread looks, since the queue's own can't. */
 export class StuckRequests {
   readonly #log: Pick<Logger, 'warn'>
   readonly #now: () => number
@@ -40,13 +64,12 @@ export class StuckRequests {
     for (const [worker, { number, request, began }] of this.#stuck) {
       if (requests.some((each) => each.worker === worker && each.number === number)) continue
       this.#stuck.delete(worker)
-      const seconds = Math.round((this.#now() - began) / 1000)
-      this.#log.warn({ ...request, seconds }, 'a request that was stuck has ended')
+      logEnd(this.#log, request, this.#now() - began)
     }
     for (const { worker, number, opcode, nodeid, milliseconds } of requests) {
       if (milliseconds < STUCK_MS || this.#stuck.has(worker)) continue
       const began = this.#now() - milliseconds
-      const request = { worker, opcode: opcodeName(opcode), nodeid, since: new Date(began).toISOString() }
+      const request = { worker, ...describe({ opcode, nodeid }, began) }
       this.#stuck.set(worker, { number, request, began })
       this.#log.warn(request, 'a request is stuck: the host has not answered for 10 s')
     }

@@ -214,7 +214,7 @@ int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writab
   const InodeRef inode = directory.inodes().Get(nodeid);
   if (inode == nullptr) return -ESTALE;
   if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
-  const int fd = directory.Reopen(inode, writable ? O_RDWR : O_RDONLY);
+  const int fd = directory.Reopen(inode, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK);
   if (fd != -EACCES) return fd;
   // Like write(2), a mapping goes by what the file was opened for, whatever its mode is by now.
   const HandleRef handle = directory.handles().Find(nodeid, writable);

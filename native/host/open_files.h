@@ -56,7 +56,8 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy
 // Closes what has been removed from the table. May take long.
 void CloseFile(SharedDirectory& directory, HandleRef handle);
 
-// A descriptor for the DAX window, owned by the caller.
+// A descriptor for the DAX window, owned by the caller; or -errno: -EWOULDBLOCK while a program on
+// the host holds a lease.
 int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writable);
 
 // The same, for bytes `offset` to `offset + length`, for which there is room on the disk then, if

@@ -7,11 +7,12 @@ import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
 const { EINVAL, EAGAIN, ENOENT, ENOLCK } = constants.errno
 const TIMED_OUT = -2
 const SETLKW = 33
+const SETUPMAPPING = 48
 const HEADER = 16
 
 /** A request with room for a header, in two slots from `slot` on; its reply is at `replyOf(slot)`. */
-function submit(ring: RingDriver, slot: number, unique: number): void {
-  const request = RingDriver.request(88, SETLKW, unique)
+function submit(ring: RingDriver, slot: number, unique: number, opcode = SETLKW): void {
+  const request = RingDriver.request(88, opcode, unique)
   const address = BUFFERS + slot * 0x1000
   ring.bytes.set(request, address)
   ring.chain(
@@ -159,6 +160,28 @@ test('the stop of the queue ends them, before it is granted', () => {
   expect(ring.worker.replyError(0)).toBe(0)
   expect(ring.takeUsed()).toEqual({ id: 2, length: HEADER })
   expect(complete(ring, deferred, 0)).toBe(-ENOENT)
+})
+
+test('the stop of the queue waits for a SETUPMAPPING', () => {
+  const ring = new RingDriver()
+  submit(ring, 0, 7, SETUPMAPPING)
+  const mapping = defer(ring)
+  submit(ring, 2, 9)
+  const other = defer(ring)
+  submit(ring, 4, 11)
+  expect(ring.control.requestStop(1)).toBe(false)
+  // The other one is answered, and no new one is taken.
+  expect(ring.worker.next(0)).toBe(TIMED_OUT)
+  expect(ring.takeUsed()).toEqual({ id: 2, length: HEADER })
+  expect(complete(ring, other, 0)).toBe(-ENOENT)
+  expect(ring.worker.next(1)).toBe(TIMED_OUT)
+  expect(ring.control.requestStop(1)).toBe(false)
+  expect(complete(ring, mapping, 0)).toBe(0)
+  expect(ring.takeUsed()).toEqual({ id: 0, length: HEADER })
+  expect(header(ring, 0)).toEqual([HEADER, 0, 7])
+  expect(ring.worker.next(0)).toBe(TIMED_OUT)
+  expect(ring.control.requestStop(1)).toBe(true)
+  expect(ring.control.finishStop(1)).toBe(2)
 })
 
 test('a queue without them is stopped at once, as ever', () => {

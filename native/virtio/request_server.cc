@@ -32,6 +32,7 @@ enum Opcode : uint32_t {
   kReleasedir = 29,
   kInterrupt = 36,
   kBatchForget = 42,
+  kSetupmapping = 48,
 };
 constexpr size_t kInHeader = 40;
 constexpr size_t kOutHeader = 16;
@@ -67,6 +68,14 @@ bool Announces(uint32_t opcode) {
     default:
       return false;
   }
+}
+
+// Whether the stop of its queue waits for a request that was set aside. To a program in the guest a
+// SETUPMAPPING that fails is a SIGBUS; others may be tried again.
+bool OutlivesStop(const std::vector<uint8_t>& request) {
+  uint32_t opcode;
+  memcpy(&opcode, request.data() + 4, 4);
+  return opcode == kSetupmapping;
 }
 
 // How long to look for the next request before sleeping. Two misses in a row say that the other
@@ -153,11 +162,17 @@ bool RequestServer::Enter(QueueUse* use) {
 
 void RequestServer::Leave(QueueUse* use) {
   if (!use->entered) return;
-  EndDeferred(use, true);
+  EndDeferred(use, Ended::kAll, true);
   // The ring may have turned out to be broken.
   if (!use->entered) return;
   Signal(use);
   LetGo(use);
+}
+
+// Leaves a queue that main wants back, once nothing is set aside that the stop waits for.
+void RequestServer::GrantStop(QueueUse* use) {
+  EndDeferred(use, Ended::kByStop, true);
+  if (use->deferred == 0) Leave(use);
 }
 
 void RequestServer::LetGo(QueueUse* use) {
@@ -172,7 +187,7 @@ void RequestServer::LetGo(QueueUse* use) {
 }
 
 void RequestServer::Break(QueueUse* use, const char* reason) {
-  EndDeferred(use, false);
+  EndDeferred(use, Ended::kAll, false);
   Signal(use);
   device_->Break(use->queue, reason);
   LetGo(use);
@@ -180,7 +195,10 @@ void RequestServer::Break(QueueUse* use, const char* reason) {
 
 // Tries to make a request of this queue the current one.
 RequestServer::Taken RequestServer::Take(QueueUse* use) {
-  if (use->entered && !use->queue->runnable.load(std::memory_order_acquire)) Leave(use);
+  if (use->entered && !use->queue->runnable.load(std::memory_order_acquire)) {
+    GrantStop(use);
+    if (use->entered) return Taken::kNothing;
+  }
   if (!use->entered && !Enter(use)) return Taken::kNothing;
   if (use->given_back && device_->Interrupted()) return Taken::kNothing;
   use->given_back = false;
@@ -271,7 +289,7 @@ int RequestServer::Next(int timeout_ms) {
     // A guest can fill a queue faster than it is emptied, so after each request, refused or not, a
     // stop of any queue is granted and shutdown is seen.
     for (QueueUse& use : uses_)
-      if (use.entered && !use.queue->runnable.load(std::memory_order_acquire)) Leave(&use);
+      if (use.entered && !use.queue->runnable.load(std::memory_order_acquire)) GrantStop(&use);
     // In turns, so that neither queue keeps the other waiting for more than one request.
     Taken taken = Taken::kNothing;
     for (size_t i = 0; i < uses_.size() && taken == Taken::kNothing; i++) {
@@ -308,7 +326,8 @@ int RequestServer::Next(int timeout_ms) {
 
 // Whether there is a request that can be served now. FinishStop wakes whoever waits for that.
 bool RequestServer::HasWork(const QueueUse& use) const {
-  return use.queue->ring.HasWork() && !(use.given_back && device_->Interrupted());
+  return use.queue->runnable.load(std::memory_order_relaxed) && use.queue->ring.HasWork() &&
+         !(use.given_back && device_->Interrupted());
 }
 
 bool RequestServer::SpinForWork() {
@@ -323,7 +342,8 @@ bool RequestServer::SpinForWork() {
     for (int i = 0; i < 32; i++) {
       for (QueueUse& use : uses_) {
         if (!use.entered) continue;
-        if (!use.queue->runnable.load(std::memory_order_relaxed)) return true;
+        // One with requests that were set aside may have to wait for them.
+        if (use.deferred == 0 && !use.queue->runnable.load(std::memory_order_relaxed)) return true;
         if (HasWork(use)) {
           spin_misses_ = 0;
           port_->spin_hits.fetch_add(1, std::memory_order_relaxed);
@@ -435,18 +455,19 @@ int64_t RequestServer::Resume(uint32_t number) {
   return 0;
 }
 
-// All of a queue's requests that were set aside: EAGAIN, or forgotten where the ring is broken.
-void RequestServer::EndDeferred(QueueUse* use, bool answer) {
+// A queue's requests that were set aside: EAGAIN, or forgotten where the ring is broken.
+void RequestServer::EndDeferred(QueueUse* use, Ended which, bool answer) {
   std::vector<Deferred> ended;
   for (auto deferred = deferred_.begin(); deferred != deferred_.end();) {
-    if (deferred->second.use != use) {
+    if (deferred->second.use != use ||
+        (which == Ended::kByStop && OutlivesStop(deferred->second.request))) {
       ++deferred;
       continue;
     }
     ended.push_back(std::move(deferred->second));
     deferred = deferred_.erase(deferred);
   }
-  use->deferred = 0;
+  use->deferred -= static_cast<uint32_t>(ended.size());
   // The ring breaks where it can't be answered on.
   for (size_t i = 0; answer && use->entered && i < ended.size(); i++)
     AnswerDeferred(ended[i], EAGAIN);

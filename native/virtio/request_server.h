@@ -60,7 +60,8 @@ class RequestServer final : public FinishedWork {
   // The number of the session in which the last request was taken.
   uint32_t session() const { return session_; }
   // Sets the current request aside, so that others are served meanwhile; its queue stays with this
-  // thread. Returns a number for it, -ENOLCK where too many are or it is too large to be kept,
+  // thread. The stop of the queue answers it with EAGAIN, unless it is a SETUPMAPPING: then the
+  // stop waits. Returns a number for it, -ENOLCK where too many are or it is too large to be kept,
   // -EINVAL.
   int64_t Defer();
   // Lets the data plane serve the current request, which it has not been able to serve before.
@@ -111,6 +112,7 @@ class RequestServer final : public FinishedWork {
 
   bool Enter(QueueUse* use);
   void Leave(QueueUse* use);
+  void GrantStop(QueueUse* use);
   void LetGo(QueueUse* use);
   void Break(QueueUse* use, const char* reason);
   bool Attach(QueueUse* use, const char** reason);
@@ -123,7 +125,9 @@ class RequestServer final : public FinishedWork {
   void ShowProgress(uint32_t opcode);
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
-  void EndDeferred(QueueUse* use, bool answer);
+  // Those that the stop answers, or all.
+  enum class Ended { kByStop, kAll };
+  void EndDeferred(QueueUse* use, Ended which, bool answer);
   void AnswerDeferred(const Deferred& deferred, int error);
   void Signal(QueueUse* use);
   void SignalAll();

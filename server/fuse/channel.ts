@@ -59,7 +59,8 @@ export interface FuseChannel {
    */
   serveAgain(): number
   /**
-   * Sets the request aside: others are served before it, on the same thread.
+   * Sets the request aside: others are served before it, on the same thread. The stop of its queue answers it with EAGAIN,
+   * unless it is a SETUPMAPPING: then the stop waits.
    * @returns a number for it, or `-errno`; then it is still the current request
    */
   defer(): number

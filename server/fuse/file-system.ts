@@ -172,7 +172,7 @@ export interface FileSystem {
   /**
    * Opens a regular file for showing `length` bytes from `offset` in the DAX window, by nodeid alone: the guest may have
    * closed or unlinked it.
-   * @returns a descriptor, which `closeMappingFile` takes back
+   * @returns a descriptor, which `closeMappingFile` takes back, or `-errno`; `-EAGAIN` as of `open`
    */
   openMappingFile(nodeid: number, writable: boolean, offset: number, length: number): number
   closeMappingFile(fd: number): void

@@ -15,7 +15,7 @@ import {
   FuseSetupmappingIn,
 } from './abi.ts'
 import { MAP_ALIGNMENT_LOG2 } from './init.ts'
-import { BODY, INTERRUPTED, type RequestContext } from './request-context.ts'
+import { BODY, COMPLETED, INTERRUPTED, type RequestContext } from './request-context.ts'
 import { getU64, isSafeOffset } from './wire.ts'
 
 const ALIGNMENT = 2 ** MAP_ALIGNMENT_LOG2
@@ -32,12 +32,12 @@ function isWindowRange(moffset: number, length: number, windowSize: number): boo
   )
 }
 
-/** @returns a descriptor, which the file system closes, or `-errno` */
+/** @returns a descriptor, which the file system closes, or `-errno`: `-EAGAIN` where a lease is in the way */
 function openFile(context: RequestContext, writable: boolean, foffset: number, length: number): number {
   const { fileSystem, mapper, nodeid } = context
   if (!writable && !mapper.upgrades && !fileSystem.readOnly) {
     const fd = fileSystem.openMappingFile(nodeid, true, foffset, length)
-    if (fd >= 0) return fd
+    if (fd >= 0 || fd === -Errno.EAGAIN) return fd
   }
   return fileSystem.openMappingFile(nodeid, writable, foffset, length)
 }
@@ -51,7 +51,7 @@ function setUpMapping(context: RequestContext, writable: boolean): number {
   if (foffset % ALIGNMENT !== 0 || !isSafeOffset(foffset + length)) return -Errno.EINVAL
   if (writable && fileSystem.readOnly) return -Errno.EROFS
   const fd = openFile(context, writable, foffset, length)
-  if (fd < 0) return fd
+  if (fd < 0) return context.waitForLease(fd)
   const result = mapper.map(moffset, length, fd, foffset, writable, context.nodeid)
   fileSystem.closeMappingFile(fd)
   // The frontend was asked and has not answered yet; asking again for what it has mapped by then does no harm.
@@ -67,7 +67,7 @@ export function handleSetupmapping(context: RequestContext): number {
   // Without the window in the guest's address space a mapping would read as zeros.
   let result: number = -Errno.ENODEV
   if (context.session.hasWindow) result = known ? setUpMapping(context, writable) : -Errno.EINVAL
-  if (result === INTERRUPTED) return result
+  if (result === INTERRUPTED || result === COMPLETED) return result
   if (result < 0) context.counters.countRefusedMapping()
   else context.counters.countMapping(writable)
   return result

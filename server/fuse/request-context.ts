@@ -123,7 +123,9 @@ export class RequestContext {
    * @returns COMPLETED, or `-errno` where it can't
    */
   wait(patienceMs: number): number {
-    const added = this.waits.add(this.channel, getU64(this.view, FuseInHeader.unique), patienceMs)
+    const { channel, opcode, nodeid } = this
+    const unique = getU64(this.view, FuseInHeader.unique)
+    const added = this.waits.add(channel, { unique, opcode, nodeid }, patienceMs)
     return added < 0 ? added : COMPLETED
   }
 

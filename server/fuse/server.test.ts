@@ -157,6 +157,7 @@ describe('a lease on the host', () => {
     override create = this.#open
     override setattr = this.#open
     override getlk = this.#open
+    override openMappingFile = this.#open
   }
   const O_NONBLOCK = 0o4000
   let fileSystem: Leased
@@ -201,6 +202,49 @@ describe('a lease on the host', () => {
     // The session's policy was withdrawn meanwhile.
     answer = -1
     expect(send(requests.open(2, 0))?.error).toBe(-Errno.ENOTCONN)
+  })
+
+  test('SETUPMAPPING waits for its end', () => {
+    const { channel, counters, mapper, send, server } = bench
+    mapper.calls.length = 0
+    expect(send(samples.SETUPMAPPING ?? bytes(0))).toBeNull()
+    server.retryWaits(channel)
+    expect([endings(), mapper.calls]).toEqual([[undefined], []])
+    fileSystem.held = false
+    server.retryWaits(channel)
+    expect([endings(), mapper.calls.length, server.waitMs]).toEqual([[0], 1, -1])
+    const { mappingsSetUp, mappingsRefused } = FuseCounters.sum([counters], NOTHING)
+    expect([mappingsSetUp, mappingsRefused]).toEqual([1, 0])
+  })
+
+  test('those that wait for long are told of, and when they end, but never more than 8', () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const { channel, send, server } = bench
+    const told: [opcode: number, nodeid: number, waitedMs: number, ended: boolean][] = []
+    server.onStuck = ({ opcode, nodeid }, waitedMs, ended) => told.push([opcode, nodeid, waitedMs, ended])
+    for (let nodeid = 2; nodeid < 14; nodeid++) send(requests.create(nodeid, 'file', 0, 0o644))
+    vi.advanceTimersByTime(9_999)
+    server.retryWaits(channel)
+    expect(told).toEqual([])
+    vi.advanceTimersByTime(1)
+    for (let times = 0; times < 3; times++) server.retryWaits(channel)
+    const eight = [2, 3, 4, 5, 6, 7, 8, 9]
+    expect(told.splice(0)).toEqual(eight.map((nodeid) => [FuseOpcode.CREATE, nodeid, 10_000, false]))
+    // The stop of their queue has ended some.
+    for (const deferred of [0, 1]) channel.deferred.delete(deferred)
+    server.retryWaits(channel)
+    expect(told.splice(0)).toEqual([
+      [FuseOpcode.CREATE, 2, 10_000, true],
+      [FuseOpcode.CREATE, 3, 10_000, true],
+      [FuseOpcode.CREATE, 10, 10_000, false],
+      [FuseOpcode.CREATE, 11, 10_000, false],
+    ])
+    vi.advanceTimersByTime(500)
+    fileSystem.held = false
+    server.retryWaits(channel)
+    expect(told).toEqual([...eight.slice(2), 10, 11].map((nodeid) => [FuseOpcode.CREATE, nodeid, 10_500, true]))
+    expect(server.waitMs).toBe(-1)
   })
 
   test('who will not wait need not', () => {

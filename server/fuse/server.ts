@@ -54,6 +54,7 @@ import { handleRemovemapping, handleSetupmapping } from './mapping-requests.ts'
 import { BODY, COMPLETED, INTERRUPTED, RequestContext } from './request-context.ts'
 import { DATA_PLANE } from './services.ts'
 import type { FuseSession } from './session.ts'
+import type { Waits } from './waits.ts'
 
 /** @returns the length of the body in the reply buffer, `-errno`, COMPLETED, or INTERRUPTED */
 type Handler = (context: RequestContext) => number
@@ -207,6 +208,11 @@ export class FuseServer {
   /** A request has been answered with ENFILE, here or by the data plane. */
   noteShortage(opcode: number): void {
     this.#context.noteShortage(opcode)
+  }
+
+  /** See Waits.onStuck. */
+  set onStuck(told: Waits['onStuck']) {
+    this.#context.waits.onStuck = told
   }
 
   /** How long the channel may wait for the next request before `retryWaits`, in milliseconds; -1 for ever. */

@@ -10,6 +10,7 @@ import { ENTRY_OUT_BYTES, Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import type { PendingRequest } from './harness/fuse-transport.ts'
 import { HostLease } from './harness/host-lease.ts'
 import { outcome, type Session, startSession } from './harness/session.ts'
+import { makeFile, RANGE, READ, readCounters, startWindowSession } from './harness/window-session.ts'
 import { cString, pack } from './harness/wire.ts'
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants
@@ -106,6 +107,34 @@ test('a lock, which opens the file for writing, waits for the lease of who only 
   expect(waiting.map(({ done }) => done)).toEqual([false, false])
   await lease.giveUp()
   for (const request of waiting) transport.wait(request)
+})
+
+test('a mapping waits for the lease, and nobody waits for it', async () => {
+  const session = await startWindowSession()
+  const { client, daemon, transport } = session
+  const nodeid = makeFile(session, 'leased', RANGE)
+  const lease = await HostLease.take(join(daemon.sharedDir, 'leased'), 'write')
+  const broken = lease.broken()
+  const mapping = client.startSetupMapping(nodeid, 0, RANGE, READ, 0)
+  await broken
+  expect(client.getattr(nodeid).size).toBe(RANGE)
+  expect(mapping.done).toBe(false)
+  await lease.giveUp()
+  transport.wait(mapping)
+  expect((await readCounters(session)).live).toBe(1)
+})
+
+test('who waits for long is named in the log, and again when the waiting ends', async () => {
+  const session = await startLeased()
+  const { daemon, lease, nodeid, transport } = session
+  const lines = (): unknown[] => daemon.records.filter((record) => JSON.stringify(record).includes('stuck'))
+  const opening = open(session, O_RDONLY)
+  await daemon.until(() => lines().length === 1, 'the line')
+  expect(lines()).toMatchObject([{ opcode: 'OPEN', nodeid: Number(nodeid), worker: 0, since: expect.any(String) }])
+  await lease.giveUp()
+  transport.wait(opening)
+  await daemon.until(() => lines().length === 2, 'the second line')
+  expect(lines()[1]).toMatchObject({ opcode: 'OPEN', msg: 'a request that was stuck has ended' })
 })
 
 test('who opens with O_NONBLOCK is told', async () => {
