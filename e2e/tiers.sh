@@ -99,6 +99,11 @@ shell_lint() {
 	git ls-files '*.sh' .ci/run | xargs shellcheck -x -s sh
 }
 
+integration_tests() {
+	install_packages podman libcap2-bin
+	npm run --silent test:integration
+}
+
 # libvirt as the client, on the machine itself.
 libvirt_tests() {
 	install_packages libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86
@@ -152,7 +157,7 @@ start_driver_checks
 tier unit npm run --silent test:unit
 tier native npm run --silent test:native
 tier native-asan npm run --silent test:native:asan
-tier integration npm run --silent test:integration
+tier integration integration_tests
 tier fuzz npm run --silent fuzz -- 75
 [ -z "$checks" ] || wait "$checks"
 rig_tier driver-checks "$DRIVER" driver_checks

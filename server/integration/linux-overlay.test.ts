@@ -1,40 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The recipes of doc/usage.md for overlays and for the storage of containers, through this kernel's own FUSE client: an
- * overlay whose upper layer is on the share, and what the overlay drivers of Docker and Podman do with their layers.
+ * The recipes of doc/usage.md for overlays, by the commands that stand there, and for the storage of containers, through this
+ * kernel's own FUSE client: an overlay whose upper layer is on the share, and what the overlay drivers of Docker and Podman
+ * do with their layers.
  */
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import fs from 'node:fs'
-import os from 'node:os'
+import { execFileSync, spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { recipe } from '../../e2e/guest/recipes.ts'
 import { testing } from '../../native/testing/index.ts'
+import { mountWithOptions } from './harness/client-mount.ts'
+import { makeScratch, removeScratch } from './harness/daemon.ts'
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/fuse/testing/dev-fuse-server.js')
-const USAGE = fs.readFileSync(path.resolve(import.meta.dirname, '../../doc/usage.md'), 'utf8')
-
-/** A share with these rules, mounted. */
-async function mountShare(xattrMap: string): Promise<{ share: string; mount: string; sh: (script: string) => string }> {
-  const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'viewfsd-overlay-'))
-  const share = path.join(scratch, 'share')
-  const mount = path.join(scratch, 'mount')
-  for (const name of [share, mount, path.join(scratch, 'merged')]) fs.mkdirSync(name)
-  const options = JSON.stringify(xattrMap === '' ? {} : { xattrMap })
-  const server = spawn(process.execPath, [PROGRAM, share, mount, options, '3'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  onTestFinished(async () => {
-    const exited = once(server, 'exit')
-    execFileSync('sh', ['-c', 'umount -l merged 2>/dev/null; umount -l mount; true'], { cwd: scratch })
-    server.kill('SIGKILL')
-    await exited
-    fs.rmSync(scratch, { recursive: true, force: true })
-  })
-  const [line] = await Promise.race([once(server.stdout, 'data'), once(server, 'exit')])
-  if (!String(line).startsWith('ready')) throw new Error('the server has not started')
+/** A share with these options; `sh` runs a script in a directory with `mount`, the share as the guest sees it. */
+async function mountShare(
+  options: readonly string[],
+): Promise<{ share: string; mount: string; sh: (script: string) => string }> {
+  const { share, mountPoint: mount } = await mountWithOptions(options)
+  const scratch = makeScratch()
   const sh = (script: string): string =>
     execFileSync('bash', ['-euo', 'pipefail', '-c', script], { cwd: scratch, encoding: 'utf8' })
+  sh(`mkdir merged; ln -s ${mount} mount`)
+  onTestFinished(() => {
+    spawnSync('umount', ['--lazy', path.join(scratch, 'merged')])
+    removeScratch(scratch)
+  })
   return { share, mount, sh }
 }
 
@@ -55,15 +45,18 @@ function xattrs(file: string, ...names: string[]): string[] {
 }
 
 test.each([
-  ['--xattrmap', ':map:trusted.:user.virtiofs.:', '', 'user.virtiofs.trusted.overlay.opaque'],
-  ['--xattr', '', ',userxattr', 'user.overlay.opaque'],
-])('the upper layer of an overlay, by %s', async (option, map, overlayOptions, opaque) => {
-  expect(USAGE).toContain(map === '' ? option : `${option}=${map}`)
-  const { share, sh } = await mountShare(map)
-  const overlay = `mount -t overlay overlay merged \
-    -o lowerdir=lower,upperdir=mount/upper,workdir=mount/work${overlayOptions}`
+  ['The upper layer of an overlayfs', 'user.virtiofs.trusted.overlay.opaque'],
+  ['An overlay with userxattr', 'user.overlay.opaque'],
+])('%s', async (title, opaque) => {
+  const { options, guest } = recipe(title)
+  const { share, sh } = await mountShare(options)
+  const overlay = guest
+    .join('\n')
+    .replaceAll('/mnt', 'mount')
+    .replaceAll('/usr', 'lower')
+    .replaceAll('/merged', 'merged')
   sh(`
-    mkdir -p lower/dir/below mount/upper mount/work
+    mkdir -p lower/dir/below
     cd lower; echo base > file; ln -s file link; mkfifo fifo; mknod null c 1 3; echo below > dir/below/file; cd ..
     ${overlay}
     cd merged
@@ -84,11 +77,9 @@ test.each([
 test.each(['index=off', 'metacopy=on,redirect_dir=on,volatile'])(
   'the storage of containers, with %s',
   async (options) => {
-    const map = ':map::user.virtiofs.:'
-    expect(USAGE).toContain(`--security-label --xattrmap=${map}`)
-    const { share, mount, sh } = await mountShare(map)
-    const start = `(cd mount/overlay; rm -rf container/work/work/incompat
-    mount -t overlay overlay -o lowerdir=l/APP:l/BASE,upperdir=container/diff,workdir=container/work,${options} ../../merged)`
+    const { share, mount, sh } = await mountShare(recipe('The storage of Docker or Podman').options)
+    const start = `(top=$PWD; cd mount/overlay; rm -rf container/work/work/incompat
+    mount -t overlay overlay -o lowerdir=l/APP:l/BASE,upperdir=container/diff,workdir=container/work,${options} "$top/merged")`
     sh(`
     mkdir -p mount/overlay/l; cd mount/overlay
     for layer in base:BASE app:APP container:CONTAINER; do

@@ -17,3 +17,9 @@ export async function mountForClient(
 export function dropInodeCache(): void {
   execFileSync('sh', ['-c', 'echo 2 >/proc/sys/vm/drop_caches'])
 }
+
+/** A new directory, shared with the extended attributes of this command line of viewfsd. */
+export function mountWithOptions(args: readonly string[]): Promise<DevFuse> {
+  const xattrMap = args.find((arg) => arg.startsWith('--xattrmap='))?.slice('--xattrmap='.length)
+  return DevFuse.mount(xattrMap === undefined ? {} : { xattrMap }, undefined, 3)
+}
