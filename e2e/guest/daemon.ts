@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkout } from '../rig/paths.ts'
 
+/** Longer than a daemon takes for anything on a machine that emulates several hosts at once. */
+const HANG_MS = 600_000
+
 export class FsDaemon {
   readonly name: string
   readonly socketPath: string
@@ -51,7 +54,7 @@ export class FsDaemon {
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<string> {
     if (!this.running()) return this.exited
     this.process.kill(signal)
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 60_000)
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), HANG_MS)
     const how = await this.exited
     clearTimeout(timer)
     return how
@@ -73,7 +76,7 @@ export class Viewfsd extends FsDaemon {
   async counters(): Promise<Counters> {
     const before = this.log().length
     this.process.kill('SIGUSR1')
-    const deadline = Date.now() + 60_000
+    const deadline = Date.now() + HANG_MS
     while (Date.now() < deadline) {
       for (const line of this.log().slice(before).split('\n').slice(0, -1)) {
         const entry: unknown = JSON.parse(line)

@@ -38,6 +38,8 @@ export interface GuestOptions {
 
 /** A guest boots in ten seconds; on a machine that emulates several hosts at once it has taken four minutes. */
 const BOOT_TIMEOUT_MS = 600_000
+/** To the end of QEMU after a guest was told to power off, likewise. */
+const SHUTDOWN_TIMEOUT_MS = 600_000
 /** Until QEMU listens: it talks to the daemons first. */
 const START_TIMEOUT_MS = 300_000
 
@@ -211,7 +213,7 @@ export class Guest {
   /** Powers the guest off and waits for QEMU's end; kills it when that takes long. */
   async shutdown(): Promise<void> {
     this.agent.post('sync; busybox poweroff -f')
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), 120_000)
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), SHUTDOWN_TIMEOUT_MS)
     await this.#exited
     clearTimeout(timer)
     this.agent.close()

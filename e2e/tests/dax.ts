@@ -57,7 +57,7 @@ function execute(program: string): string {
 /** A guest's close(2) does not wait until its host has heard of it. */
 async function untilExecuted(program: string, round: string): Promise<void> {
   for (let tries = 0; execute(program) !== 'ok'; tries++) {
-    check(tries < 300, `${round}: ${execute(program)}`)
+    check(tries < 6000, `${round}: ${execute(program)}`)
     await sleep(100)
   }
 }
