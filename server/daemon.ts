@@ -7,6 +7,7 @@
  * one or two rings. They share the native device, the file system's tables and a few SharedArrayBuffers.
  */
 import { readFileSync, unlinkSync } from 'node:fs'
+import { resolve as resolvePath } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { acceptUnix, addonPath, exitNow, FdWatcher } from '../native/index.ts'
 import { SinkReport } from './dax/sink-report.ts'
@@ -16,7 +17,7 @@ import { WindowState } from './dax/window-state.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseSession } from './fuse/session.ts'
 import { openListener } from './listener.ts'
-import type { Logger } from './log.ts'
+import type { Logger, LogOptions } from './log.ts'
 import { collectMetrics } from './metrics.ts'
 import type { Options } from './options.ts'
 import type { QueueWorkerData } from './queue-worker.ts'
@@ -24,6 +25,7 @@ import { closeDoors } from './sandbox/doors.ts'
 import type { Launched } from './sandbox/launch.ts'
 import { explainLabels } from './passthrough/security-label.ts'
 import { openSharedDirectory, type SharedDirectory, shareDirectory } from './shared-directory.ts'
+import { qemuCommand } from './start-qemu.ts'
 import { StuckRequests, WATCH_MS } from './stuck-requests.ts'
 import type { PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
 import { BackendRequestHandler } from './vhost-user/backend-request-handler.ts'
@@ -46,7 +48,10 @@ export class Daemon {
   /** The queue threads' program: behind the sandbox's doors no file of ours can be read. */
   readonly #workerSource = readFileSync(new URL('queue-worker.cjs', import.meta.url), 'utf8')
   readonly #addonPath = addonPath()
+  /** As it was at the start; behind the doors the working directory is another. */
+  readonly #socketPath: string
   readonly #log: Logger
+  readonly #logOptions: LogOptions
   readonly #device: VirtioDevice
   readonly #plan: WindowPlan
   readonly #window: WindowSpec
@@ -68,10 +73,12 @@ export class Daemon {
   #ending = false
 
   /** @throws WindowUnavailableError, the shared directory's errors, or an Error that says why labels can't be kept */
-  constructor(options: Options, log: Logger, launched?: Launched) {
+  constructor(options: Options, log: Logger, logOptions: LogOptions, launched?: Launched) {
     this.#options = options
+    this.#socketPath = resolvePath(options.socketPath ?? '')
     this.#launched = launched
     this.#log = log
+    this.#logOptions = logOptions
     this.#stuck = new StuckRequests(log)
     this.#directory = shareDirectory(options, launched?.root)
     this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) => log.warn(message))
@@ -105,7 +112,19 @@ export class Daemon {
       `window ${this.#options.window}: ${this.#plan.kind}, because ${this.#plan.reason}`,
     )
     if (unviewable !== undefined) this.#log.warn(unviewable)
-    this.#log.info({ socket: this.#options.socketPath }, 'waiting for a frontend')
+    this.#sayWaiting()
+  }
+
+  /** In a terminal, with what to do next. */
+  #sayWaiting(): void {
+    const { socketPath, tag } = this.#options
+    const { form } = this.#logOptions
+    if (socketPath === undefined || (form !== 'readable' && form !== 'coloured')) {
+      this.#log.info({ socket: socketPath }, 'waiting for a frontend')
+      return
+    }
+    const command = qemuCommand({ socketPath: this.#socketPath, window: this.#plan.kind !== 'none', tag })
+    this.#log.info(`waiting for a frontend: ${command}`)
   }
 
   #explainUnviewable(): string | undefined {
@@ -151,7 +170,7 @@ export class Daemon {
       window: this.#window,
       session: this.#session,
       counters,
-      log: { logLevel: this.#options.logLevel, syslog: this.#options.syslog },
+      log: this.#logOptions,
     }
     const worker = new Worker(this.#workerSource, { eval: true, workerData: data })
     worker.once('error', (error) => {
@@ -283,7 +302,7 @@ export class Daemon {
     await this.#device.stopAllQueues()
     this.#device.control.reset()
     this.#resetDevice()
-    this.#log.info({ socket: this.#options.socketPath }, 'waiting for a frontend')
+    this.#sayWaiting()
     this.#listener?.watcher.arm()
   }
 }

@@ -13,8 +13,8 @@ import { type Launched, needsLaunch, takeLaunched } from './sandbox/launch.ts'
 async function run(options: Options, launched: Launched | undefined): Promise<void> {
   // Only now: the process that makes way for the launcher needs neither.
   const [{ Daemon }, { createLogger, openLog }] = await Promise.all([import('./daemon.ts'), import('./log.ts')])
-  openLog(options)
-  const log = createLogger(options)
+  const logOptions = openLog(options)
+  const log = createLogger(logOptions)
   for (const warning of options.warnings) log.warn(warning)
   const failed = (error: unknown): never => {
     log.fatal({ err: error }, error instanceof Error ? error.message : String(error))
@@ -25,7 +25,7 @@ async function run(options: Options, launched: Launched | undefined): Promise<vo
   const daemon = attempt(() => {
     const warning = setDescriptorLimit(options.descriptorLimit)
     if (warning !== undefined) log.warn(warning)
-    return new Daemon(options, log, launched)
+    return new Daemon(options, log, logOptions, launched)
   }, failed)
   const end = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'ending')
@@ -65,6 +65,9 @@ try {
   switch (commandLine.action) {
     case 'run':
       await runOrLaunch(commandLine.options)
+      break
+    case 'check':
+      process.exitCode = (await import('./check/check.ts')).runCheck(commandLine.json)
       break
     case 'help':
     case 'short-help':

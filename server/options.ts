@@ -78,16 +78,25 @@ export interface Options {
 
 export type ParsedCommandLine =
   | { readonly action: EarlyAction | 'no-arguments' | 'print-capabilities' }
+  | { readonly action: 'check'; readonly json: boolean }
   | { readonly action: 'run'; readonly options: Options }
 
 /** @throws UsageError */
 export function parseCommandLine(args: readonly string[]): ParsedCommandLine {
   if (args.length === 0) return { action: 'no-arguments' }
+  if (args[0] === 'check') return { action: 'check', json: parseCheck(args.slice(1)) }
   const given = splitArguments(args)
   if (typeof given === 'string') return { action: given }
   checkConflicts(given)
   if (given.has('print-capabilities')) return { action: 'print-capabilities' }
   return { action: 'run', options: build(given) }
+}
+
+/** @returns whether JSON is wanted */
+function parseCheck(args: readonly string[]): boolean {
+  const stray = args.find((argument) => argument !== '--json')
+  if (stray !== undefined) throw new UsageError(`check takes no argument but --json, not ${JSON.stringify(stray)}`)
+  return args.length > 0
 }
 
 function checkConflicts(given: Arguments): void {
