@@ -35,14 +35,15 @@ export interface DataPlaneCounters {
   readonly bytesWritten: number
 }
 
-/** A request that a queue thread is at work on. */
+/** A request that a queue thread, or a thread of the pool, is at work on. */
 export interface RequestInProgress {
+  /** The queue thread that took it. */
   readonly worker: number
-  /** Counts the thread's requests. */
+  /** No other request of that thread has it. */
   readonly number: number
   readonly opcode: number
   readonly nodeid: number
-  /** How long it has been since the thread took it. */
+  /** How long it has been since a thread began to serve it. */
   readonly milliseconds: number
 }
 
@@ -98,11 +99,11 @@ export interface DeviceControl {
   /** Shutdown, and the id becomes invalid. */
   destroy(): void
   counters(): DeviceCounters
-  /** At most one for each queue thread. */
+  /** At most one for each queue thread, and those that the pool has begun. */
   requestsInProgress(): RequestInProgress[]
 }
 
-export type DeviceControlConstructor = new (queueCount: number) => DeviceControl
+export type DeviceControlConstructor = new (queueCount: number, poolThreads?: number) => DeviceControl
 
 /** The loop of one queue thread; used on the thread that made it. */
 export interface QueueWorker {

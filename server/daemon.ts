@@ -85,7 +85,7 @@ export class Daemon {
     const unlabelled = options.securityLabel === 'never' ? undefined : explainLabels(this.#fileSystem, options.xattrMap)
     if (unlabelled !== undefined) throw new Error(unlabelled)
     this.#plan = planWindow(options.window, options.windowSizeBytes, options.faultPolicy)
-    this.#device = new VirtioDevice(1 + options.requestQueues)
+    this.#device = new VirtioDevice(1 + options.requestQueues, options.threadPoolSize)
     this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')
     const state = WindowState.allocate()
     this.#windowState = new WindowState(state)

@@ -34,6 +34,8 @@ export interface Options {
   /** undefined: the configuration space is not offered. */
   readonly tag: string | undefined
   readonly requestQueues: number
+  /** Threads for requests that wait for the host; 0: none. */
+  readonly threadPoolSize: number
   readonly window: WindowChoice
   readonly windowSizeBytes: number
   readonly faultPolicy: FaultPolicy
@@ -75,6 +77,9 @@ export interface Options {
   /** Lines to log first: what is deprecated. */
   readonly warnings: readonly string[]
 }
+
+/** Threads of a pool; what virtiofsd takes beyond is taken, too. */
+const MAX_POOL_THREADS = 1024
 
 export type ParsedCommandLine =
   | { readonly action: EarlyAction | 'no-arguments' | 'print-capabilities' }
@@ -138,6 +143,7 @@ function build(given: Arguments): Options {
     sharedDir,
     tag: optional(given, 'tag', VALUE.tag),
     requestQueues: value(given, 'num-request-queues', VALUE.requestQueues),
+    threadPoolSize: Math.min(value(given, 'thread-pool-size', VALUE.count), MAX_POOL_THREADS),
     window: value(given, 'window', VALUE.window),
     windowSizeBytes: value(given, 'window-size', VALUE.windowSize),
     faultPolicy: value(given, 'fault-policy', VALUE.faultPolicy),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Names requests that are stuck, once when one has been at it for ten seconds, and once when it has ended: those that hold up
- * their queue thread, because the host's file system does not answer, and those that wait for a lock or a lease, set aside.
+ * their queue thread, or a thread of the pool, because the host's file system does not answer, and those that wait for a lock
+ * or a lease, set aside.
  */
 import type { RequestInProgress } from '../native/index.ts'
 import { opcodeName } from './fuse/abi.ts'
@@ -41,17 +42,20 @@ export function logWaiting(
 }
 
 interface Stuck {
-  readonly number: number
   readonly request: Description & { readonly worker: number }
   readonly began: number
 }
 
-/** Those that hold up their thread. The main thread looks, since the queue's own can't. */
+function nameOf({ worker, number }: RequestInProgress): string {
+  return `${worker} ${number}`
+}
+
+/** Those that hold up their thread. The main thread looks, since that can't. */
 export class StuckRequests {
   readonly #log: Pick<Logger, 'warn'>
   readonly #now: () => number
-  /** By worker. */
-  readonly #stuck = new Map<number, Stuck>()
+  /** By worker and number. */
+  readonly #stuck = new Map<string, Stuck>()
 
   /** @param now milliseconds since the epoch */
   constructor(log: Pick<Logger, 'warn'>, now = (): number => Date.now()) {
@@ -59,18 +63,20 @@ export class StuckRequests {
     this.#now = now
   }
 
-  /** @param requests all that queue threads are at work on */
+  /** @param requests all that threads are at work on */
   look(requests: readonly RequestInProgress[]): void {
-    for (const [worker, { number, request, began }] of this.#stuck) {
-      if (requests.some((each) => each.worker === worker && each.number === number)) continue
-      this.#stuck.delete(worker)
+    const present = new Set(requests.map(nameOf))
+    for (const [name, { request, began }] of this.#stuck) {
+      if (present.has(name)) continue
+      this.#stuck.delete(name)
       logEnd(this.#log, request, this.#now() - began)
     }
-    for (const { worker, number, opcode, nodeid, milliseconds } of requests) {
-      if (milliseconds < STUCK_MS || this.#stuck.has(worker)) continue
+    for (const each of requests) {
+      const { worker, opcode, nodeid, milliseconds } = each
+      if (milliseconds < STUCK_MS || this.#stuck.has(nameOf(each))) continue
       const began = this.#now() - milliseconds
       const request = { worker, ...describe({ opcode, nodeid }, began) }
-      this.#stuck.set(worker, { number, request, began })
+      this.#stuck.set(nameOf(each), { request, began })
       this.#log.warn(request, 'a request is stuck: the host has not answered for 10 s')
     }
   }

@@ -13,6 +13,7 @@
 #include "binding/arguments.h"
 #include "binding/errno_error.h"
 #include "memory/guarded_access.h"
+#include "util/coarse_clock.h"
 #include "virtio/device.h"
 
 namespace viewfsd {
@@ -76,7 +77,11 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
 
   explicit DeviceControl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceControl>(info) {
     InstallFaultHandlers();
-    device_ = Device::Create(static_cast<uint32_t>(IntegerArgument(info, 0, "queueCount", 1, 256)));
+    const auto queues = static_cast<uint32_t>(IntegerArgument(info, 0, "queueCount", 1, 256));
+    const int64_t threads =
+        info.Length() < 2 ? 0
+                          : IntegerArgument(info, 1, "poolThreads", 0, RequestPool::kMaxThreads);
+    device_ = Device::Create(queues, static_cast<size_t>(threads));
   }
 
  private:
@@ -235,9 +240,17 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
   }
 
   Napi::Value RequestsInProgress(const Napi::CallbackInfo& info) {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     Napi::Array result = Napi::Array::New(info.Env());
+    const auto add = [&](uint32_t worker, double number, uint32_t opcode, double nodeid,
+                         int64_t since) {
+      Napi::Object request = Napi::Object::New(info.Env());
+      request.Set("worker", worker);
+      request.Set("number", number);
+      request.Set("opcode", opcode);
+      request.Set("nodeid", nodeid);
+      request.Set("milliseconds", static_cast<double>(CoarseNow() - since) / 1e6);
+      result.Set(result.Length(), request);
+    };
     for (uint32_t i = 0; i < device_->workers().size(); i++) {
       RequestInProgress& shown = device_->workers()[i]->request;
       const uint64_t number = shown.number.load();
@@ -246,15 +259,12 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
       const uint32_t opcode = shown.opcode.load();
       // Another one came meanwhile.
       if (since == 0 || shown.number.load() != number) continue;
-      Napi::Object request = Napi::Object::New(info.Env());
-      request.Set("worker", i);
-      request.Set("number", static_cast<double>(number));
-      request.Set("opcode", opcode);
-      request.Set("nodeid", nodeid);
-      const int64_t passed = now.tv_sec * 1'000'000'000 + now.tv_nsec - since;
-      request.Set("milliseconds", static_cast<double>(passed) / 1e6);
-      result.Set(result.Length(), request);
+      add(i, static_cast<double>(number), opcode, nodeid, since);
     }
+    // Numbers of their own, which no thread's count reaches from the other side.
+    for (const PooledInProgress& pooled : device_->pool().InProgress())
+      add(pooled.worker, -static_cast<double>(pooled.number), pooled.opcode,
+          static_cast<double>(pooled.nodeid), pooled.since);
     return result;
   }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "fuse/request_pool.h"
 #include "host/open_files.h"
 #include "session/finished_work.h"
 
@@ -16,18 +17,20 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
   constexpr uint32_t kName = 2;
   static const std::array<Operation, ServicePolicy::kOpcodes> operations = [] {
     std::array<Operation, ServicePolicy::kOpcodes> table;
-    table[FUSE_LOOKUP] = {&DataPlane::Lookup, kName, sizeof(fuse_entry_out)};
+    table[FUSE_LOOKUP] = {&DataPlane::Lookup, kName, sizeof(fuse_entry_out), false, true};
     table[FUSE_FORGET] = {&DataPlane::Forget, sizeof(fuse_forget_in), 0, true};
     table[FUSE_BATCH_FORGET] = {&DataPlane::BatchForget, sizeof(fuse_batch_forget_in), 0, true};
-    table[FUSE_GETATTR] = {&DataPlane::Getattr, sizeof(fuse_getattr_in), sizeof(fuse_attr_out)};
-    table[FUSE_OPEN] = {&DataPlane::Open, sizeof(fuse_open_in), sizeof(fuse_open_out)};
-    table[FUSE_OPENDIR] = {&DataPlane::Opendir, sizeof(fuse_open_in), sizeof(fuse_open_out)};
+    table[FUSE_GETATTR] = {&DataPlane::Getattr, sizeof(fuse_getattr_in), sizeof(fuse_attr_out),
+                           false, true};
+    table[FUSE_OPEN] = {&DataPlane::Open, sizeof(fuse_open_in), sizeof(fuse_open_out), false, true};
+    table[FUSE_OPENDIR] = {&DataPlane::Opendir, sizeof(fuse_open_in), sizeof(fuse_open_out), false,
+                           true};
     table[FUSE_READ] = {&DataPlane::Read, sizeof(fuse_read_in)};
     table[FUSE_WRITE] = {&DataPlane::Write, sizeof(fuse_write_in), sizeof(fuse_write_out)};
-    table[FUSE_READDIR] = {&DataPlane::Readdir, sizeof(fuse_read_in)};
-    table[FUSE_READDIRPLUS] = {&DataPlane::Readdirplus, sizeof(fuse_read_in)};
-    table[FUSE_RELEASE] = {&DataPlane::Release, sizeof(fuse_release_in)};
-    table[FUSE_RELEASEDIR] = {&DataPlane::Releasedir, sizeof(fuse_release_in)};
+    table[FUSE_READDIR] = {&DataPlane::Readdir, sizeof(fuse_read_in), 0, false, true};
+    table[FUSE_READDIRPLUS] = {&DataPlane::Readdirplus, sizeof(fuse_read_in), 0, false, true};
+    table[FUSE_RELEASE] = {&DataPlane::Release, sizeof(fuse_release_in), 0, false, true};
+    table[FUSE_RELEASEDIR] = {&DataPlane::Releasedir, sizeof(fuse_release_in), 0, false, true};
     return table;
   }();
   if (opcode >= operations.size() || operations[opcode].handler == nullptr) return nullptr;
@@ -46,30 +49,76 @@ Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t rep
   if (operation == nullptr || policy_->ServiceOf(opcode) == Service::kAsk)
     return {Answer::Kind::kAsk, 0};
 
-  const auto count = [&] {
-    if (!again) counters_.OfOpcode(opcode).Add();
-  };
   // Without room for the header nobody could learn what became of it, so nothing is done.
-  const bool answerable = request.writable.size >= sizeof(fuse_out_header);
-  if (!answerable && !operation->silent) {
-    count();
-    return {Answer::Kind::kSilent, 0};
+  Answer answer = {Answer::Kind::kSilent, 0};
+  if (request.writable.size >= sizeof(fuse_out_header) || operation->silent) {
+    // What has waited for a lease is tried here.
+    if (pool_ != nullptr && !again && IsPutOff(*operation, request))
+      return {Answer::Kind::kPutOff, 0};
+    answer = Perform(*operation, request, reply, reply_room);
   }
+  if (answer.kind == Answer::Kind::kPutOff || answer.kind == Answer::Kind::kWait) return answer;
+  if (again)
+    CountResult(opcode, answer);
+  else
+    Count(opcode, answer);
+  return answer;
+}
+
+Answer DataPlane::ServePutOff(const FuseRequest& request,
+                              std::shared_ptr<const ServicePolicy> policy, uint8_t* reply,
+                              uint64_t reply_room) {
+  policy_ = std::move(policy);
+  return Perform(*Find(request.header.opcode), request, reply, reply_room);
+}
+
+// Before anything is done; a handler may find out more.
+bool DataPlane::IsPutOff(const Operation& operation, const FuseRequest& request) {
+  if (policy_->ServiceOf(request.header.opcode) == Service::kPool) return true;
+  if (operation.asks && directory_.MayWait(request.header.nodeid)) return true;
+  const uint64_t order = OrderOf(request);
+  return order != 0 && pool_->Busy(order);
+}
+
+uint64_t DataPlane::OrderOf(const FuseRequest& request) {
+  switch (request.header.opcode) {
+    case FUSE_WRITE:
+    case FUSE_RELEASE:
+      return request.header.nodeid;
+    default:
+      return 0;
+  }
+}
+
+Answer DataPlane::Perform(const Operation& operation, const FuseRequest& request, uint8_t* reply,
+                          uint64_t reply_room) {
+  const bool answerable = request.writable.size >= sizeof(fuse_out_header);
   reply_ = reply;
   capacity_ =
       answerable ? std::min(request.writable.size - sizeof(fuse_out_header), reply_room) : 0;
   in_place_ = false;
   waits_ = false;
+  moved_ = 0;
   int64_t result = -EINVAL;
-  if (request.body_size >= operation->in_size && capacity_ >= operation->out_size)
-    result = (this->*operation->handler)(request);
+  if (request.body_size >= operation.in_size && capacity_ >= operation.out_size)
+    result = (this->*operation.handler)(request);
   if (waits_) return {Answer::Kind::kWait, 0};
-  count();
+  if (result == kWouldWait) return {Answer::Kind::kPutOff, 0, moved_};
   // The process's limit is none of the caller's process in the guest.
   if (result == -EMFILE) result = -ENFILE;
-  if (result < 0) counters_.errors.Add();
-  if (operation->silent) return {Answer::Kind::kSilent, 0};
-  return {in_place_ && result >= 0 ? Answer::Kind::kInPlace : Answer::Kind::kBody, result};
+  if (operation.silent) return {Answer::Kind::kSilent, result};
+  return {in_place_ && result >= 0 ? Answer::Kind::kInPlace : Answer::Kind::kBody, result, moved_};
+}
+
+void DataPlane::Count(uint32_t opcode, const Answer& answer) {
+  counters_->OfOpcode(opcode).Add();
+  CountResult(opcode, answer);
+}
+
+void DataPlane::CountResult(uint32_t opcode, const Answer& answer) {
+  if (answer.value < 0) counters_->errors.Add();
+  if (opcode == FUSE_READ) counters_->bytes_read.Add(answer.moved);
+  if (opcode == FUSE_WRITE) counters_->bytes_written.Add(answer.moved);
 }
 
 void DataPlane::AfterReply() {

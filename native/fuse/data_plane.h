@@ -19,22 +19,38 @@
 
 namespace viewfsd {
 
+class RequestPool;
+
 class DataPlane {
  public:
-  // `directory` and `counters` outlive the object.
-  DataPlane(SharedDirectory& directory, FuseCounters& counters)
-      : directory_(directory), counters_(counters) {}
+  // Of a queue's thread. `directory`, `counters` and `pool` outlive the object. With a pool, what
+  // may have to wait is put off, else it waits here.
+  DataPlane(SharedDirectory& directory, FuseCounters& counters, RequestPool* pool = nullptr)
+      : directory_(directory), counters_(&counters), pool_(pool) {}
+  // Of a thread of the pool.
+  explicit DataPlane(SharedDirectory& directory) : directory_(directory) {}
 
   // Serves one request. `reply` has room for the body of any reply, `reply_room` bytes; what the
   // guest has room for is in the request. `again`: it has been set aside meanwhile, and is counted.
   Answer Serve(const FuseRequest& request, uint8_t* reply, uint64_t reply_room, bool again = false);
+  // One that has been put off, under the policy of that time.
+  Answer ServePutOff(const FuseRequest& request, std::shared_ptr<const ServicePolicy> policy,
+                     uint8_t* reply, uint64_t reply_room);
+  // What became of one that had been put off, for the counters.
+  void Count(uint32_t opcode, const Answer& answer);
+  // The policy under which the last request was served.
+  const std::shared_ptr<const ServicePolicy>& policy() const { return policy_; }
+  // The inode whose changes and flushes this request is one of: it must not be served before those
+  // that came earlier. 0 for none.
+  static uint64_t OrderOf(const FuseRequest& request);
 
   // To be called when the answer has reached the guest: closes what a RELEASE gave up, which may
   // take long.
   void AfterReply();
 
  private:
-  // -errno, or the bytes of the body.
+  // -errno, kWouldWait, or the bytes of the body.
+  static constexpr int64_t kWouldWait = INT64_MIN;
   using Handler = int64_t (DataPlane::*)(const FuseRequest&);
   struct Operation {
     Handler handler = nullptr;
@@ -43,8 +59,16 @@ class DataPlane {
     uint32_t out_size = 0;
     // FUSE sends no reply, not even an error.
     bool silent = false;
+    // Asks the inode's file system, which may take its time.
+    bool asks = false;
   };
   static const Operation* Find(uint32_t opcode);
+  void CountResult(uint32_t opcode, const Answer& answer);
+  bool IsPutOff(const Operation& operation, const FuseRequest& request);
+  Answer Perform(const Operation& operation, const FuseRequest& request, uint8_t* reply,
+                 uint64_t reply_room);
+  // Of a queue's thread with a pool.
+  bool must_not_wait() const { return pool_ != nullptr; }
 
   template <typename Struct>
   int64_t Put(const Struct& out) {
@@ -61,6 +85,7 @@ class DataPlane {
   int64_t Open(const FuseRequest& request);
   int64_t Opendir(const FuseRequest& request);
   // read_write.cc
+  bool Tries(Wait wait) const;
   int64_t Read(const FuseRequest& request);
   int64_t Write(const FuseRequest& request);
   // directory.cc
@@ -72,7 +97,8 @@ class DataPlane {
   int64_t Releasedir(const FuseRequest& request);
 
   SharedDirectory& directory_;
-  FuseCounters& counters_;
+  FuseCounters* counters_ = nullptr;
+  RequestPool* pool_ = nullptr;
 
   std::shared_ptr<const ServicePolicy> policy_;
   uint64_t policy_generation_ = 0;
@@ -85,6 +111,7 @@ class DataPlane {
   bool in_place_ = false;
   // Somebody on the host is in the way.
   bool waits_ = false;
+  uint64_t moved_ = 0;
   // Closes after the reply.
   HandleRef released_;
 };

@@ -27,11 +27,22 @@ int WriteFlags(const fuse_write_in& in, bool placed) {
   return flags;
 }
 
+// Whether a file that the guest has opened so bypasses the page cache here, too: then even
+// RWF_NOWAIT waits for the disk.
+bool IsDirect(uint32_t guest_flags, int fd) {
+  return (guest_flags & O_DIRECT) != 0 && (fcntl(fd, F_GETFL) & O_DIRECT) != 0;
+}
+
 bool EndsInRange(uint64_t offset, uint64_t size) {
   return offset <= static_cast<uint64_t>(INT64_MAX) - size;
 }
 
 }  // namespace
+
+// Whether the next read or write is tried with RWF_NOWAIT.
+bool DataPlane::Tries(Wait wait) const {
+  return wait == Wait::kAsk && (must_not_wait() || WorkWaits());
+}
 
 int64_t DataPlane::Read(const FuseRequest& request) {
   const auto in = request.In<fuse_read_in>();
@@ -42,20 +53,29 @@ int64_t DataPlane::Read(const FuseRequest& request) {
   const HandleRef handle =
       directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
+  const int fd = handle->fd.get();
   uint64_t total = 0;
   iovec pieces[IOV_MAX];
-  // A read that has to wait must not hold back the completions before it.
-  int flags = WorkWaits() ? RWF_NOWAIT : 0;
+  // A read that has to wait must not hold back other requests, or the completions before it.
+  const Wait wait = IsDirect(in.flags, fd) ? Wait::kMay : handle->waits.reads();
+  if (wait == Wait::kMay) {
+    if (must_not_wait()) return kWouldWait;
+    AnnounceWork();
+  }
+  int flags = Tries(wait) ? RWF_NOWAIT : 0;
   // A guest takes a short reply for the end of the file, so a read that stopped for another reason
   // must say so: read on until nothing comes.
   while (total < size) {
     uint64_t taken = 0;
     const int count =
         request.writable.Slice(sizeof(fuse_out_header) + total, size - total, pieces, &taken);
-    const ssize_t got =
-        preadv2(handle->fd.get(), pieces, count, static_cast<off_t>(in.offset + total), flags);
+    const ssize_t got = preadv2(fd, pieces, count, static_cast<off_t>(in.offset + total), flags);
     if (got < 0 && flags != 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) {
-      AnnounceWork();
+      if (errno == EOPNOTSUPP) handle->waits.LearnReads(fd);
+      if (handle->waits.reads() != Wait::kNever) {
+        if (must_not_wait()) return kWouldWait;
+        AnnounceWork();
+      }
       flags = 0;
       continue;
     }
@@ -64,7 +84,7 @@ int64_t DataPlane::Read(const FuseRequest& request) {
     if (got == 0) break;
     total += static_cast<uint64_t>(got);
   }
-  counters_.bytes_read.Add(total);
+  moved_ = total;
   in_place_ = true;
   return static_cast<int64_t>(total);
 }
@@ -77,19 +97,27 @@ int64_t DataPlane::Write(const FuseRequest& request) {
   const HandleRef handle =
       directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
+  const bool cached = (in.write_flags & FUSE_WRITE_CACHE) != 0;
+  const int flags = WriteFlags(in, cached || policy_->writeback_cache);
+  // What has to reach the disk waits for it in any case.
+  const bool synced = (flags & (RWF_DSYNC | RWF_SYNC)) != 0;
+  Wait wait = synced || IsDirect(in.flags, handle->fd.get()) ? Wait::kMay : handle->waits.writes();
+  if (wait == Wait::kSeldom && must_not_wait() && directory_.MayWait(request.header.nodeid))
+    wait = Wait::kMay;
+  if (wait == Wait::kMay) {
+    if (must_not_wait()) return kWouldWait;
+    AnnounceWork();
+  }
+  int nowait = Tries(wait) ? RWF_NOWAIT : 0;
   std::optional<ScopedWithoutFsetid> ordinary;
   if ((in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0) {
     directory_.DropCapability(request.header.nodeid);
     ordinary.emplace();
   }
-  const bool cached = (in.write_flags & FUSE_WRITE_CACHE) != 0;
   if (!cached) directory_.ChangedByGuest(request.header.nodeid);
-  const int flags = WriteFlags(in, cached || policy_->writeback_cache);
-  uint64_t total = 0;
+  uint64_t& total = moved_;
+  total = request.payload_done;
   iovec pieces[IOV_MAX];
-  // As with reads; but what has to reach the disk waits for it in any case.
-  int nowait = WorkWaits() && (flags & (RWF_DSYNC | RWF_SYNC)) == 0 ? RWF_NOWAIT : 0;
-  if (nowait == 0) AnnounceWork();
   while (total < size) {
     uint64_t taken = 0;
     const int count =
@@ -98,9 +126,14 @@ int64_t DataPlane::Write(const FuseRequest& request) {
                                  static_cast<off_t>(in.offset + total), flags | nowait);
     if (nowait != 0 &&
         (put < 0 ? errno == EAGAIN || errno == EOPNOTSUPP : static_cast<uint64_t>(put) < taken)) {
-      AnnounceWork();
-      nowait = 0;
+      const bool refused = put < 0 && errno == EOPNOTSUPP;
       if (put > 0) total += static_cast<uint64_t>(put);
+      if (refused) handle->waits.LearnWrites(handle->fd.get());
+      if (const Wait now = handle->waits.writes(); now != Wait::kNever && now != Wait::kSeldom) {
+        if (must_not_wait()) return kWouldWait;
+        AnnounceWork();
+      }
+      nowait = 0;
       continue;
     }
     if (put < 0 && errno == EINTR) continue;
@@ -110,7 +143,6 @@ int64_t DataPlane::Write(const FuseRequest& request) {
     // A short write is the guest's to go on with, except where we handed over less than all.
     if (static_cast<uint64_t>(put) < taken) break;
   }
-  counters_.bytes_written.Add(total);
   return Put(fuse_write_out{.size = static_cast<uint32_t>(total), .padding = 0});
 }
 

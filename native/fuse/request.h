@@ -25,6 +25,8 @@ struct FuseRequest {
   GuestBuffers readable;
   uint64_t payload_offset = 0;
   uint64_t payload_size = 0;
+  // How much of it has been written before the request was put off.
+  uint64_t payload_done = 0;
   // Where the reply goes, struct fuse_out_header first. Empty where none is wanted.
   GuestBuffers writable;
 
@@ -52,11 +54,15 @@ struct Answer {
     kSilent,
     // `value`: -errno, or the bytes of the reply's body, which stands in the scratch buffer.
     kBody,
-    // `value`: the bytes of the reply's body, which is in the guest's buffers already.
+    // `value`: -errno, or the bytes of the reply's body, which is in the guest's buffers already.
     kInPlace,
+    // It may have to wait: to be served by another thread. `moved` counts as payload_done then.
+    kPutOff,
   };
   Kind kind;
   int64_t value;
+  // Bytes of the file that have been read or written.
+  uint64_t moved = 0;
 };
 
 }  // namespace viewfsd

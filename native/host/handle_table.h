@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "host/file_waits.h"
 #include "host/inode_table.h"
 #include "util/unique_fd.h"
 
@@ -65,6 +66,8 @@ struct Handle {
   const UniqueFd fd;
   // Counted in Inode::writers().
   const bool writes;
+  // Files only.
+  FileWaits waits;
   // Directories only.
   std::unique_ptr<DirectoryStream> stream;
 };

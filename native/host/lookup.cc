@@ -149,6 +149,7 @@ std::shared_ptr<const Mount> SharedDirectory::MountBelow(const InodeUse& parent,
                                                          const struct statx& status, int fd) {
   // Outside of the lock: it may have to wait for the file system.
   std::shared_ptr<const Mount> met = Mount::Below(status, fd, handle_use_, PointIn(parent, name));
+  if (met->MayWait()) some_wait_.store(true, std::memory_order_relaxed);
   const std::lock_guard lock(mounts_mutex_);
   std::erase_if(mounts_, [](const auto& entry) { return entry.second.expired(); });
   std::weak_ptr<const Mount>& place = mounts_[met->id()];

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "host/file_system_types.h"
+#include "util/coarse_clock.h"
 
 namespace viewfsd {
 
@@ -18,6 +19,9 @@ namespace {
 // STATX_MNT_ID_UNIQUE and listmount(2), of Linux 6.8.
 constexpr unsigned kMountIdUnique = 0x4000;
 constexpr long kListMount = 458;
+
+// How long a mount counts as slow, in nanoseconds.
+constexpr int64_t kSlowFor = 5'000'000'000;
 
 // Whether handles are of use only while the host's kernel has the inode in its cache anyway, so
 // that a file could go stale that is still there. FUSE (virtiofs too) asks its server for others
@@ -84,9 +88,16 @@ bool Mount::MayHaveMountsBelow() const {
   return syscall(kListMount, &request, &below, 1, 0) != 0;
 }
 
-bool Mount::dated_by_own_clock() const {
-  return file_system_ == EXT4_SUPER_MAGIC || file_system_ == kXfsMagic ||
-         file_system_ == kBtrfsMagic || file_system_ == TMPFS_MAGIC || file_system_ == kF2fsMagic;
+bool Mount::dated_by_own_clock() const { return IsLocal(file_system_); }
+
+bool Mount::MayWait() const {
+  if (!answers_from_memory()) return true;
+  const int64_t until = slow_until_.load(std::memory_order_relaxed);
+  return until != 0 && CoarseNow() < until;
+}
+
+void Mount::NoteSlow() const {
+  slow_until_.store(CoarseNow() + kSlowFor, std::memory_order_relaxed);
 }
 
 bool Mount::renames_what_is_in_use() const {

@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -57,6 +58,10 @@ class Mount {
   // Whether what is known of a file that is in use never has to be fetched from elsewhere. The same
   // file systems.
   bool answers_from_memory() const { return dated_by_own_clock(); }
+  // Whether what is asked of it may have to wait: it does not answer from memory, or NoteSlow was
+  // called within the last seconds.
+  bool MayWait() const;
+  void NoteSlow() const;
   // Whether a file that is unlinked while anything refers to it gets another name instead, which
   // keeps its directory from being removed (silly rename).
   bool renames_what_is_in_use() const;
@@ -88,6 +93,8 @@ class Mount {
   // O_RDONLY, of the shared directory.
   UniqueFd share_;
   int64_t file_system_ = 0;
+  // See coarse_clock.h; 0 where it never was.
+  mutable std::atomic<int64_t> slow_until_{0};
   int handles_ = -EOPNOTSUPP;
   mutable std::mutex mutex_;
   // Null for the share's own.

@@ -77,6 +77,7 @@ int SharedDirectory::Initialize() {
   root_handles_ = mount->handles();
   if (handle_use_ == HandleUse::kMandatory && root_handles_ < 0) return root_handles_;
   mounts_[mount->id()] = mount;
+  some_wait_ = mount->MayWait();
   inodes_.SetRoot(facts, std::move(mount), std::move(root_));
   return 0;
 }
@@ -106,6 +107,19 @@ void SharedDirectory::Begin(bool submounts, bool exports) {
 
 void SharedDirectory::DropCapability(uint64_t nodeid) {
   if (!capability_name_.empty()) RemoveXattr(*this, nodeid, capability_name_.c_str());
+}
+
+bool SharedDirectory::MayWait(uint64_t nodeid) {
+  if (!some_wait_.load(std::memory_order_relaxed)) return false;
+  const InodeRef inode = inodes_.Get(nodeid);
+  return inode != nullptr && inode->mount()->MayWait();
+}
+
+void SharedDirectory::NoteSlow(uint64_t nodeid) {
+  const InodeRef inode = inodes_.Get(nodeid);
+  if (inode == nullptr) return;
+  inode->mount()->NoteSlow();
+  some_wait_.store(true, std::memory_order_relaxed);
 }
 
 void SharedDirectory::ChangedByGuest(uint64_t nodeid) {

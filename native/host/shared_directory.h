@@ -133,6 +133,12 @@ class SharedDirectory {
     if (inodes_.Forget(nodeid, count)) locks_.DropInode(nodeid);
   }
 
+  // Whether what is asked of an inode may have to wait: its file system is another machine's or a
+  // FUSE process's, or it has been slow of late.
+  bool MayWait(uint64_t nodeid);
+  // Something that was asked of the inode took long.
+  void NoteSlow(uint64_t nodeid);
+
   // The guest has changed a file by a request after which it asks for the attributes.
   void ChangedByGuest(uint64_t nodeid);
 
@@ -212,6 +218,8 @@ class SharedDirectory {
   const HandleUse handle_use_;
   int root_handles_ = -EOPNOTSUPP;
   bool root_is_pseudo_ = false;
+  // Whether there has been a mount for which Mount::MayWait holds.
+  std::atomic<bool> some_wait_{false};
   std::mutex mounts_mutex_;
   std::unordered_map<uint64_t, std::weak_ptr<const Mount>> mounts_;
   PolicyBoard policy_;

@@ -10,9 +10,13 @@ thread_local uint32_t entered_number = 0;
 }  // namespace
 
 uint32_t EnterSession(const GuestSessions& sessions) {
-  entered = &sessions;
-  entered_number = sessions.present();
+  EnterSession(sessions, sessions.present());
   return entered_number;
+}
+
+void EnterSession(const GuestSessions& sessions, uint32_t number) {
+  entered = &sessions;
+  entered_number = number;
 }
 
 void LeaveSession(const GuestSessions& sessions) {

@@ -33,6 +33,8 @@ class GuestSessions {
 // The calling thread's request has been taken in the present session. `sessions` must outlive the
 // thread's requests, or LeaveSession. Returns the session's number.
 uint32_t EnterSession(const GuestSessions& sessions);
+// The same for a request that was taken in the session of that number, perhaps by another thread.
+void EnterSession(const GuestSessions& sessions, uint32_t number);
 void LeaveSession(const GuestSessions& sessions);
 // False where another session has begun since. Without a device every request is of the present
 // one.

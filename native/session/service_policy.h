@@ -23,6 +23,8 @@ enum class Service : uint8_t {
   kAsk = 0,
   // The data plane, on the queue's thread.
   kNative = 1,
+  // The data plane, on a thread of the pool: it waits for the host by its nature.
+  kPool = 2,
 };
 
 // What an open that has succeeded says about what the guest has cached of the file or directory.

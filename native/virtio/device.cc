@@ -51,11 +51,12 @@ std::optional<uint64_t> FindWindow(const MemoryTable& table, const ShmemRange& r
 
 }  // namespace
 
-Device::Device()
-    : memory_([this](dev_t device, ino_t inode) { return IsWindowFile(device, inode); }) {}
+Device::Device(size_t pool_threads)
+    : memory_([this](dev_t device, ino_t inode) { return IsWindowFile(device, inode); }),
+      pool_(pool_threads) {}
 
-std::shared_ptr<Device> Device::Create(uint32_t queue_count) {
-  std::shared_ptr<Device> device(new Device());
+std::shared_ptr<Device> Device::Create(uint32_t queue_count, size_t pool_threads) {
+  std::shared_ptr<Device> device(new Device(pool_threads));
   device->quiesced_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   for (uint32_t i = 0; i < queue_count; i++) {
     device->queues_.push_back(std::make_unique<Queue>());

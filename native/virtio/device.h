@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "fuse/request_pool.h"
 #include "memory/guest_memory.h"
 #include "session/counters.h"
 #include "session/guest_session.h"
@@ -90,7 +91,8 @@ struct WorkerPort {
 class Device {
  public:
   // Worker 0 serves queues 0 (hiprio) and 1, worker n queue n + 1.
-  static std::shared_ptr<Device> Create(uint32_t queue_count);
+  // `pool_threads`: see RequestPool.
+  static std::shared_ptr<Device> Create(uint32_t queue_count, size_t pool_threads = 0);
   static std::shared_ptr<Device> Find(uint32_t id);
   // Forgets the number; the object lives on for whoever still uses it.
   static void Drop(uint32_t id);
@@ -98,6 +100,7 @@ class Device {
   uint32_t id() const { return id_; }
   GuestMemory& memory() { return memory_; }
   BackendChannel& backend() { return backend_; }
+  RequestPool& pool() { return pool_; }
   std::vector<std::unique_ptr<Queue>>& queues() { return queues_; }
   std::vector<std::unique_ptr<WorkerPort>>& workers() { return workers_; }
   WorkerPort& WorkerOf(uint32_t queue) { return *workers_[queue <= 1 ? 0 : queue - 1]; }
@@ -156,7 +159,7 @@ class Device {
   uint64_t ShmemLive();
 
  private:
-  Device();
+  explicit Device(size_t pool_threads);
   void UpdateRunnable(Queue* queue);
   void Poke(uint32_t queue);
   int ShmemSync();
@@ -166,6 +169,7 @@ class Device {
   uint32_t id_ = 0;
   GuestMemory memory_;
   BackendChannel backend_;
+  RequestPool pool_;
   std::vector<std::unique_ptr<Queue>> queues_;
   std::vector<std::unique_ptr<WorkerPort>> workers_;
   UniqueFd quiesced_;

@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <ctime>
 
 #include "memory/guarded_access.h"
+#include "util/coarse_clock.h"
 #include "util/signal_eventfd.h"
 
 namespace viewfsd {
@@ -100,11 +100,15 @@ void Relax() {
 RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker,
                              SharedDirectory* directory, uint8_t* request, uint8_t* reply)
     : device_(std::move(device)),
+      worker_(worker),
       port_(device_->workers()[worker].get()),
+      directory_(directory),
       request_(request),
-      reply_(reply) {
+      reply_(reply),
+      mailbox_(port_->control.get()) {
   InstallFaultHandlers();
-  if (directory != nullptr) plane_.emplace(*directory, port_->fuse);
+  RequestPool* pool = device_->pool().enabled() ? &device_->pool() : nullptr;
+  if (directory != nullptr) plane_.emplace(*directory, port_->fuse, pool);
   for (const uint32_t index : port_->queues)
     uses_.push_back({device_->queues()[index].get(), index});
   cpu_set_t cpus;
@@ -112,6 +116,11 @@ RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker,
 }
 
 RequestServer::~RequestServer() {
+  while (under_way_ > 0) {
+    if (collected_.empty()) Sleep(-1);
+    Collect();
+    if (current_ != nullptr) ReplyError(EAGAIN);
+  }
   for (QueueUse& use : uses_) Leave(&use);
   LeaveSession(device_->sessions());
   if (of_thread == this) of_thread = nullptr;
@@ -160,12 +169,14 @@ bool RequestServer::Enter(QueueUse* use) {
   return true;
 }
 
+// Where the pool has requests of the queue, it is left when they are back: by then nothing writes
+// to the guest's memory any more.
 void RequestServer::Leave(QueueUse* use) {
   if (!use->entered) return;
-  EndDeferred(use, Ended::kAll, true);
+  if (!use->queue->broken.load()) EndDeferred(use, Ended::kAll, true);
   // The ring may have turned out to be broken.
   if (!use->entered) return;
-  Signal(use);
+  if (!use->queue->broken.load()) Signal(use);
   LetGo(use);
 }
 
@@ -181,6 +192,7 @@ void RequestServer::LetGo(QueueUse* use) {
     current_ = nullptr;
     resumed_table_.reset();
   }
+  if (use->under_way > 0) return;
   use->entered = false;
   use->table.reset();
   device_->Leave(use->queue);
@@ -200,6 +212,7 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
     if (use->entered) return Taken::kNothing;
   }
   if (!use->entered && !Enter(use)) return Taken::kNothing;
+  if (!Takes(*use)) return Taken::kNothing;
   if (use->given_back && device_->Interrupted()) return Taken::kNothing;
   use->given_back = false;
   Queue* queue = use->queue;
@@ -268,12 +281,10 @@ void RequestServer::ShowProgress(uint32_t opcode) {
   RequestInProgress& shown = port_->request;
   uint64_t nodeid;
   memcpy(&nodeid, request_ + 16, 8);
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   shown.number.fetch_add(1, std::memory_order_relaxed);
   shown.opcode.store(opcode, std::memory_order_relaxed);
   shown.nodeid.store(nodeid, std::memory_order_relaxed);
-  shown.since.store(now.tv_sec * 1'000'000'000 + now.tv_nsec, std::memory_order_release);
+  shown.since.store(CoarseNow(), std::memory_order_release);
 }
 
 int RequestServer::Next(int timeout_ms) {
@@ -282,9 +293,12 @@ int RequestServer::Next(int timeout_ms) {
   uint32_t refusals = 0;
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(std::max(timeout_ms, 0));
   for (;;) {
+    if (const int collected = Collect(); collected != kTimedOut) return collected;
     if (device_->shutting_down()) {
       for (QueueUse& use : uses_) Leave(&use);
-      return kStopped;
+      if (under_way_ == 0) return kStopped;
+      Sleep(-1);
+      continue;
     }
     // A guest can fill a queue faster than it is emptied, so after each request, refused or not, a
     // stop of any queue is granted and shutdown is seen.
@@ -316,18 +330,30 @@ int RequestServer::Next(int timeout_ms) {
     if (SpinForWork()) continue;
     if (!PrepareWait()) continue;
     port_->waits.fetch_add(1, std::memory_order_relaxed);
-    epoll_event events[4];
-    int count;
-    do count = epoll_wait(port_->epoll.get(), events, 4, timeout_ms);
-    while (count < 0 && errno == EINTR);
-    if (count == 0) return kTimedOut;
+    if (Sleep(timeout_ms) == 0) return kTimedOut;
   }
+}
+
+// Until a kick, main or the mailbox wakes the thread. 0 where nothing did in time.
+int RequestServer::Sleep(int timeout_ms) {
+  if (!mailbox_.Arm()) return 1;
+  epoll_event events[4];
+  int count;
+  do count = epoll_wait(port_->epoll.get(), events, 4, timeout_ms);
+  while (count < 0 && errno == EINTR);
+  mailbox_.Disarm();
+  return count;
+}
+
+// Whether requests are taken from a queue that this thread has. Not while a stop waits for those
+// that the pool has.
+bool RequestServer::Takes(const QueueUse& use) const {
+  return under_way_ < kMaxUnderWay && use.queue->runnable.load(std::memory_order_relaxed);
 }
 
 // Whether there is a request that can be served now. FinishStop wakes whoever waits for that.
 bool RequestServer::HasWork(const QueueUse& use) const {
-  return use.queue->runnable.load(std::memory_order_relaxed) && use.queue->ring.HasWork() &&
-         !(use.given_back && device_->Interrupted());
+  return Takes(use) && use.queue->ring.HasWork() && !(use.given_back && device_->Interrupted());
 }
 
 bool RequestServer::SpinForWork() {
@@ -340,10 +366,15 @@ bool RequestServer::SpinForWork() {
   const auto deadline = steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 32; i++) {
+      if (!mailbox_.empty()) {
+        spin_misses_ = 0;
+        return true;
+      }
       for (QueueUse& use : uses_) {
         if (!use.entered) continue;
-        // One with requests that were set aside may have to wait for them.
-        if (use.deferred == 0 && !use.queue->runnable.load(std::memory_order_relaxed)) return true;
+        // One with requests that were set aside, or put off, may have to wait for them.
+        const bool waits = use.deferred > 0 || use.under_way > 0;
+        if (!waits && !use.queue->runnable.load(std::memory_order_relaxed)) return true;
         if (HasWork(use)) {
           spin_misses_ = 0;
           port_->spin_hits.fetch_add(1, std::memory_order_relaxed);
@@ -361,7 +392,7 @@ bool RequestServer::SpinForWork() {
 // be unmapped. False where a request came in meanwhile.
 bool RequestServer::PrepareWait() {
   for (QueueUse& use : uses_) {
-    if (!use.entered) continue;
+    if (!use.entered || use.queue->broken.load()) continue;
     if (!use.queue->ring.EnableKicks()) {
       Break(&use, "the used ring can't be written");
       continue;
@@ -373,7 +404,7 @@ bool RequestServer::PrepareWait() {
   }
   // A queue with requests that were set aside stays: their replies need the ring as it is.
   for (QueueUse& use : uses_)
-    if (use.deferred == 0) Leave(&use);
+    if (use.deferred == 0 && use.under_way == 0) Leave(&use);
   return true;
 }
 
@@ -437,22 +468,30 @@ int64_t RequestServer::Resume(uint32_t number) {
   Deferred deferred = std::move(found->second);
   deferred_.erase(found);
   use->deferred--;
+  MakeCurrent(use, deferred.head, deferred.request,
+              {deferred.reply.data(), deferred.reply.size(), deferred.reply_size},
+              std::move(deferred.table));
+  return 0;
+}
+
+// One that was current before, and had no payload.
+void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
+                                const GuestBuffers& reply, Snapshot table) {
   current_ = use;
-  resumed_table_ = std::move(deferred.table);
-  chain_.head = deferred.head;
+  resumed_table_ = std::move(table);
+  chain_.head = head;
   chain_.readable_count = 0;
   chain_.readable_size = 0;
-  chain_.writable_count = deferred.reply.size();
-  chain_.writable_size = deferred.reply_size;
-  std::copy(deferred.reply.begin(), deferred.reply.end(), chain_.writable);
-  std::copy(deferred.request.begin(), deferred.request.end(), request_);
-  request_size_ = static_cast<uint32_t>(deferred.request.size());
+  chain_.writable_count = reply.count;
+  chain_.writable_size = reply.size;
+  std::copy(reply.pieces, reply.pieces + reply.count, chain_.writable);
+  std::copy(request.begin(), request.end(), request_);
+  request_size_ = static_cast<uint32_t>(request.size());
   payload_size_ = 0;
   session_ = EnterSession(device_->sessions());
   uint32_t opcode;
   memcpy(&opcode, request_ + 4, 4);
   ShowProgress(opcode);
-  return 0;
 }
 
 // A queue's requests that were set aside: EAGAIN, or forgotten where the ring is broken.
@@ -562,6 +601,11 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
   request.payload_offset = request_size_;
   request.payload_size = payload_size_;
   request.writable = chain_.WritableBuffers();
+  if (!again && InterruptPutOff(request)) {
+    port_->fuse.OfOpcode(FUSE_INTERRUPT).Add();
+    NoReply();
+    return Served::kYes;
+  }
   const Answer answer =
       plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader, again);
   switch (answer.kind) {
@@ -569,6 +613,9 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
       return Served::kNot;
     case Answer::Kind::kWait:
       return Served::kWaits;
+    case Answer::Kind::kPutOff:
+      PutOff(request, answer.moved);
+      return Served::kYes;
     case Answer::Kind::kSilent:
       NoReply();
       break;
@@ -587,6 +634,7 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
       break;
   }
   plane_->AfterReply();
+  NoteTime(request.header.nodeid);
   return answer.value == -ENFILE ? Served::kShortage : Served::kYes;
 }
 

@@ -6,12 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "fuse/data_plane.h"
+#include "fuse/request_pool.h"
 #include "session/finished_work.h"
 #include "virtio/device.h"
 
@@ -91,6 +93,8 @@ class RequestServer final : public FinishedWork {
     // The next request was interrupted by a stop, and would be again.
     bool given_back = false;
     uint32_t deferred = 0;
+    // Requests that the pool has; the queue stays with this thread until they are back.
+    uint32_t under_way = 0;
   };
 
   struct Deferred {
@@ -109,6 +113,9 @@ class RequestServer final : public FinishedWork {
   // What requests that wait are answered with is short: at most a struct fuse_entry_out with a
   // struct fuse_open_out.
   static constexpr size_t kDeferredReply = 256;
+  // Requests that the pool may have of this thread; each takes up to 40 KiB. No other is taken from
+  // the rings meanwhile.
+  static constexpr uint32_t kMaxUnderWay = 1024;
 
   bool Enter(QueueUse* use);
   void Leave(QueueUse* use);
@@ -121,10 +128,19 @@ class RequestServer final : public FinishedWork {
   Taken Take(QueueUse* use);
   bool ReadRequest();
   Served ServeNatively(bool again);
+  // put_off.cc
+  void PutOff(const FuseRequest& request, uint64_t moved);
+  int Collect();
+  int Complete(PutOffRequest& served);
+  static uint32_t Answered(const PutOffRequest& served);
+  bool InterruptPutOff(const FuseRequest& request);
+  void NoteTime(uint64_t nodeid);
   bool PutHeader(int error, uint64_t body_size);
   void ShowProgress(uint32_t opcode);
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
+  void MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
+                   const GuestBuffers& reply, Snapshot table);
   // Those that the stop answers, or all.
   enum class Ended { kByStop, kAll };
   void EndDeferred(QueueUse* use, Ended which, bool answer);
@@ -132,11 +148,16 @@ class RequestServer final : public FinishedWork {
   void Signal(QueueUse* use);
   void SignalAll();
   bool HasWork(const QueueUse& use) const;
+  bool Takes(const QueueUse& use) const;
+  // The number of what woke the thread; 0 for the time-out.
+  int Sleep(int timeout_ms);
   bool SpinForWork();
   bool PrepareWait();
 
   std::shared_ptr<Device> device_;
+  const uint32_t worker_;
   WorkerPort* port_;
+  SharedDirectory* directory_;
   uint8_t* request_;
   uint8_t* reply_;
   std::vector<QueueUse> uses_;
@@ -154,6 +175,9 @@ class RequestServer final : public FinishedWork {
   uint32_t payload_size_ = 0;
   uint32_t session_ = 0;
   std::optional<DataPlane> plane_;
+  Mailbox mailbox_;
+  std::deque<PutOffRef> collected_;
+  uint32_t under_way_ = 0;
 
   bool may_spin_;
   uint32_t spin_misses_ = 0;

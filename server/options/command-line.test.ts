@@ -32,6 +32,7 @@ test('has defaults for everything but socket and directory', () => {
     sharedDir: '/srv',
     tag: undefined,
     requestQueues: 8,
+    threadPoolSize: 64,
     window: 'auto',
     windowSizeBytes: 2 ** 30,
     faultPolicy: 'sink',

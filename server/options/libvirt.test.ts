@@ -33,9 +33,9 @@ test.each<[element: string, args: readonly string[], meaning: Partial<Options>]>
   [
     'all of <binary>',
     ['-o', 'source=/s,cache=always,sandbox=namespace,xattr,flock,posix_lock', '--thread-pool-size=16'],
-    { cache: 'always', sandbox: 'namespace', xattr: true, flocks: true, posixLocks: true },
+    { cache: 'always', sandbox: 'namespace', xattr: true, flocks: true, posixLocks: true, threadPoolSize: 16 },
   ],
-  ['<thread_pool size="0">', ['-o', 'source=/s', '--thread-pool-size=0'], {}],
+  ['<thread_pool size="0">', ['-o', 'source=/s', '--thread-pool-size=0'], { threadPoolSize: 0 }],
   ['<openfiles max="122333">', ['-o', 'source=/s', '--rlimit-nofile=122333'], { descriptorLimit: 122_333 }],
   ['virtiofsd_debug in qemu.conf', ['-o', 'source=/s', '-d'], { logLevel: 'debug' }],
   [

@@ -115,10 +115,10 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     name: 'thread-pool-size',
     value: 'N',
     check: VALUE.count,
-    default: '0',
-    summary: 'accepted, and without effect',
+    default: '64',
+    summary: 'most threads for requests that wait for the host',
     detail: [
-      'virtiofsd can spread the requests of its one queue over a pool of threads. Here each request queue has a thread: see --num-request-queues.',
+      "What the host can answer from memory is served at once, on the thread of its queue (see --num-request-queues). Reads of data that are not there, fsync, and whatever goes to network file systems or others that have been slow wait on threads of a pool, so that nothing else waits behind them; these start when they are needed. With 0 everything is served on the queue's thread, one request after the other. More than 1024 are not used.",
     ],
   },
   { name: 'xattr', summary: 'give the guest extended attributes' },

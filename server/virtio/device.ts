@@ -11,9 +11,10 @@ export class VirtioDevice {
   #waiters: (() => void)[] = []
   readonly #running = new Set<number>()
 
-  constructor(queueCount: number) {
+  /** @param poolThreads for requests that wait for the host; 0: they are served on their queue's thread */
+  constructor(queueCount: number, poolThreads: number) {
     this.queueCount = queueCount
-    this.control = new DeviceControl(queueCount)
+    this.control = new DeviceControl(queueCount, poolThreads)
     this.#watcher = new FdWatcher(this.control.quiescedFd, () => this.#quiesced())
     this.#watcher.arm()
   }

@@ -49,7 +49,7 @@ interface Wire {
 
 export class VhostUserTarget implements Target {
   readonly name = 'vhost-user'
-  readonly #device = new VirtioDevice(QUEUES)
+  readonly #device = new VirtioDevice(QUEUES, 0)
   readonly #memory = testing.memfdCreate('ram', 1 << 20)
   #descriptors: number | undefined
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// RequestServer's requests that the pool serves: over to it, and back into the ring.
+#include <algorithm>
+#include <cerrno>
+
+#include "util/coarse_clock.h"
+#include "virtio/request_server.h"
+
+namespace viewfsd {
+namespace {
+
+// A request that took that long, in nanoseconds, has waited for more than a disk that is not busy.
+constexpr int64_t kSlow = 50'000'000;
+
+GuestBuffers Copy(const GuestBuffers& buffers, std::vector<iovec>* pieces) {
+  pieces->assign(buffers.pieces, buffers.pieces + buffers.count);
+  return {pieces->data(), pieces->size(), buffers.size};
+}
+
+}  // namespace
+
+// Hands the current request to the pool.
+void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
+  auto put_off = std::make_unique<PutOffRequest>();
+  put_off->bytes.assign(request_, request_ + request_size_);
+  put_off->request = request;
+  put_off->request.body = put_off->bytes.data() + (request.body - request_);
+  put_off->request.payload_done = moved;
+  put_off->request.readable = Copy(request.readable, &put_off->readable);
+  put_off->request.writable = Copy(request.writable, &put_off->writable);
+  put_off->table = resumed_table_ != nullptr ? std::move(resumed_table_) : current_->table;
+  put_off->directory = directory_;
+  put_off->policy = plane_->policy();
+  put_off->sessions = &device_->sessions();
+  put_off->session = session_;
+  put_off->order = DataPlane::OrderOf(request);
+  put_off->worker = worker_;
+  put_off->mailbox = &mailbox_;
+  put_off->use = current_;
+  put_off->head = chain_.head;
+  current_->under_way++;
+  under_way_++;
+  current_ = nullptr;
+  resumed_table_.reset();
+  port_->request.since.store(0, std::memory_order_release);
+  device_->pool().Submit(std::move(put_off));
+}
+
+// Completes what the pool has served. kTimedOut where that is all; kShortage where one was answered
+// with ENFILE, or the queue of one that is now current, because something on the host is in its
+// way: then there may be more.
+int RequestServer::Collect() {
+  if (!mailbox_.empty())
+    for (PutOffRef& served : mailbox_.Take()) collected_.push_back(std::move(served));
+  while (!collected_.empty()) {
+    const PutOffRef served = std::move(collected_.front());
+    collected_.pop_front();
+    if (const int result = Complete(*served); result != kTimedOut) return result;
+  }
+  return kTimedOut;
+}
+
+int RequestServer::Complete(PutOffRequest& served) {
+  QueueUse* use = static_cast<QueueUse*>(served.use);
+  use->under_way--;
+  under_way_--;
+  // A broken ring takes no more.
+  if (use->queue->broken.load()) return kTimedOut;
+  const char* reason = nullptr;
+  if (!Attach(use, &reason)) {
+    Break(use, reason);
+    return kTimedOut;
+  }
+  Answer& answer = served.answer;
+  if (answer.kind == Answer::Kind::kWait) {
+    const bool old = served.session != device_->sessions().present();
+    if (!old && use->queue->runnable.load() && !device_->shutting_down()) {
+      MakeCurrent(use, served.head, served.bytes, served.request.writable, std::move(served.table));
+      return static_cast<int>(use->index);
+    }
+    answer = {Answer::Kind::kInPlace, old ? -ENOTCONN : -EAGAIN};
+  }
+  plane_->Count(served.request.header.opcode, answer);
+  Finish(use, served.head, Answered(served));
+  if (answer.value != -ENFILE) return kTimedOut;
+  std::copy_n(served.bytes.begin(), sizeof(fuse_in_header), request_);
+  return kShortage;
+}
+
+// Writes the header of a reply whose body is there. Returns the bytes of the whole.
+uint32_t RequestServer::Answered(const PutOffRequest& served) {
+  if (served.answer.kind == Answer::Kind::kSilent) return 0;
+  const int64_t value = served.answer.value;
+  const uint64_t body = value < 0 ? 0 : static_cast<uint64_t>(value);
+  const auto length = static_cast<uint32_t>(sizeof(fuse_out_header) + body);
+  const fuse_out_header header = {length, value < 0 ? static_cast<int32_t>(value) : 0,
+                                  served.request.header.unique};
+  const bool written =
+      served.request.writable.CopyIn(0, reinterpret_cast<const uint8_t*>(&header), sizeof(header));
+  return written ? length : 0;
+}
+
+// The current request waits in the pool, where it has not been begun: it ends. True where that was
+// an INTERRUPT's.
+bool RequestServer::InterruptPutOff(const FuseRequest& request) {
+  if (request.header.opcode != FUSE_INTERRUPT || request.body_size < sizeof(fuse_interrupt_in))
+    return false;
+  const uint64_t unique = request.In<fuse_interrupt_in>().unique;
+  return device_->pool().Interrupt(device_->sessions(), session_, unique);
+}
+
+// Whether the last request took longer than memory does: the next ones are put off then.
+void RequestServer::NoteTime(uint64_t nodeid) {
+  if (CoarseNow() - port_->request.since.load(std::memory_order_relaxed) >= kSlow)
+    directory_->NoteSlow(nodeid);
+}
+
+}  // namespace viewfsd
