@@ -20,4 +20,6 @@ export interface ViewRanges {
   ): number
   /** To be called before a part of the view is unmapped. */
   forget(directory: SharedDirectoryId, moffset: number, length: number): void
+  /** The path, as this process sees it, of the file that the guest may write at this place now; '' where none is known. */
+  fileAt(directory: SharedDirectoryId, moffset: number): Promise<string>
 }

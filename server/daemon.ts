@@ -9,7 +9,7 @@
 import { readFileSync, unlinkSync } from 'node:fs'
 import { resolve as resolvePath } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { acceptUnix, addonPath, exitNow, FdWatcher } from '../native/index.ts'
+import { acceptUnix, addonPath, exitNow, FdWatcher, viewRanges } from '../native/index.ts'
 import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
 import { planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
@@ -99,7 +99,12 @@ export class Daemon {
     const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
     if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
     const { view } = this.#plan
-    if (view !== undefined) this.#sinkReport = new SinkReport(() => view.info(), this.#log)
+    if (view !== undefined)
+      this.#sinkReport = new SinkReport(
+        () => view.info(),
+        (offset) => viewRanges.fileAt(this.#directory.id, offset),
+        this.#log,
+      )
     this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
     this.#listener.watcher.arm()
     this.#log.info(

@@ -3,7 +3,10 @@
 // native/view-ranges.ts.
 #include "binding/view_ranges_exports.h"
 
+#include <string>
+
 #include "binding/arguments.h"
+#include "host/file_syscalls.h"
 #include "host/shared_directory.h"
 
 namespace viewfsd {
@@ -12,13 +15,15 @@ namespace {
 
 using Info = Napi::CallbackInfo;
 
-ViewRanges& RangesArgument(const Info& info) {
+SharedDirectory& DirectoryArgument(const Info& info) {
   const int64_t id = IntegerArgument(info, 0, "directory", 0, INT32_MAX);
   SharedDirectory* directory = FindSharedDirectory(static_cast<int>(id));
   if (directory == nullptr)
     throw Napi::RangeError::New(info.Env(), "directory is not the number of a shared directory");
-  return directory->view_ranges();
+  return *directory;
 }
+
+ViewRanges& RangesArgument(const Info& info) { return DirectoryArgument(info).view_ranges(); }
 
 void Attach(const Info& info) { RangesArgument(info).Attach(FdArgument(info, 1, "controlFd")); }
 
@@ -38,6 +43,38 @@ void Forget(const Info& info) {
                               OffsetArgument(info, 2, "length"));
 }
 
+// Opens the inode where that is needed, for which the calling thread must not wait.
+class FileAtWorker : public Napi::AsyncWorker {
+ public:
+  FileAtWorker(Napi::Env env, SharedDirectory& directory, uint64_t moffset)
+      : Napi::AsyncWorker(env), directory_(directory), moffset_(moffset), deferred_(env) {}
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override {
+    const uint64_t nodeid = directory_.view_ranges().NodeidAt(moffset_);
+    if (nodeid != 0) path_ = DescribePath(directory_, nodeid);
+  }
+  void OnOK() override { deferred_.Resolve(Napi::String::New(Env(), path_)); }
+
+ private:
+  SharedDirectory& directory_;
+  const uint64_t moffset_;
+  const Napi::Promise::Deferred deferred_;
+  std::string path_;
+};
+
+// fileAt(directory, moffset)
+Napi::Value FileAt(const Info& info) {
+  auto* worker =
+      new FileAtWorker(info.Env(), DirectoryArgument(info), OffsetArgument(info, 1, "moffset"));
+  const Napi::Promise promise = worker->promise();
+  // Deletes itself.
+  worker->Queue();
+  return promise;
+}
+
 }  // namespace
 
 void InitViewRanges(Napi::Env env, Napi::Object exports) {
@@ -45,6 +82,7 @@ void InitViewRanges(Napi::Env env, Napi::Object exports) {
   ranges.Set("attach", Napi::Function::New(env, Attach));
   ranges.Set("map", Napi::Function::New(env, Map));
   ranges.Set("forget", Napi::Function::New(env, Forget));
+  ranges.Set("fileAt", Napi::Function::New(env, FileAt));
   exports.Set("viewRanges", ranges);
 }
 

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "host/copy_range.h"
@@ -484,6 +486,15 @@ int64_t SyncFileSystem(SharedDirectory& directory, uint64_t nodeid) {
   const UniqueFd fd(openat(inode.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return -errno;
   return Result(syncfs(fd.get()));
+}
+
+std::string DescribePath(SharedDirectory& directory, uint64_t nodeid) {
+  const InodeUse inode = directory.Use(nodeid);
+  if (!inode) return {};
+  char path[PATH_MAX];
+  const std::string name = std::to_string(inode.fd());
+  const ssize_t length = readlinkat(directory.proc_fds(), name.c_str(), path, sizeof(path));
+  return length < 0 ? std::string() : std::string(path, static_cast<size_t>(length));
 }
 
 }  // namespace viewfsd

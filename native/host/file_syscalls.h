@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "host/credentials.h"
 #include "host/shared_directory.h"
@@ -97,6 +98,9 @@ int64_t SetFlock(SharedDirectory& directory, const LockRequest& request);
 int64_t GetStatfs(SharedDirectory& directory, uint64_t nodeid, fuse_kstatfs* out);
 // syncfs(2) of the file system that holds the inode.
 int64_t SyncFileSystem(SharedDirectory& directory, uint64_t nodeid);
+
+// Where the inode is, as this process sees it: for people to read. Empty where that can't be told.
+std::string DescribePath(SharedDirectory& directory, uint64_t nodeid);
 
 }  // namespace viewfsd
 

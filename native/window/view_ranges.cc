@@ -118,6 +118,12 @@ void ViewRanges::Clear() {
   Count();
 }
 
+uint64_t ViewRanges::NodeidAt(uint64_t moffset) {
+  const std::lock_guard lock(mutex_);
+  const auto place = FirstIn(moffset, 1);
+  return place == places_.end() ? 0 : place->second.nodeid;
+}
+
 std::vector<ViewRange> ViewRanges::Unlike(const Owner& owner, bool writable) {
   const std::lock_guard lock(mutex_);
   std::vector<ViewRange> ranges;

@@ -49,6 +49,8 @@ class ViewRanges {
   void Forget(uint64_t moffset, uint64_t length);
   // All of it has become one.
   void Clear();
+  // The inode of the range at `moffset`; 0, which no inode has, where none is known.
+  uint64_t NodeidAt(uint64_t moffset);
 
   // Makes the inode's ranges writable or read-only. `wanted` tells, and `open` opens the file; it
   // returns a descriptor, which becomes this function's, or -errno. Whoever changes what `wanted`
