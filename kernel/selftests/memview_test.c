@@ -372,6 +372,16 @@ int ctl_new(uint64_t size)
 	return ctl;
 }
 
+int sink_view(uint64_t size)
+{
+	uint64_t policy = MEMVIEW_FAULT_SINK;
+	int ctl = ctl_open();
+
+	CHECK_OK(sys(ioctl(ctl, MEMVIEW_SET_FAULT_POLICY, &policy)));
+	CHECK_OK(set_size(ctl, size));
+	return ctl;
+}
+
 long map_fd(int ctl, int fd, uint64_t fd_offset, uint64_t size,
 	    uint64_t mem_offset, uint64_t flags)
 {

@@ -121,6 +121,7 @@ static inline long sys(long ret)
 
 int ctl_open(void);			/* fails the test if it can't */
 int ctl_new(uint64_t size);		/* open + SET_SIZE, or fails the test */
+int sink_view(uint64_t size);		/* ctl_new() with MEMVIEW_FAULT_SINK */
 long set_size(int ctl, uint64_t size);
 long map_fd(int ctl, int fd, uint64_t fd_offset, uint64_t size,
 	    uint64_t mem_offset, uint64_t flags);

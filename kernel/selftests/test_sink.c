@@ -11,23 +11,13 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 
-#include "fuse_server.h"
+#include "memview_test.h"
 
 enum { PAGES = 64 };
 #define SIZE	(PAGES * PAGE)
 
 static const char max_path[] =
 	"/sys/module/memory_view/parameters/sink_pages_max";
-
-static int sink_view(uint64_t size)
-{
-	uint64_t policy = MEMVIEW_FAULT_SINK;
-	int ctl = ctl_open();
-
-	CHECK_OK(sys(ioctl(ctl, MEMVIEW_SET_FAULT_POLICY, &policy)));
-	CHECK_OK(set_size(ctl, size));
-	return ctl;
-}
 
 TEST(policy_is_chosen_before_the_first_map)
 {
@@ -414,130 +404,6 @@ TEST_EACH_FS_LIMIT(growth_against_faults, 60)
 	     (unsigned long long)checked,
 	     (unsigned long long)get_info(ctl).sinks);
 	CHECK_EQ(get_info(ctl).read_errors, 0);
-}
-
-/* ---- Errors --------------------------------------------------------------- */
-
-/* A file that can't be read for a while. */
-TEST(read_errors)
-{
-	struct fuse_server *server = fuse_start(PAGES);
-	int fd = open(server->path, O_RDWR | O_CLOEXEC);
-	int ctl = sink_view(SIZE);
-	uint64_t end;
-	void *view;
-
-	CHECK(fd >= 0);
-	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD | WR));
-	view = view_mmap(ctl, SIZE, PROT_READ | PROT_WRITE);
-	__atomic_store_n(&server->fail_reads, EIO, __ATOMIC_SEQ_CST);
-	check_page(AT(view, 7 * PAGE), 0, "an unreadable page");
-	must_write(AT(view, 8 * PAGE), 1);
-	CHECK(get_info(ctl).read_errors >= 2);
-	CHECK(get_info(ctl).lost_writes >= 1);
-	CHECK_EQ(get_info(ctl).lost_offset, 8 * PAGE);
-	must_write(AT(view, 7 * PAGE), 1);
-	CHECK(get_info(ctl).lost_writes >= 2);
-	/* It gets better, which nobody is told of. */
-	__atomic_store_n(&server->fail_reads, 0, __ATOMIC_SEQ_CST);
-	end = now_ms() + 10000;
-	while (must_read(AT(view, 7 * PAGE)) != stamp(8, 7, 0) ||
-	       must_read(AT(view, 8 * PAGE)) != stamp(8, 8, 0))
-		CHECK(now_ms() < end);
-	fuse_end(server);
-}
-
-/*
- * A disk that is full: a store into a hole of the file is lost, and counted;
- * what the file has is there all the time.
- */
-static void full_disk(const char *dir, unsigned int stores)
-{
-	int ctl = sink_view(SIZE);
-	struct memview_info info;
-	static char block[MIB];
-	uint64_t end, page[PAGE / 8];
-	char path[300];
-	int fd, fill;
-	void *view;
-
-	snprintf(path, sizeof(path), "%s/full-%d", dir, getpid());
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	CHECK(fd >= 0);
-	CHECK_OK(sys(unlink(path)));
-	for (unsigned int i = 0; i < 2; i++) {
-		stamp_page(page, stamp(1, i, 0));
-		CHECK_EQ(pwrite(fd, page, PAGE, i * PAGE), PAGE);
-	}
-	CHECK_OK(sys(ftruncate(fd, SIZE)));
-	CHECK_OK(sys(fsync(fd)));
-	fill = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	CHECK(fill >= 0);
-	CHECK_OK(sys(unlink(path)));
-	for (size_t size = MIB; size >= PAGE; size /= 2)
-		while (write(fill, block, size) == (ssize_t)size)
-			;
-	(void)fsync(fill);
-	for (size_t size = MIB; size >= PAGE; size /= 2)
-		while (write(fill, block, size) == (ssize_t)size)
-			;
-
-	CHECK_OK(map_fd(ctl, fd, 0, SIZE, 0, RD | WR));
-	view = view_mmap(ctl, SIZE, PROT_READ | PROT_WRITE);
-	for (unsigned int i = 0; i < PAGES; i++)
-		CHECK_EQ(must_read(AT(view, i * PAGE)),
-			 i < 2 ? stamp(1, i, 0) : 0);
-	for (unsigned int i = 0; i < stores; i++) {
-		must_write(AT(view, i * PAGE + 8), 5);
-		CHECK_EQ(must_read(AT(view, i * PAGE)),
-			 i < 2 ? stamp(1, i, 0) : 0);
-	}
-	info = get_info(ctl);
-	note("%llu of %u stores lost", (unsigned long long)info.lost_writes,
-	     stores);
-	CHECK(info.lost_writes > 0);
-	CHECK(info.lost_offset < SIZE);
-
-	close(fill);
-	/* There is room again, in the file system's own time. */
-	end = now_ms() + 40000;
-	for (unsigned int i = 0; i < stores; i++) {
-		uint64_t word;
-
-		do {
-			CHECK(now_ms() < end);
-			must_write(AT(view, i * PAGE + 8), 6);
-			CHECK_EQ(pread(fd, &word, 8, i * PAGE + 8), 8);
-		} while (word != 6);
-	}
-}
-
-TEST_LIMIT(full_tmpfs, 60)
-{
-	char dir[64];
-
-	snprintf(dir, sizeof(dir), "/run/memview-full-%d", getpid());
-	CHECK_OK(sys(mkdir(dir, 0700)));
-	CHECK_OK(sys(mount("none", dir, "tmpfs", 0, "size=1m")));
-	full_disk(dir, PAGES);
-	CHECK_OK(sys(umount2(dir, MNT_DETACH)));
-	CHECK_OK(sys(rmdir(dir)));
-}
-
-TEST_LIMIT(full_ext4, 60)
-{
-	full_disk(fs_dir("ext4"), PAGES);
-}
-
-TEST_LIMIT(full_xfs, 60)
-{
-	full_disk(fs_dir("xfs"), PAGES);
-}
-
-/* It looks for room for seconds before it says that there is none. */
-TEST_LIMIT(full_btrfs, 120)
-{
-	full_disk(fs_dir("btrfs"), 6);
 }
 
 /* ---- Limits ---------------------------------------------------------------- */
