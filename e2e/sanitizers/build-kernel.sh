@@ -20,9 +20,9 @@ cd "$dir"
 key=$(apt-cache policy $package | sed -n 's/^  Candidate: //p') || true
 [ -n "$key" ] || { echo "error: apt knows no $package" >&2; exit 1; }
 key="$key $(sha256sum <"$here/kernel.config")"
-if [ "$(cat built 2>/dev/null)" != "$key" ]; then
+if [ "$(cat begun 2>/dev/null)" != "$key" ]; then
 	say "fetching $package"
-	rm -rf built build source package
+	rm -rf begun built build source package
 	mkdir source package
 	apt-get -qq download $package
 	dpkg-deb -x ${package}_*.deb package
@@ -36,10 +36,14 @@ if [ "$(cat built 2>/dev/null)" != "$key" ]; then
 	for option in KASAN PROVE_LOCKING DEBUG_VM PAGE_TABLE_CHECK KVM_AMD VIRTIO_FS; do
 		grep -q "^CONFIG_$option=y" build/.config || { echo "error: CONFIG_$option is off" >&2; exit 1; }
 	done
+	echo "$key" >begun
+fi
+# Goes on where it was interrupted.
+if [ ! -e built ]; then
 	say "building"
 	make -s -C source O="$dir/build" -j "$(nproc)" vmlinux modules_prepare
 	cp build/vmlinux.symvers build/Module.symvers
-	echo "$key" >built
+	touch built
 fi
 say "building the driver"
 rm -rf driver
