@@ -12,9 +12,9 @@ import { makeScratch, removeScratch } from './harness/daemon.ts'
 
 const { options, guest } = recipe('The storage of Docker or Podman')
 
-/** What is not on the share lies in the working directory. */
+/** What is not on the share lies in the working directory, which no script leaves. */
 const FUNCTIONS = `
-  podman() { command podman --runroot=run --tmpdir=tmp --events-backend=none --cgroup-manager=cgroupfs "$@"; }
+  podman() { command podman --runroot="$PWD"/run --tmpdir="$PWD"/tmp --events-backend=none --cgroup-manager=cgroupfs "$@"; }
   storage() { podman --root=/mnt/containers --storage-driver=overlay "$@"; }`
 
 test('images and containers: imported, changed, committed, removed', async () => {
