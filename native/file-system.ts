@@ -18,8 +18,6 @@ export type SharedDirectoryId = number
 export interface OpenPolicy {
   /** Opens that could change a file get EROFS. */
   readonly readOnly: boolean
-  /** WRITEBACK_CACHE has been agreed on. */
-  readonly writebackCache: boolean
   /** O_* of the guest that reach the host. */
   readonly passedFlags: number
   /** O_WRONLY becomes O_RDWR, ... */
@@ -36,6 +34,14 @@ export interface OpenPolicy {
   readonly reader: number
   readonly changedDirectory: number
   readonly unchangedDirectory: number
+}
+
+/** What the guest has agreed to. */
+export interface AgreedFeatures {
+  readonly writebackCache: boolean
+  readonly posixLocks: boolean
+  /** HANDLE_KILLPRIV_V2 */
+  readonly handlesKillpriv: boolean
 }
 
 export interface NativeFileSystem {
@@ -94,9 +100,9 @@ export interface NativeFileSystem {
   setCapabilityName(directory: SharedDirectoryId, name: string): void
   /**
    * What the data plane goes by until `reset` withdraws it.
-   * @param services who serves requests, by opcode (64): 0 the control plane, 1 the data plane
+   * @param services who serves requests, by opcode (64): 0 the control plane, 1 the data plane, 2 its pool
    */
-  publishPolicy(directory: SharedDirectoryId, services: Uint8Array, open: OpenPolicy): void
+  publishPolicy(directory: SharedDirectoryId, services: Uint8Array, agreed: AgreedFeatures, open: OpenPolicy): void
   /** Inodes that the guest knows, the root included. */
   countInodes(directory: SharedDirectoryId): number
   /** Open files and directories. */
@@ -261,32 +267,8 @@ export interface NativeFileSystem {
   ): number
   closeMappingFile(fd: number): void
   release(directory: SharedDirectoryId, nodeid: number, fh: number): number
-  flush(directory: SharedDirectoryId, nodeid: number, fh: number): number
-  fsync(directory: SharedDirectoryId, nodeid: number, fh: number, datasync: boolean): number
-  fsyncdir(directory: SharedDirectoryId, nodeid: number, fh: number, datasync: boolean): number
-  fallocate(
-    directory: SharedDirectoryId,
-    nodeid: number,
-    fh: number,
-    mode: number,
-    offset: number,
-    length: number,
-    killSuidgid: boolean,
-  ): number
   /** @returns the new offset */
   lseek(directory: SharedDirectoryId, nodeid: number, fh: number, offset: number, whence: number): number
-  /** @returns bytes copied, perhaps not all */
-  copyFileRange(
-    directory: SharedDirectoryId,
-    nodeidIn: number,
-    fhIn: number,
-    offsetIn: number,
-    nodeidOut: number,
-    fhOut: number,
-    offsetOut: number,
-    length: number,
-    killSuidgid: boolean,
-  ): number
 
   /** Replies struct fuse_lk_out. `length` 0: up to the end of any file; `type`: F_RDLCK 0, F_WRLCK 1, F_UNLCK 2. */
   getlk(
@@ -313,7 +295,6 @@ export interface NativeFileSystem {
     type: number,
     flock: boolean,
   ): number
-  dropLocks(directory: SharedDirectoryId, nodeid: number, ownerLow: number, ownerHigh: number): void
   /** One of the four commands of struct fileattr. @returns bytes given, in `reply` */
   ioctl(
     directory: SharedDirectoryId,
@@ -330,7 +311,6 @@ export interface NativeFileSystem {
   ): number
   /** Replies struct fuse_kstatfs. */
   statfs(directory: SharedDirectoryId, nodeid: number, reply: Uint8Array, replyOffset: number): number
-  syncfs(directory: SharedDirectoryId, nodeid: number): number
 
   setxattr(
     directory: SharedDirectoryId,

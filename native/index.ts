@@ -136,7 +136,7 @@ export class MemoryView extends addon.MemoryView implements NativeMemoryView {
 
 /** The operations of shared directories; see file-system.ts. */
 export const fileSystem = addon.fileSystem
-export type { NativeFileSystem, OpenPolicy, SharedDirectoryId } from './file-system.ts'
+export type { AgreedFeatures, NativeFileSystem, OpenPolicy, SharedDirectoryId } from './file-system.ts'
 
 /** What only server/sandbox/ needs; see sandbox.ts. */
 export const sandbox = addon.sandbox

@@ -266,16 +266,19 @@ Napi::Object ObjectArgument(const Info& info, size_t index, const char* name) {
   return info[index].As<Napi::Object>();
 }
 
-// publishPolicy(directory, services, open)
+// publishPolicy(directory, services, agreed, open)
 void PublishPolicy(const Info& info) {
   const Bytes services = BytesArgument(info, 1, "services");
   ServicePolicy policy;
   if (services.size != policy.services.size())
     throw Napi::RangeError::New(info.Env(), "services must have an entry for each opcode");
   for (size_t opcode = 0; opcode < services.size; opcode++)
-    policy.services[opcode] = services.data[opcode] == 0 ? Service::kAsk : Service::kNative;
-  const Napi::Object open = ObjectArgument(info, 2, "open");
-  policy.writeback_cache = BooleanProperty(open, "writebackCache");
+    policy.services[opcode] = static_cast<Service>(std::min<uint8_t>(services.data[opcode], 2));
+  const Napi::Object agreed = ObjectArgument(info, 2, "agreed");
+  policy.writeback_cache = BooleanProperty(agreed, "writebackCache");
+  policy.posix_locks = BooleanProperty(agreed, "posixLocks");
+  policy.handles_killpriv = BooleanProperty(agreed, "handlesKillpriv");
+  const Napi::Object open = ObjectArgument(info, 3, "open");
   policy.open = {
       .read_only = BooleanProperty(open, "readOnly"),
       .passed = U32Property(open, "passedFlags"),
@@ -501,50 +504,12 @@ Napi::Value Release(const Info& info) {
                                     U64Argument(info, 2, "fh"), HandleKind::kFile));
 }
 
-// flush(directory, nodeid, fh)
-Napi::Value Flush(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info,
-                FlushFile(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh")));
-}
-
-// fsync(directory, nodeid, fh, datasync), fsyncdir likewise
-template <HandleKind kind>
-Napi::Value Fsync(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(
-      info, SyncHandle(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh"), kind,
-                       BooleanArgument(info, 3, "datasync")));
-}
-
-// fallocate(directory, nodeid, fh, mode, offset, length, killSuidgid)
-Napi::Value Fallocate(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(
-      info, Allocate(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh"),
-                     static_cast<int>(U32Argument(info, 3, "mode")),
-                     FileOffsetArgument(info, 4, "offset"), FileOffsetArgument(info, 5, "length"),
-                     BooleanArgument(info, 6, "killSuidgid")));
-}
-
 // lseek(directory, nodeid, fh, offset, whence)
 Napi::Value Lseek(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   return Number(info, Seek(directory, U64Argument(info, 1, "nodeid"), U64Argument(info, 2, "fh"),
                            FileOffsetArgument(info, 3, "offset"),
                            static_cast<int>(U32Argument(info, 4, "whence"))));
-}
-
-// copyFileRange(directory, nodeidIn, fhIn, offsetIn, nodeidOut, fhOut, offsetOut, length,
-// killSuidgid)
-Napi::Value CopyFileRange(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const FileRange from = {U64Argument(info, 1, "nodeidIn"), U64Argument(info, 2, "fhIn"),
-                          FileOffsetArgument(info, 3, "offsetIn")};
-  const FileRange to = {U64Argument(info, 4, "nodeidOut"), U64Argument(info, 5, "fhOut"),
-                        FileOffsetArgument(info, 6, "offsetOut")};
-  return Number(info, CopyRange(directory, from, to, FileOffsetArgument(info, 7, "length"),
-                                BooleanArgument(info, 8, "killSuidgid")));
 }
 
 // ioctl(directory, nodeid, fh, isDirectory, command, argument.., reply..)
@@ -593,26 +558,12 @@ Napi::Value Setlk(const Info& info) {
                                                         : SetLock(directory, request));
 }
 
-// dropLocks(directory, nodeid, ownerLow, ownerHigh)
-void DropLocks(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  const uint64_t owner =
-      U32Argument(info, 2, "ownerLow") | (uint64_t{U32Argument(info, 3, "ownerHigh")} << 32);
-  directory.locks().Drop(U64Argument(info, 1, "nodeid"), owner);
-}
-
 // statfs(directory, nodeid, reply, replyOffset)
 Napi::Value Statfs(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
   const uint64_t nodeid = U64Argument(info, 1, "nodeid");
   return Fill<fuse_kstatfs>(info, 2,
                             [&](fuse_kstatfs* out) { return GetStatfs(directory, nodeid, out); });
-}
-
-// syncfs(directory, nodeid)
-Napi::Value Syncfs(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info, SyncFileSystem(directory, U64Argument(info, 1, "nodeid")));
 }
 
 // setxattr(directory, nodeid, name.., value.., flags, killSgid)
@@ -694,18 +645,11 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("openMappingFile", OpenMappingFileJs);
   add("closeMappingFile", CloseMappingFile);
   add("release", Release);
-  add("flush", Flush);
-  add("fsync", Fsync<HandleKind::kFile>);
-  add("fsyncdir", Fsync<HandleKind::kDirectory>);
-  add("fallocate", Fallocate);
   add("lseek", Lseek);
-  add("copyFileRange", CopyFileRange);
   add("ioctl", IoctlJs);
   add("getlk", Getlk);
   add("setlk", Setlk);
-  add("dropLocks", DropLocks);
   add("statfs", Statfs);
-  add("syncfs", Syncfs);
   add("setxattr", Setxattr);
   add("getxattr", Getxattr);
   add("listxattr", Listxattr);

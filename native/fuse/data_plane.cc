@@ -12,6 +12,13 @@
 
 namespace viewfsd {
 
+namespace {
+
+// FUSE 7.45
+constexpr uint32_t kCopyFileRange64 = 53;
+
+}  // namespace
+
 const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
   // The shortest name, with its NUL.
   constexpr uint32_t kName = 2;
@@ -27,6 +34,15 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
                            true};
     table[FUSE_READ] = {&DataPlane::Read, sizeof(fuse_read_in)};
     table[FUSE_WRITE] = {&DataPlane::Write, sizeof(fuse_write_in), sizeof(fuse_write_out)};
+    table[FUSE_FLUSH] = {&DataPlane::Flush, sizeof(fuse_flush_in), 0, false, true};
+    table[FUSE_FSYNC] = {&DataPlane::Fsync, sizeof(fuse_fsync_in)};
+    table[FUSE_FSYNCDIR] = {&DataPlane::Fsyncdir, sizeof(fuse_fsync_in)};
+    table[FUSE_SYNCFS] = {&DataPlane::Syncfs, sizeof(fuse_syncfs_in)};
+    table[FUSE_FALLOCATE] = {&DataPlane::Fallocate, sizeof(fuse_fallocate_in)};
+    table[FUSE_COPY_FILE_RANGE] = {&DataPlane::CopyFileRange, sizeof(fuse_copy_file_range_in),
+                                   sizeof(fuse_write_out)};
+    table[kCopyFileRange64] = {&DataPlane::CopyFileRange64, sizeof(fuse_copy_file_range_in),
+                               sizeof(uint64_t)};
     table[FUSE_READDIR] = {&DataPlane::Readdir, sizeof(fuse_read_in), 0, false, true};
     table[FUSE_READDIRPLUS] = {&DataPlane::Readdirplus, sizeof(fuse_read_in), 0, false, true};
     table[FUSE_RELEASE] = {&DataPlane::Release, sizeof(fuse_release_in), 0, false, true};
@@ -83,8 +99,16 @@ bool DataPlane::IsPutOff(const Operation& operation, const FuseRequest& request)
 uint64_t DataPlane::OrderOf(const FuseRequest& request) {
   switch (request.header.opcode) {
     case FUSE_WRITE:
+    case FUSE_FLUSH:
+    case FUSE_FSYNC:
     case FUSE_RELEASE:
+    case FUSE_FALLOCATE:
       return request.header.nodeid;
+    case FUSE_COPY_FILE_RANGE:
+    case kCopyFileRange64:
+      return request.body_size < sizeof(fuse_copy_file_range_in)
+                 ? 0
+                 : request.In<fuse_copy_file_range_in>().nodeid_out;
     default:
       return 0;
   }

@@ -88,6 +88,17 @@ class DataPlane {
   bool Tries(Wait wait) const;
   int64_t Read(const FuseRequest& request);
   int64_t Write(const FuseRequest& request);
+  // sync.cc
+  int64_t Flush(const FuseRequest& request);
+  int64_t Fsync(const FuseRequest& request);
+  int64_t Fsyncdir(const FuseRequest& request);
+  int64_t Sync(const FuseRequest& request, HandleKind kind);
+  int64_t Syncfs(const FuseRequest& request);
+  int64_t Fallocate(const FuseRequest& request);
+  int64_t CopyFileRange(const FuseRequest& request);
+  int64_t CopyFileRange64(const FuseRequest& request);
+  int64_t Copy(const FuseRequest& request, uint64_t most);
+  bool ClearsSetid(const FuseRequest& request) const;
   // directory.cc
   int64_t Readdir(const FuseRequest& request);
   int64_t Readdirplus(const FuseRequest& request);

@@ -71,6 +71,10 @@ struct ServicePolicy {
   std::array<Service, kOpcodes> services = {};
   // The guest has a write-back cache: it alone knows where files end.
   bool writeback_cache = false;
+  // It asks for POSIX locks, which are dropped with FLUSH.
+  bool posix_locks = false;
+  // It leaves setuid and setgid to the server: HANDLE_KILLPRIV_V2.
+  bool handles_killpriv = false;
   OpenPolicy open;
 
   Service ServiceOf(uint32_t opcode) const {

@@ -30,6 +30,19 @@ beforeEach(() => {
     OPENDIR: requests.opendir(ROOT),
     READ: requests.read(nodeid, fh, 0, 100),
     WRITE: requests.write(nodeid, fh, 0, Buffer.from('contents')),
+    FLUSH: requests.flush(nodeid, fh),
+    FSYNC: requests.fsync(nodeid, fh),
+    FSYNCDIR: requests.fsyncdir(ROOT, fh + 1000),
+    SYNCFS: requests.syncfs(ROOT),
+    FALLOCATE: requests.fallocate(nodeid, fh, 0, 0, 100),
+    COPY_FILE_RANGE: requests.copyFileRange(nodeid, {
+      fh_in: fh,
+      nodeid_out: nodeid,
+      fh_out: fh,
+      off_out: 100,
+      len: 8,
+    }),
+    COPY_FILE_RANGE_64: requests.copyFileRange(nodeid, { len: 8 }, FuseOpcode.COPY_FILE_RANGE_64),
     RELEASE: requests.release(nodeid, fh + 1000),
     READDIR: requests.readdir(ROOT, fh, 0, 1000),
     READDIRPLUS: requests.readdirplus(ROOT, fh, 0, 1000),
@@ -76,7 +89,16 @@ test('a request that is cut off anywhere is refused', () => {
 })
 
 test('a reply buffer that is too small: nothing is done', () => {
-  for (const name of ['LOOKUP', 'GETATTR', 'OPEN', 'OPENDIR', 'READ', 'WRITE']) {
+  for (const name of [
+    'LOOKUP',
+    'GETATTR',
+    'OPEN',
+    'OPENDIR',
+    'READ',
+    'WRITE',
+    'COPY_FILE_RANGE',
+    'COPY_FILE_RANGE_64',
+  ]) {
     const message = samples[name] ?? new Uint8Array(0)
     expect([name, serve(message, 16 + 7)]).toEqual([name, { size: 16, error: -Errno.EINVAL }])
     // Nobody could be told.
@@ -117,6 +139,12 @@ test('offsets beyond the end of any file', () => {
   expect(serve(requests.read(nodeid, fh, (1n << 64n) - 1n, 100))).toEqual({ size: 16, error: 0 })
   expect(serve(requests.write(nodeid, fh, (1n << 63n) - 1n, new Uint8Array(1))).error).toBe(-Errno.EFBIG)
   expect(serve(requests.write(nodeid, fh, (1n << 64n) - 1n, new Uint8Array(1))).error).toBe(-Errno.EFBIG)
+  expect(serve(requests.fallocate(nodeid, fh, 0, 1n << 63n, 1)).error).toBe(-Errno.EFBIG)
+  expect(serve(requests.fallocate(nodeid, fh, 0, (1n << 63n) - 1n, 1)).error).toBe(-Errno.EFBIG)
+  for (const offsets of [{ off_in: 1n << 63n }, { off_out: 1n << 63n }])
+    expect(
+      serve(requests.copyFileRange(nodeid, { fh_in: fh, nodeid_out: nodeid, fh_out: fh, len: 1, ...offsets })).error,
+    ).toBe(-Errno.EFBIG)
 })
 
 test('a READ into too small a reply and a WRITE of more than was sent are refused', () => {

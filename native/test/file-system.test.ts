@@ -78,7 +78,6 @@ test('nodeids, handles and counts of any size are merely unknown', () => {
       (number) => {
         fc.pre(Math.trunc(number) !== 1)
         expect(fileSystem.statfs(directory, number, reply, 0)).toBe(-Errno.ESTALE)
-        expect(fileSystem.flush(directory, 1, number)).toBe(-Errno.EBADF)
         expect(fileSystem.release(directory, 1, number)).toBe(-Errno.EBADF)
         fileSystem.forget(directory, 1, number)
         fileSystem.forget(directory, number, number)

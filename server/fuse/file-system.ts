@@ -127,28 +127,8 @@ export interface FileSystem {
   getlk(request: LockRequest, reply: ReplyBody): number
   /** Never waits: `-EAGAIN` where another lock is in the way. */
   setlk(request: LockRequest): number
-  /** A process has closed a file: its POSIX locks are gone. */
-  dropLocks(nodeid: number, ownerLow: number, ownerHigh: number): void
-  flush(nodeid: number, fh: number): number
-  fsync(nodeid: number, fh: number, datasync: boolean): number
-  /** `killSuidgid`: clear setuid and setgid as a change by an ordinary user does. */
-  fallocate(nodeid: number, fh: number, mode: number, offset: number, length: number, killSuidgid: boolean): number
   /** @returns the new offset */
   lseek(nodeid: number, fh: number, offset: number, whence: number): number
-  /**
-   * `killSuidgid`: as `fallocate`.
-   * @returns bytes copied, perhaps not all; 0 at the end of the source
-   */
-  copyFileRange(
-    nodeidIn: number,
-    fhIn: number,
-    offsetIn: number,
-    nodeidOut: number,
-    fhOut: number,
-    offsetOut: number,
-    length: number,
-    killSuidgid: boolean,
-  ): number
 
   /**
    * FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR or FS_IOC_FSSETXATTR. `argument` is what the command takes, at
@@ -156,10 +136,8 @@ export interface FileSystem {
    * @returns bytes written
    */
   ioctl(nodeid: number, fh: number, directory: boolean, command: number, argument: WireBytes, reply: ReplyBody): number
-  fsyncdir(nodeid: number, fh: number, datasync: boolean): number
 
   statfs(nodeid: number, reply: ReplyBody): number
-  syncfs(nodeid: number): number
 
   /** `flags`: XATTR_CREATE, XATTR_REPLACE; `killSgid`: clear SGID as a caller outside of the file's group would. */
   setxattr(nodeid: number, name: WireBytes, value: WireBytes, flags: number, killSgid: boolean): number

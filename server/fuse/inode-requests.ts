@@ -44,10 +44,6 @@ export function handleStatfs(context: RequestContext): number {
   return context.fileSystem.statfs(context.nodeid, context.reply)
 }
 
-export function handleSyncfs(context: RequestContext): number {
-  return context.fileSystem.syncfs(context.nodeid)
-}
-
 export function handleSetxattr(context: RequestContext): number {
   const { view, bytes, end, name } = context
   const extended = context.session.has(FuseInitFlag.SETXATTR_EXT)

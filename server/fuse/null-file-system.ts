@@ -24,16 +24,9 @@ export class NullFileSystem implements FileSystem {
   tmpfile: FileSystem['tmpfile'] = unsupported
   getlk: FileSystem['getlk'] = unsupported
   setlk: FileSystem['setlk'] = unsupported
-  dropLocks: FileSystem['dropLocks'] = () => {}
-  flush: FileSystem['flush'] = unsupported
-  fsync: FileSystem['fsync'] = unsupported
-  fallocate: FileSystem['fallocate'] = unsupported
   lseek: FileSystem['lseek'] = unsupported
-  copyFileRange: FileSystem['copyFileRange'] = unsupported
   ioctl: FileSystem['ioctl'] = unsupported
-  fsyncdir: FileSystem['fsyncdir'] = unsupported
   statfs: FileSystem['statfs'] = unsupported
-  syncfs: FileSystem['syncfs'] = unsupported
   setxattr: FileSystem['setxattr'] = unsupported
   getxattr: FileSystem['getxattr'] = unsupported
   listxattr: FileSystem['listxattr'] = unsupported

@@ -10,7 +10,6 @@ import {
   FUSE_MAX_NR_SECCTX,
   FuseExtHeader,
   FuseInHeader,
-  FuseInitFlag,
   FuseInitFlag2,
   FuseOpcode,
   FuseOutHeader,
@@ -108,14 +107,6 @@ export class RequestContext {
     this.session = session
     this.counters = counters
     this.warn = warn
-  }
-
-  /**
-   * Whether FALLOCATE and COPY_FILE_RANGE must take setuid and setgid away. A guest with HANDLE_KILLPRIV_V2 leaves it to the
-   * server and does not say for whom: since 7.42 (FUSE_ALLOW_IDMAP) their uid is -1. Root's bits go then, too.
-   */
-  get clearsSetid(): boolean {
-    return this.caller.uid !== 0 && this.session.has(FuseInitFlag.HANDLE_KILLPRIV_V2)
   }
 
   /**

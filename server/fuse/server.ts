@@ -9,13 +9,8 @@ import {
   FUSE_COMPAT_INIT_IN_SIZE,
   FUSE_COMPAT_SETXATTR_IN_SIZE,
   FuseAttrOut,
-  FuseCopyFileRangeIn,
-  FuseCopyFileRangeOut,
   FuseCreateIn,
   FuseEntryOut,
-  FuseFallocateIn,
-  FuseFlushIn,
-  FuseFsyncIn,
   FuseGetxattrIn,
   FuseInitOut,
   FuseInterruptIn,
@@ -39,8 +34,6 @@ import {
   FuseSetupmappingIn,
   FuseStatxIn,
   FuseStatxOut,
-  FuseSyncfsIn,
-  FuseWriteOut,
 } from './abi.ts'
 import type { FuseChannel } from './channel.ts'
 import type { FuseCounters } from './counters.ts'
@@ -117,28 +110,15 @@ operation(FuseOpcode.LINK, entry.handleLink, FuseLinkIn.SIZE + NAME, FuseEntryOu
 operation(FuseOpcode.CREATE, entry.handleCreate, FuseCreateIn.SIZE + NAME, CREATED, MODIFIES)
 operation(FuseOpcode.TMPFILE, entry.handleTmpfile, FuseCreateIn.SIZE, CREATED, MODIFIES)
 operation(FuseOpcode.STATFS, inode.handleStatfs, 0, FuseKstatfs.SIZE)
-operation(FuseOpcode.FLUSH, file.handleFlush, FuseFlushIn.SIZE)
-operation(FuseOpcode.FSYNC, file.handleFsync, FuseFsyncIn.SIZE)
 operation(FuseOpcode.SETXATTR, inode.handleSetxattr, FUSE_COMPAT_SETXATTR_IN_SIZE + NAME, 0, MODIFIES)
 operation(FuseOpcode.GETXATTR, inode.handleGetxattr, FuseGetxattrIn.SIZE + NAME)
 operation(FuseOpcode.LISTXATTR, inode.handleListxattr, FuseGetxattrIn.SIZE)
 operation(FuseOpcode.REMOVEXATTR, inode.handleRemovexattr, NAME, 0, MODIFIES)
 operation(FuseOpcode.INIT, handleInit, FUSE_COMPAT_INIT_IN_SIZE, FuseInitOut.SIZE, { early: true })
 operation(FuseOpcode.DESTROY, handleDestroy, 0, 0, { early: true })
-operation(FuseOpcode.FSYNCDIR, file.handleFsyncdir, FuseFsyncIn.SIZE)
-operation(FuseOpcode.FALLOCATE, file.handleFallocate, FuseFallocateIn.SIZE, 0, MODIFIES)
 operation(FuseOpcode.LSEEK, file.handleLseek, FuseLseekIn.SIZE, FuseLseekOut.SIZE)
-operation(FuseOpcode.COPY_FILE_RANGE, file.handleCopyFileRange, FuseCopyFileRangeIn.SIZE, FuseWriteOut.SIZE, MODIFIES)
-operation(
-  FuseOpcode.COPY_FILE_RANGE_64,
-  file.handleCopyFileRange64,
-  FuseCopyFileRangeIn.SIZE,
-  FuseCopyFileRangeOut.SIZE,
-  MODIFIES,
-)
 operation(FuseOpcode.SETUPMAPPING, handleSetupmapping, FuseSetupmappingIn.SIZE)
 operation(FuseOpcode.REMOVEMAPPING, handleRemovemapping, FuseRemovemappingIn.SIZE)
-operation(FuseOpcode.SYNCFS, inode.handleSyncfs, FuseSyncfsIn.SIZE)
 operation(FuseOpcode.IOCTL, file.handleIoctl, FuseIoctlIn.SIZE, FuseIoctlOut.SIZE)
 operation(FuseOpcode.INTERRUPT, handleInterrupt, FuseInterruptIn.SIZE, 0, SILENT)
 operation(FuseOpcode.NOTIFY_REPLY, noReply, 0, 0, { silent: true, early: true })

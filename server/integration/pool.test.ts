@@ -57,6 +57,25 @@ test('a READ that hangs holds up no other request of its queue', async () => {
   expect(text(transport.wait(read))).toBe('slow')
 })
 
+test('requests of other kinds that hang hold up nothing, either', async () => {
+  const session = await startOnDisk()
+  const { client, disk, nodeid, fh, transport } = session
+  const args = pack(['u64', fh], new Uint8Array(16))
+  for (const [operation, opcode] of [
+    ['fsync', Opcode.FSYNC],
+    ['flush', Opcode.FLUSH],
+  ] as const) {
+    const rule = await disk.stall(operation, { times: 1 })
+    const slow = transport.submit(opcode, nodeid, args)
+    await rule.hit()
+    expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
+    expect(text(client.read(nodeid, fh, 0, 100))).toBe('slow')
+    expect(slow.done).toBe(false)
+    await rule.end()
+    transport.wait(slow)
+  }
+})
+
 test('with --thread-pool-size=0 a request that hangs holds up its queue', async () => {
   const session = await startOnDisk(['--thread-pool-size=0'], 3)
   const { queues, transport } = session
@@ -76,6 +95,8 @@ const BEHIND: Record<string, (session: Disk) => PendingRequest> = {
   WRITE: ({ client, nodeid, fh }) => client.startWrite(nodeid, fh, 0, Buffer.from('2nd')),
   'appending WRITE': ({ client, nodeid, fh }) =>
     client.startWrite(nodeid, fh, 0, Buffer.from('2nd'), { open: constants.O_APPEND }),
+  FSYNC: ({ transport, nodeid, fh }) => transport.submit(Opcode.FSYNC, nodeid, pack(['u64', fh], new Uint8Array(8))),
+  FLUSH: ({ transport, nodeid, fh }) => transport.submit(Opcode.FLUSH, nodeid, pack(['u64', fh], new Uint8Array(16))),
   RELEASE: ({ transport, nodeid, fh }) =>
     transport.submit(Opcode.RELEASE, nodeid, pack(['u64', fh], new Uint8Array(16))),
 }

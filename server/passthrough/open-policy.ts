@@ -4,7 +4,7 @@
  * options and from what a session has agreed on: ARCHITECTURE.md, "What the guest keeps".
  */
 import { constants } from 'node:fs'
-import type { OpenPolicy } from '../../native/index.ts'
+import type { AgreedFeatures, OpenPolicy } from '../../native/index.ts'
 import { FuseInitFlag, FuseOpenFlag } from '../fuse/abi.ts'
 import type { FuseSession } from '../fuse/session.ts'
 import type { PassthroughOptions } from './options.ts'
@@ -14,6 +14,14 @@ const { O_APPEND, O_DIRECT, O_NOATIME } = constants
 
 /** FOPEN_NOFLUSH is of 7.36. */
 const NOFLUSH_MINOR = 36
+
+export function agreedFeatures(session: FuseSession): AgreedFeatures {
+  return {
+    writebackCache: session.has(FuseInitFlag.WRITEBACK_CACHE),
+    posixLocks: session.has(FuseInitFlag.POSIX_LOCKS),
+    handlesKillpriv: session.has(FuseInitFlag.HANDLE_KILLPRIV_V2),
+  }
+}
 
 export function openPolicy(options: Readonly<PassthroughOptions>, session: FuseSession): OpenPolicy {
   const { cache, readOnly, allowDirectIo, preserveNoatime } = options
@@ -30,7 +38,6 @@ export function openPolicy(options: Readonly<PassthroughOptions>, session: FuseS
   const noFlush = session.minor >= NOFLUSH_MINOR && !session.has(FuseInitFlag.POSIX_LOCKS)
   return {
     readOnly,
-    writebackCache,
     // The guest of a write-back cache finds the end of the file by itself.
     passedFlags: ~(
       (allowDirectIo ? 0 : O_DIRECT) |

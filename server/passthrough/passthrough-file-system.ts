@@ -23,7 +23,7 @@ import type { FuseSession } from '../fuse/session.ts'
 import { getU64, type ReplyBody, WireBytes } from '../fuse/wire.ts'
 import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options.ts'
 import { toGuestRanges } from './id-translation.ts'
-import { openPolicy } from './open-policy.ts'
+import { agreedFeatures, openPolicy } from './open-policy.ts'
 import { XattrMap } from './xattr-map.ts'
 
 /** XATTR_LIST_MAX of Linux. */
@@ -170,7 +170,8 @@ export class PassthroughFileSystem implements FileSystem {
   begin(flags: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
     native.begin(this.#directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
-    native.publishPolicy(this.#directory, services(this.readOnly), openPolicy(this.#options, this.#session))
+    const agreed = agreedFeatures(this.#session)
+    native.publishPolicy(this.#directory, services(this.readOnly), agreed, openPolicy(this.#options, this.#session))
   }
 
   setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number {
@@ -407,47 +408,8 @@ export class PassthroughFileSystem implements FileSystem {
     return native.setlk(this.#directory, nodeid, fh, ownerLow, ownerHigh, start, length, type, flock)
   }
 
-  dropLocks(nodeid: number, ownerLow: number, ownerHigh: number): void {
-    if (this.#session.has(FuseInitFlag.POSIX_LOCKS)) native.dropLocks(this.#directory, nodeid, ownerLow, ownerHigh)
-  }
-
-  flush(nodeid: number, fh: number): number {
-    return native.flush(this.#directory, nodeid, fh)
-  }
-
-  fsync(nodeid: number, fh: number, datasync: boolean): number {
-    return native.fsync(this.#directory, nodeid, fh, datasync)
-  }
-
-  fallocate(nodeid: number, fh: number, mode: number, offset: number, length: number, killSuidgid: boolean): number {
-    return native.fallocate(this.#directory, nodeid, fh, mode, offset, length, killSuidgid)
-  }
-
   lseek(nodeid: number, fh: number, offset: number, whence: number): number {
     return native.lseek(this.#directory, nodeid, fh, offset, whence)
-  }
-
-  copyFileRange(
-    nodeidIn: number,
-    fhIn: number,
-    offsetIn: number,
-    nodeidOut: number,
-    fhOut: number,
-    offsetOut: number,
-    length: number,
-    killSuidgid: boolean,
-  ): number {
-    return native.copyFileRange(
-      this.#directory,
-      nodeidIn,
-      fhIn,
-      offsetIn,
-      nodeidOut,
-      fhOut,
-      offsetOut,
-      length,
-      killSuidgid,
-    )
   }
 
   ioctl(
@@ -473,17 +435,9 @@ export class PassthroughFileSystem implements FileSystem {
     )
   }
 
-  fsyncdir(nodeid: number, fh: number, datasync: boolean): number {
-    return native.fsyncdir(this.#directory, nodeid, fh, datasync)
-  }
-
   statfs(nodeid: number, reply: ReplyBody): number {
     const result = native.statfs(this.#directory, nodeid, reply.bytes, reply.offset)
     return result < 0 ? result : FuseKstatfs.SIZE
-  }
-
-  syncfs(nodeid: number): number {
-    return native.syncfs(this.#directory, nodeid)
   }
 
   setxattr(nodeid: number, name: WireBytes, value: WireBytes, flags: number, killSgid: boolean): number {

@@ -40,10 +40,8 @@ class WhimsicalFileSystem extends NullFileSystem {
     this.listxattr = (_nodeid, size, reply) => (size === 0 ? this.whim : upTo(reply, size))
     this.ioctl = (...args) => (fails() ? -Errno.ENOTTY : zeros(args[5], args[3] === 0x8008_6601 ? 4 : 0))
     this.openMappingFile = () => (fails() ? -Errno.ESTALE : 5)
-    this.copyFileRange = () => this.whim
     this.lseek = () => this.whim
     this.setlk = () => (fails() ? -Errno.EAGAIN : 0)
-    this.fallocate = () => 0
   }
 }
 
