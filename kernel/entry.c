@@ -27,7 +27,9 @@
  * To call the file's own handlers, which see a VMA of their file in the
  * mapper's mm, and to insert entries with a protection of their own.
  *
- * Return: the fault, with the flags of @vmf that are not about its lock.
+ * Return: the fault. Its handler may drop the mmap lock, if @vmf's may, but not
+ * a VMA lock: it would drop the stand-in's. Nor may it see that the task is to
+ * be killed, since it drops the lock then.
  */
 struct vm_fault memview_inner(const struct vm_fault *vmf,
 			      const struct memview_target *target,
@@ -62,6 +64,10 @@ struct vm_fault memview_inner(const struct vm_fault *vmf,
 	flags |= rights | (writable ? VM_SHARED : 0);
 	vma->vm_page_prot = vm_get_page_prot(flags);
 
+	flags = vmf->flags;
+	if (flags & FAULT_FLAG_VMA_LOCK)
+		flags &= ~(FAULT_FLAG_VMA_LOCK | FAULT_FLAG_ALLOW_RETRY |
+			   FAULT_FLAG_KILLABLE);
 	return (struct vm_fault){
 		.vma = vma,
 		.gfp_mask = mapping_gfp_mask(target->mapping) | __GFP_FS |
@@ -69,7 +75,7 @@ struct vm_fault memview_inner(const struct vm_fault *vmf,
 		.pgoff = target->index,
 		.address = vmf->address,
 		.real_address = vmf->real_address,
-		.flags = vmf->flags & ~FAULT_FLAG_VMA_LOCK,
+		.flags = flags,
 		.pmd = vmf->pmd,
 	};
 }

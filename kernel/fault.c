@@ -271,6 +271,23 @@ put:
 	return ret;
 }
 
+/*
+ * Is there a page for ->fault to find, so that it need not wait for a disk, nor
+ * for who else has it locked? The view is locked.
+ */
+static bool memview_cached(const struct memview_target *target)
+{
+	struct folio *folio = filemap_get_folio(target->mapping, target->index);
+	bool cached;
+
+	if (IS_ERR_OR_NULL(folio))
+		return false;
+	cached = folio_test_uptodate(folio) && !folio_test_readahead(folio) &&
+		 !folio_test_locked(folio);
+	folio_put(folio);
+	return cached;
+}
+
 /* Second half of memview_fault(): what can't be done with the view locked. */
 static vm_fault_t memview_fault_page(struct vm_fault *vmf, bool write,
 				     const struct memview_target *target)
@@ -313,14 +330,6 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	struct memview *view;
 	vm_fault_t ret;
 
-	/*
-	 * The file's ->fault may want to drop the lock, and would drop that of
-	 * the stand-in. The mmap lock is that of the real VMA, too.
-	 */
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
-		release_fault_lock(vmf);
-		return VM_FAULT_RETRY;
-	}
 	if (!mv)
 		return VM_FAULT_SIGBUS;
 	if (vmf->page && memview_is_sink(vmf))
@@ -334,15 +343,22 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 		return ret & VM_FAULT_SIGBUS ? memview_sink_fault(vmf, false) :
 					       ret;
 	}
-	get_file(target.file);
-	atomic64_inc(&view->faults);
 	if (write && target.quiet)
 		ret = memview_map_cached(vmf, &target);
+	/* Who waits holds the mmap lock, which can be dropped. */
+	if (!ret && (vmf->flags & FAULT_FLAG_VMA_LOCK) &&
+	    !memview_cached(&target)) {
+		up_read(&view->lock);
+		release_fault_lock(vmf);
+		return VM_FAULT_RETRY;
+	}
+	get_file(target.file);
+	atomic64_inc(&view->faults);
 	up_read(&view->lock);
-	if (!ret)
-		ret = memview_fault_page(vmf, write, &target);
-	else if (write)
+	if (ret)
 		file_update_time(target.file);
+	else
+		ret = memview_fault_page(vmf, write, &target);
 	fput(target.file);
 	return ret;
 }

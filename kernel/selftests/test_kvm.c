@@ -453,6 +453,11 @@ TEST(huge_pages_reach_the_guest)
 				guest_write(m, i * PAGE + 8, i);
 		}
 		CHECK_EQ(kvm_statistic(m, "pages_2m"), 4);
+		/* For writes, too, where the first access is one. */
+		CHECK_OK(map_fd(ctl, fd, 0, size, 0, RD | WR));
+		for (unsigned int i = 0; i < 4 * PAGES; i += 64)
+			guest_write(m, i * PAGE + 16, i);
+		CHECK_EQ(kvm_statistic(m, "pages_2m"), 4);
 		/* Other ranges are put there, as whole huge pages again. */
 		CHECK_OK(map_fd(ctl, fd, 0, size, 0, RD));
 		CHECK_EQ(kvm_statistic(m, "pages_2m"), 0);
