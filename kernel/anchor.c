@@ -27,6 +27,9 @@
 
 #define MEMVIEW_CHUNK_PAGES	(SZ_1G >> PAGE_SHIFT)
 
+/* After how many pages that were cleaned in order all of a segment is. */
+#define MEMVIEW_CLEANED_RUN	8
+
 static unsigned int anchor_idle_ms = 250;
 module_param(anchor_idle_ms, uint, 0644);
 MODULE_PARM_DESC(anchor_idle_ms,
@@ -198,7 +201,7 @@ void memview_anchor_publish(struct memview_anchor *anchor)
 /*
  * The first or next segment that shows some of file pages @first to @last and
  * may have entries. Not seeing a @touched that is being set means that it is
- * for some other page: see memview_insert().
+ * for some other page: see memview_touch() in entry.c.
  */
 static struct memview_segment *
 memview_anchor_touched(struct memview_anchor *anchor,
@@ -234,8 +237,46 @@ static void memview_anchor_zap(struct memview_anchor *anchor,
 		unsigned long low = max(first, start) - start;
 		unsigned long high = min(last, segment->file.last) - start;
 
-		memview_zap(anchor->view, segment->first + low,
-			    segment->first + high);
+		if (!READ_ONCE(segment->swept))
+			memview_zap(anchor->view, segment->first + low,
+				    segment->first + high);
+	}
+}
+
+/*
+ * Are pages being cleaned one after the other, so that clearing entries of
+ * each would cost more than new faults on what is left? If two threads do it
+ * at once they confuse each other, and no more.
+ */
+static bool memview_anchor_cleaned(struct memview_anchor *anchor,
+				   unsigned long first, unsigned long last)
+{
+	bool next = READ_ONCE(anchor->cleaned) == first;
+	unsigned int run = next ? READ_ONCE(anchor->cleaned_run) + 1 : 0;
+	bool sweep = run == MEMVIEW_CLEANED_RUN;
+
+	WRITE_ONCE(anchor->cleaned, last + 1);
+	WRITE_ONCE(anchor->cleaned_run, sweep ? 0 : run);
+	return sweep;
+}
+
+/*
+ * Clears all entries of the segments that show file page @index, if they are no
+ * larger than a page table. Nobody puts new ones there meanwhile, since
+ * &memview.lock is held for write.
+ */
+static void memview_anchor_sweep(struct memview_anchor *anchor,
+				 unsigned long index)
+{
+	struct memview_segment *segment = NULL;
+
+	while ((segment = memview_anchor_touched(anchor, segment, index, index,
+						 true))) {
+		if (segment->swept ||
+		    segment->last - segment->first >= PTRS_PER_PTE)
+			continue;
+		memview_zap(anchor->view, segment->first, segment->last);
+		segment->swept = true;
 	}
 }
 
@@ -359,7 +400,13 @@ static bool memview_anchor_invalidate(struct mmu_interval_notifier *notifier,
 	 * anchor stop at its VM_PFNMAP.
 	 */
 	end = memview_zap_begin_nested(view, mapping);
-	down_read(&view->lock);
+	if (writable_only && memview_anchor_cleaned(anchor, first, last)) {
+		down_write(&view->lock);
+		memview_anchor_sweep(anchor, first);
+		downgrade_write(&view->lock);
+	} else {
+		down_read(&view->lock);
+	}
 	memview_anchor_zap(anchor, first, last, writable_only);
 	if ((range->event == MMU_NOTIFY_CLEAR || writable_only) &&
 	    last - first < PMD_SIZE >> PAGE_SHIFT)

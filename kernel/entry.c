@@ -89,6 +89,8 @@ static void memview_touch(struct memview_segment *segment)
 {
 	if (!segment->touched)
 		WRITE_ONCE(segment->touched, true);
+	if (segment->swept)
+		WRITE_ONCE(segment->swept, false);
 }
 
 /**

@@ -245,13 +245,16 @@ struct memview {
  * @pages:    length in pages
  * @perm:     MEMVIEW_MAP_* bits that its mmap was checked for
  * @expires:  jiffies when it may go, while it is idle
+ * @cleaned:  file page behind the last one that was cleaned
+ * @cleaned_run: how often that was the one behind the one before
  * @dead:     the VMA was unmapped or moved behind our back, or its mm is gone
  * @watches:  of the file, and of what is behind @vm_file if that is another;
  *            NULL until there are sink pages
  * @release:  the end, where that may wait for a file system and must not
  *
  * @node, @idle, @group, @expires, @dead and @watches are guarded by
- * &memview.lock; the rest is constant once published.
+ * &memview.lock, @cleaned and @cleaned_run by nothing; the rest is constant once
+ * published.
  */
 struct memview_anchor {
 	struct mmu_interval_notifier notifier;
@@ -268,6 +271,8 @@ struct memview_anchor {
 	unsigned long pages;
 	unsigned int perm;
 	unsigned long expires;
+	unsigned long cleaned;
+	unsigned int cleaned_run;
 	bool dead;
 	struct memview_watch *watches[2];
 	struct work_struct release;

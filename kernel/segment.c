@@ -100,6 +100,7 @@ bool memview_segment_carve(struct rb_root *root, unsigned long first,
 			spare->group = segment->group;
 			spare->perm = segment->perm;
 			spare->touched = segment->touched;
+			spare->swept = segment->swept;
 			spare->first = after;
 			spare->last = segment->last;
 			spare->file.start =

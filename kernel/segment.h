@@ -34,6 +34,7 @@ struct memview_segment_group {
  * @last:    last page, inclusive
  * @perm:    MEMVIEW_MAP_* bits
  * @touched: some mapper may have had a page table entry for it
+ * @swept:   no mapper has had one since all were cleared
  */
 struct memview_segment {
 	struct rb_node node;
@@ -44,6 +45,7 @@ struct memview_segment {
 	unsigned long last;
 	unsigned int perm;
 	bool touched;
+	bool swept;
 };
 
 /**

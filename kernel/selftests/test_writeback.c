@@ -315,6 +315,37 @@ TEST_LIMIT(umount_keeps_writes_btrfs, 60)
 	umount_rounds("btrfs");
 }
 
+static int stop;
+
+static void *cleaner(void *arg)
+{
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		CHECK_OK(sys(fsync((int)(intptr_t)arg)));
+	return NULL;
+}
+
+/*
+ * Pages that are cleaned one after the other lose their entries together, and
+ * get new ones at the same time.
+ */
+TEST_EACH_FS_LIMIT(write_against_fsync, 60)
+{
+	int fd = mapped_file();
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, cleaner, (void *)(intptr_t)fd));
+	for (unsigned int round = 1; round <= 24; round++) {
+		for (unsigned int i = 0; i < PAGES; i++)
+			must_write(AT(view, i * PAGE), stamp(3, i, round));
+		CHECK_OK(sys(fsync(fd)));
+		for (unsigned int i = round % 8; i < PAGES; i += 8)
+			if (!backing_is("memfd"))
+				CHECK_EQ(on_disk(i), stamp(3, i, round));
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	CHECK(!pthread_join(thread, NULL));
+}
+
 static bool soft_dirty(const void *at)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
