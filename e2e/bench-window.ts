@@ -68,16 +68,21 @@ async function main(): Promise<number> {
   const report = [
     '# The window beside mappings of the files themselves\n',
     '![first touch, ratio to a mapping of the file](benchmark-window.svg)\n',
-    'Written by `npm run bench:window`. Under an emulator: compare within a row; absolute numbers say nothing. Each number is the',
-    'best of seven runs, view and native mapping taking turns: what else the machine does only adds. "Large" files were written in pieces of 4 MiB, "small" ones page by',
+    'Written by `npm run bench:window`. Under an emulator: compare within a row; absolute numbers say nothing. View and native',
+    'mapping took turns in eleven runs. Each is taken apart into short blocks (256 KiB, or twelve random reads), and the best of each',
+    'block counts, since what else the machine does only adds. "Large" files were written in pieces of 4 MiB, "small" ones page by',
     'page (tmpfs and memfd: huge=always and never); what came of it is in the columns "by PMD": how much was mapped by huge entries.\n',
     ...Object.entries(circumstances).map(([name, value]) => `- ${name}: ${value}`),
     '\n## First touch of what is in memory, a page\n',
     markdownRows('first touch', all),
     '## Cold reads, a page\n',
     markdownRows('cold read', all),
-    '## fsync of 8 MiB written through the mapping\n',
+    '## Writing back what was written through the mapping, as fsync does, a page\n',
     markdownRows('fsync', all),
+    '## A hot set under memory pressure\n',
+    'All of it is read again after each 256 KiB of the other file; times are for both. Major faults, in all runs together, are what',
+    'had been evicted of it.\n',
+    markdownRows('hot set', all),
   ].join('\n')
   const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
   mkdirSync(out, { recursive: true })

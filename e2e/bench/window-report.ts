@@ -5,7 +5,7 @@ import type { Bars } from './chart.ts'
 /** One measurement on one kernel: the same accesses through a view and through a mapping of the file itself. */
 export interface Measurement {
   readonly kernel: string
-  readonly what: 'first touch' | 'cold read' | 'fsync' | 'reclaim'
+  readonly what: 'first touch' | 'cold read' | 'fsync' | 'hot set'
   readonly how: string
   readonly fs: string
   /** How the file lies in memory. */
