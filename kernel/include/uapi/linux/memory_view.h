@@ -125,7 +125,8 @@ struct memview_info {
  *
  * The file may stay open for a quarter of a second after it was unmapped (see
  * the module's parameter anchor_idle_ms), unless it has been deleted, @fd was
- * open for writing, or the control file is closed.
+ * open for writing, or the control file is closed: then it is closed at once,
+ * possibly by a worker that the call does not wait for.
  */
 struct memview_map_fd_info {
 	__s32 fd;
