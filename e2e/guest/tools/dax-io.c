@@ -153,7 +153,7 @@ static int survive(const char *from, const char *name, const char *stop, size_t 
 {
 	int file = open(name, O_RDWR);
 	volatile unsigned long reads = 0, faults = 0, page = 0;
-	volatile uint64_t *word;
+	volatile uint64_t *word, found;
 	char *map;
 
 	if (file < 0)
@@ -169,8 +169,10 @@ static int survive(const char *from, const char *name, const char *stop, size_t 
 				continue;
 			}
 			word = (volatile uint64_t *)((page % 2 ? map : (char *)from) + page * 4096);
-			if (*word != page && *word != 0)
-				return printf("page %lu has %lx\n", page, (unsigned long)*word), 4;
+			/* Once: it may change between two reads. */
+			found = *word;
+			if (found != page && found != 0)
+				return printf("page %lu has %lx\n", page, (unsigned long)found), 4;
 			if (page % 16 == 1)
 				word[511] = page;
 			reads++;
