@@ -133,7 +133,8 @@ Napi::Value Fill(const Info& info, size_t reply_index, Operation operation) {
 
 // What the process needs besides: libraries, sockets, rings, memory regions, mappings under way.
 constexpr size_t kReservedDescriptors = 512;
-constexpr size_t kMaxCached = 4096;
+// Each keeps an inode of the host in its memory, some 1.5 KiB.
+constexpr size_t kMaxCached = 131'072;
 // Some 65 MB, if a guest walks through more than that many files and forgets them.
 constexpr size_t kRemembered = 262'144;
 
@@ -142,7 +143,7 @@ DirectoryLimits LimitsFor(size_t inodes) {
   size_t total = 1024;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
     total = limit.rlim_cur;
-  const size_t cached = std::min(kMaxCached, total / 16);
+  const size_t cached = std::min(kMaxCached, total / 4);
   const size_t reserved = std::min(kReservedDescriptors, total / 4);
   return {inodes, total - cached - reserved, cached, kRemembered};
 }

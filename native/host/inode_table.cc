@@ -36,7 +36,7 @@ bool TellsApart(const Mount& mount, int64_t birth) {
 }  // namespace
 
 InodeTable::InodeTable(const Limits& limits, DescriptorBudget& budget)
-    : limits_(limits), budget_(budget), cache_(limits.cached) {}
+    : limits_(limits), budget_(budget) {}
 
 InodeTable::~InodeTable() {
   by_nodeid_.ForEach([](Inode* inode) {
@@ -148,16 +148,28 @@ InodeUse InodeTable::Use(const InodeRef& inode) {
 // Returns the descriptor that has to go for this one.
 std::shared_ptr<const UniqueFd> InodeTable::Cache(Inode& inode,
                                                   std::shared_ptr<const UniqueFd> fd) {
-  if (cache_.empty()) return nullptr;
+  if (limits_.cached == 0) return nullptr;
+  if (free_places_.empty() && cache_.size() < limits_.cached) {
+    // Not at once: a large cache that is not needed takes no memory.
+    free_places_.push_back(static_cast<uint32_t>(cache_.size()));
+    cache_.emplace_back();
+  }
+  // Files are mostly used once; what is used again soon stays.
+  Cached added = {&inode, std::move(fd), S_ISDIR(inode.type())};
+  if (!free_places_.empty()) {
+    inode.cache_place_ = free_places_.back();
+    free_places_.pop_back();
+    cache_[inode.cache_place_] = std::move(added);
+    return nullptr;
+  }
   while (cache_[hand_].used) {
     cache_[hand_].used = false;
     hand_ = (hand_ + 1) % cache_.size();
   }
   Cached& place = cache_[hand_];
   std::shared_ptr<const UniqueFd> evicted = std::move(place.fd);
-  if (place.inode != nullptr) place.inode->cache_place_ = Inode::kNotCached;
-  // Files are mostly used once; what is used again soon stays.
-  place = {&inode, std::move(fd), S_ISDIR(inode.type())};
+  place.inode->cache_place_ = Inode::kNotCached;
+  place = std::move(added);
   inode.cache_place_ = static_cast<uint32_t>(hand_);
   hand_ = (hand_ + 1) % cache_.size();
   return evicted;
@@ -166,6 +178,7 @@ std::shared_ptr<const UniqueFd> InodeTable::Cache(Inode& inode,
 std::shared_ptr<const UniqueFd> InodeTable::Uncache(Inode& inode) {
   if (inode.cache_place_ == Inode::kNotCached) return nullptr;
   Cached& place = cache_[inode.cache_place_];
+  free_places_.push_back(inode.cache_place_);
   inode.cache_place_ = Inode::kNotCached;
   place.inode = nullptr;
   place.used = false;
@@ -304,7 +317,7 @@ bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
 
 void InodeTable::Clear() {
   std::vector<InodeRef> forgotten;
-  std::vector<Cached> closed(cache_.size());
+  std::vector<Cached> closed;
   const std::lock_guard lock(mutex_);
   Inode* root = by_nodeid_.Find(kRootNodeid);
   forgotten.reserve(by_nodeid_.size());
@@ -318,6 +331,7 @@ void InodeTable::Clear() {
   });
   budget_.Give(held);
   cache_.swap(closed);
+  free_places_.clear();
   hand_ = 0;
   by_nodeid_.Clear();
   by_key_.Clear();

@@ -294,6 +294,7 @@ class InodeTable {
   PointerIndex<Inode, ByNodeid> by_nodeid_;
   PointerIndex<Inode, ByKey> by_key_;
   std::vector<Cached> cache_;
+  std::vector<uint32_t> free_places_;
   size_t hand_ = 0;
   // Those that are remembered, in the order in which they were forgotten.
   bool remember_ = false;
