@@ -32,7 +32,11 @@ quickstart | bench-guest | bench-window)
 	;;
 bench-requests)
 	build
-	exec npx vitest run --project bench "$@"
+	case ${1:-} in
+	start) exec npx vitest run --project bench "$@" ;;
+	esac
+	make -s -C native bench
+	exec node dist/e2e/bench-requests.js "$@"
 	;;
 *)
 	die "unknown command '$command'"
