@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes few files of the program's many, which start in less time: dist/server/main.js, with what it loads only when it serves
-# in a file of its own, and dist/server/queue-worker.cjs, since threads start when files can't be read any more.
+# in a file of its own, dist/server/queue-worker.cjs, since threads start when files can't be read any more, and
+# dist/server/viewfsdctl.js.
 #
 # Usage: sh server/bundle.sh, after tsc
 set -eu
@@ -14,4 +15,5 @@ bundle() {
 # pino is written in CommonJS.
 bundle main.js --format=esm --banner:js="import{createRequire as requireFor}from'node:module';const require=requireFor(import.meta.url);" --splitting --chunk-names='main-[hash]' --outdir=. --allow-overwrite
 bundle queue-worker.js --format=cjs --log-override:empty-import-meta=silent --outfile=queue-worker.cjs
-chmod +x main.js
+bundle control/ctl/main.js --format=esm --outfile=viewfsdctl.js
+chmod +x main.js viewfsdctl.js

@@ -10,16 +10,19 @@ import { readFileSync, unlinkSync } from 'node:fs'
 import { resolve as resolvePath } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { acceptUnix, addonPath, exitNow, FdWatcher, viewRanges } from '../native/index.ts'
+import { ControlServer } from './control/control-server.ts'
+import { activeRequest, sessionStatus, type Status } from './control/status.ts'
 import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
 import { planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
 import { WindowState } from './dax/window-state.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseSession } from './fuse/session.ts'
-import { openListener } from './listener.ts'
-import type { Logger, LogOptions } from './log.ts'
-import { collectMetrics } from './metrics.ts'
+import { openListener, socketFiles } from './listener.ts'
+import { type Logger, LogLevelCell, type LogOptions } from './log.ts'
+import { collectMetrics, type Metrics } from './metrics.ts'
 import type { Options } from './options.ts'
+import { programVersion } from './program-info.ts'
 import type { QueueWorkerData } from './queue-worker.ts'
 import { closeDoors } from './sandbox/doors.ts'
 import type { Launched } from './sandbox/launch.ts'
@@ -48,6 +51,7 @@ export class Daemon {
   /** The queue threads' program: behind the sandbox's doors no file of ours can be read. */
   readonly #workerSource = readFileSync(new URL('queue-worker.cjs', import.meta.url), 'utf8')
   readonly #addonPath = addonPath()
+  readonly #version = programVersion()
   /** As it was at the start; behind the doors the working directory is another. */
   readonly #socketPath: string
   readonly #log: Logger
@@ -67,6 +71,9 @@ export class Daemon {
   #watch: NodeJS.Timeout | undefined
   #listener: { readonly fd: number; readonly watcher: FdWatcher } | undefined
   #connection: Connection | undefined
+  #control: ControlServer | undefined
+  /** Of performance.now(). */
+  #connectedAt = 0
   #sinkReport: SinkReport | undefined
   /** The connected frontend has all features of a window. */
   #windowPossible = false
@@ -95,9 +102,13 @@ export class Daemon {
 
   /** Starts to listen. @throws the socket's and the PID file's errors */
   start(): void {
-    const fd = this.#launched?.listener ?? openListener(this.#options).fd
+    const { fd, control } =
+      this.#launched === undefined
+        ? openListener(this.#options)
+        : { fd: this.#launched.listener, control: this.#launched.controlListener }
     const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
     if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
+    this.#serveControl(control)
     const { view } = this.#plan
     if (view !== undefined)
       this.#sinkReport = new SinkReport(
@@ -120,6 +131,53 @@ export class Daemon {
     this.#sayWaiting()
   }
 
+  #serveControl(listener: number): void {
+    const wanted = this.#options.control?.path
+    if (listener < 0) {
+      if (wanted !== undefined)
+        this.#log.info({ control: wanted }, 'no control socket: it can not be made beside the socket')
+      return
+    }
+    const level = new LogLevelCell(this.#logOptions.level)
+    this.#control = new ControlServer(
+      listener,
+      {
+        status: () => this.#status(level.get()),
+        requests: () => this.#device.control.requestsInProgress().map((each) => activeRequest(each, Date.now())),
+        counters: () => this.#metrics(),
+        setLogLevel: (wished) => {
+          level.set(wished)
+          level.apply(this.#log)
+        },
+      },
+      this.#log,
+    )
+  }
+
+  #status(logLevel: string): Status {
+    const { sharedDir, socketPath, tag, daxPolicy } = this.#options
+    const now = performance.now()
+    const connected = this.#connection !== undefined
+    return {
+      version: this.#version,
+      uptimeSeconds: Math.floor(process.uptime()),
+      sharedDir,
+      socketPath: socketPath ?? null,
+      tag: tag ?? null,
+      frontend: { connected, connectedSeconds: connected ? Math.floor((now - this.#connectedAt) / 1000) : null },
+      session: sessionStatus(new FuseSession(this.#session)),
+      window: this.#metrics().window,
+      daxPolicy,
+      queueThreads: this.#workers.size,
+      activeRequests: this.#device.control.requestsInProgress().length,
+      logLevel,
+    }
+  }
+
+  #metrics(): Metrics {
+    return collectMetrics(this.#device, this.#fuseCounters, this.#plan, this.#windowState.active)
+  }
+
   /** In a terminal, with what to do next. */
   #sayWaiting(): void {
     const { socketPath, tag } = this.#options
@@ -139,8 +197,7 @@ export class Daemon {
 
   /** One log line with all counters. */
   logCounters(): void {
-    const counters = collectMetrics(this.#device, this.#fuseCounters, this.#plan, this.#windowState.active)
-    this.#log.info({ counters }, 'counters')
+    this.#log.info({ counters: this.#metrics() }, 'counters')
   }
 
   /** Ends the process with `code` after the threads have ended. */
@@ -151,8 +208,9 @@ export class Daemon {
       this.#listener.watcher.close()
       // Behind the doors paths mean other files than they did; the launcher removes it then.
       const behindDoors = this.#launched !== undefined && this.#launched.root >= 0
-      if (this.#options.socketPath !== undefined && !behindDoors) removeIfThere(this.#options.socketPath)
+      if (!behindDoors) for (const path of socketFiles(this.#options)) removeIfThere(path)
     }
+    this.#control?.close()
     this.#sinkReport?.close()
     this.#connection?.close()
     this.#device.close()
@@ -195,6 +253,7 @@ export class Daemon {
       listener.watcher.arm()
       return
     }
+    this.#connectedAt = performance.now()
     this.#log.info('a frontend has connected')
     this.#watch = setInterval(() => this.#stuck.look(this.#device.control.requestsInProgress()), WATCH_MS)
     this.#windowState.active = false

@@ -3,7 +3,7 @@
 import { rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setDescriptorLimit } from './descriptor-limit.ts'
-import { type Listener, openListener } from './listener.ts'
+import { type Listener, openListener, socketFiles } from './listener.ts'
 import { EXIT_FAILURE, UsageError } from './options/usage-error.ts'
 import type { Options } from './options.ts'
 import { launch } from './sandbox/launch.ts'
@@ -45,13 +45,14 @@ export function launchDaemon(options: Options): never {
     launch({
       options,
       sharedDir: resolve(options.sharedDir),
-      cleanup: options.socketPath === undefined ? [] : [resolve(options.socketPath)],
+      cleanup: socketFiles(options).map((path) => resolve(path)),
       listener: listener.fd,
-      descriptors: listener.lock < 0 ? [] : [listener.lock],
+      controlListener: listener.control,
+      descriptors: [listener.lock, listener.control].filter((fd) => fd >= 0),
       argv: [script, ...args],
     })
   } catch (error) {
-    if (listener !== undefined && options.socketPath !== undefined) rmSync(options.socketPath, { force: true })
+    if (listener !== undefined) for (const path of socketFiles(options)) rmSync(path, { force: true })
     process.stderr.write(`viewfsd: ${error instanceof Error ? error.message : String(error)}\n`)
     process.exit(1)
   }

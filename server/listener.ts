@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where the daemon listens: its own socket with a PID file, or one that it has inherited. */
+import { chmodSync } from 'node:fs'
 import { adoptListener, groupId, listenUnix, lockPidFile } from '../native/index.ts'
 import type { Options } from './options.ts'
 
@@ -8,10 +9,36 @@ export interface Listener {
   readonly fd: number
   /** Holds the PID file's lock, as long as any process has it; -1 where there is no such file. */
   readonly lock: number
+  /** The control socket, which listens; -1: there is none. */
+  readonly control: number
 }
 
-/** In the process that whoever started it knows, as whose it is. @throws the socket's and the PID file's errors */
-export function openListener({ socketPath, socketGroup, listenFd }: Options): Listener {
+/** The sockets that are this daemon's to remove. */
+export function socketFiles({ socketPath, control }: Pick<Options, 'socketPath' | 'control'>): string[] {
+  return [socketPath, control?.path].filter((path) => path !== undefined)
+}
+
+/** In the process that whoever started it knows, as whose it is. @throws the sockets' and the PID file's errors */
+export function openListener(options: Options): Listener {
+  const listener = openFrontendListener(options)
+  return { ...listener, control: openControl(options) }
+}
+
+function openControl({ control }: Options): number {
+  if (control === undefined) return -1
+  try {
+    const fd = listenUnix(control.path)
+    chmodSync(control.path, 0o600)
+    return fd
+  } catch (error) {
+    if (!control.required) return -1
+    throw new Error(`--control=${control.path}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+function openFrontendListener({ socketPath, socketGroup, listenFd }: Options): Omit<Listener, 'control'> {
   if (socketPath === undefined) {
     if (listenFd === undefined) throw new Error('neither a socket nor a descriptor to listen on')
     try {

@@ -3,7 +3,8 @@
 import { isatty } from 'node:tty'
 import { type DestinationStream, type Logger, pino } from 'pino'
 import { openSystemLog, writeSystemLog } from '../native/index.ts'
-import type { LogLevel, Options } from './options.ts'
+import type { Options } from './options.ts'
+import { LOG_LEVELS, type LogLevel } from './options/table.ts'
 import { readableLine } from './readable-log.ts'
 import { systemLogEntry } from './system-log.ts'
 
@@ -13,8 +14,38 @@ export type { Logger }
 export type LogForm = 'syslog' | 'json' | 'readable' | 'coloured'
 
 export interface LogOptions {
-  readonly logLevel: LogLevel
+  /** See LogLevelCell. */
+  readonly level: SharedArrayBuffer
   readonly form: LogForm
+}
+
+/** The level of all threads' logs, which the control socket may change. */
+export class LogLevelCell {
+  readonly #word: Int32Array
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.#word = new Int32Array(buffer)
+  }
+
+  static allocate(level: LogLevel): SharedArrayBuffer {
+    const buffer = new SharedArrayBuffer(4)
+    new LogLevelCell(buffer).set(level)
+    return buffer
+  }
+
+  get(): LogLevel {
+    return LOG_LEVELS[Atomics.load(this.#word, 0)] ?? 'info'
+  }
+
+  set(level: LogLevel): void {
+    Atomics.store(this.#word, 0, LOG_LEVELS.indexOf(level))
+  }
+
+  /** Brings a thread's own logger up to date. */
+  apply(log: Logger): void {
+    const level = pinoLevel(this.get())
+    if (log.level !== level) log.level = level
+  }
 }
 
 const systemLog: DestinationStream = {
@@ -29,16 +60,19 @@ export function openLog({ logLevel, syslog }: Pick<Options, 'logLevel' | 'syslog
   if (syslog) openSystemLog('viewfsd')
   const { NO_COLOR = '', TERM } = process.env
   const colours = NO_COLOR === '' && TERM !== 'dumb'
-  return { logLevel, form: syslog ? 'syslog' : !isatty(2) ? 'json' : colours ? 'coloured' : 'readable' }
+  return {
+    level: LogLevelCell.allocate(logLevel),
+    form: syslog ? 'syslog' : !isatty(2) ? 'json' : colours ? 'coloured' : 'readable',
+  }
 }
 
 /** Writes synchronously: the last words of a process that is about to end must not be lost. */
-export function createLogger({ logLevel, form }: LogOptions): Logger {
-  return pino({ name: 'viewfsd', level: pinoLevel(logLevel) }, destination(form))
+export function createLogger({ level, form }: LogOptions): Logger {
+  return pino({ name: 'viewfsd', level: pinoLevel(new LogLevelCell(level).get()) }, destination(form))
 }
 
 /** pino's name of a level. */
-export function pinoLevel(logLevel: LogLevel): string {
+function pinoLevel(logLevel: LogLevel): string {
   return logLevel === 'off' ? 'silent' : logLevel
 }
 

@@ -4,6 +4,7 @@
 import { rmSync } from 'node:fs'
 import { setDescriptorLimit } from './descriptor-limit.ts'
 import { checkUser, launchDaemon } from './launch-daemon.ts'
+import { socketFiles } from './listener.ts'
 import { helpText } from './options/help.ts'
 import { EXIT_USAGE } from './options/usage-error.ts'
 import { type Options, parseCommandLine, UsageError } from './options.ts'
@@ -19,7 +20,7 @@ async function run(options: Options, launched: Launched | undefined): Promise<vo
   const failed = (error: unknown): never => {
     log.fatal({ err: error }, error instanceof Error ? error.message : String(error))
     // The process before this one has made it; where there is a sandbox the launcher removes it.
-    if (launched?.root === -1 && options.socketPath !== undefined) rmSync(options.socketPath, { force: true })
+    if (launched?.root === -1) for (const path of socketFiles(options)) rmSync(path, { force: true })
     process.exit(1)
   }
   const daemon = attempt(() => {

@@ -4,6 +4,7 @@ import type { FaultPolicy, WindowChoice } from './dax/window.ts'
 import { type Arguments, type EarlyAction, splitArguments } from './options/arguments.ts'
 import { type CapabilityChange, parseModcaps } from './options/capabilities.ts'
 import { checkTranslations, type IdMap } from './options/id-maps.ts'
+import { controlPathOf } from './control/path.ts'
 import { parseLegacy } from './options/legacy.ts'
 import {
   type CacheChoice,
@@ -30,6 +31,8 @@ export interface Options {
   readonly socketGroup: string | undefined
   /** An inherited descriptor that listens; undefined with `socketPath`. */
   readonly listenFd: number | undefined
+  /** Where to listen for viewfsdctl; undefined: nowhere. */
+  readonly control: { readonly path: string; readonly required: boolean } | undefined
   readonly sharedDir: string
   /** undefined: the configuration space is not offered. */
   readonly tag: string | undefined
@@ -123,6 +126,12 @@ function lastOf(given: Arguments, positive: string, negative: string, fallback: 
   return last === undefined ? fallback : last === positive
 }
 
+function controlSocket(given: string | undefined, socketPath: string | undefined): Options['control'] {
+  if (given === 'none') return undefined
+  if (given !== undefined) return { path: given, required: true }
+  return socketPath === undefined ? undefined : { path: controlPathOf(socketPath), required: false }
+}
+
 function build(given: Arguments): Options {
   const legacy = parseLegacy(given.values('o'))
   const sharedDir = legacy.source ?? given.value('shared-dir')
@@ -140,6 +149,7 @@ function build(given: Arguments): Options {
     socketPath,
     socketGroup: given.value('socket-group'),
     listenFd,
+    control: controlSocket(given.value('control'), socketPath),
     sharedDir,
     tag: optional(given, 'tag', VALUE.tag),
     requestQueues: value(given, 'num-request-queues', VALUE.requestQueues),

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { MemoryView, memoryViewAbiVersion } from '../native/index.ts'
 
-function programVersion(): string {
+export function programVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
   return /"version": "([^"]+)"/.exec(text)?.[1] ?? 'unknown'
 }

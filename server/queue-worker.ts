@@ -11,7 +11,7 @@ import { FuseInHeader, opcodeName } from './fuse/abi.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseServer } from './fuse/server.ts'
 import { FuseSession } from './fuse/session.ts'
-import { createLogger, type LogOptions } from './log.ts'
+import { createLogger, LogLevelCell, type LogOptions } from './log.ts'
 import { logWaiting } from './stuck-requests.ts'
 import { openSharedDirectory, type SharedDirectory } from './shared-directory.ts'
 import { QueueChannel, SHORTAGE, STOPPED } from './virtio/queue-channel.ts'
@@ -30,6 +30,7 @@ export interface QueueWorkerData extends AddonLocation {
 /** Serves until the device shuts down. */
 function serve(data: QueueWorkerData): void {
   const log = createLogger(data.log).child({ worker: data.workerIndex })
+  const logLevel = new LogLevelCell(data.log.level)
   const warn = (message: string): void => log.warn(message)
   const fileSystem = openSharedDirectory(data.directory, data.session, warn)
   fileSystem.attachThread()
@@ -50,6 +51,7 @@ function serve(data: QueueWorkerData): void {
   for (;;) {
     const queue = channel.next(server.waitMs)
     if (queue === STOPPED) break
+    logLevel.apply(log)
     try {
       if (queue >= 0) server.handle(channel)
       else if (queue === SHORTAGE) server.noteShortage(channel.request.getUint32(FuseInHeader.opcode, true))

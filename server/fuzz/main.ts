@@ -21,7 +21,14 @@ const RING_FOUND = path.join(WORK, 'ring-found')
 /** No program takes a hundredth of that. */
 const HANG_MS = 60_000
 /** Parts of the time. */
-const SHARES: Readonly<Record<string, number>> = { ring: 5, fuse: 3, 'vhost-user': 2, passthrough: 5, daemon: 5 }
+const SHARES: Readonly<Record<string, number>> = {
+  ring: 5,
+  fuse: 3,
+  'vhost-user': 2,
+  passthrough: 5,
+  control: 1,
+  daemon: 5,
+}
 
 interface Outcome {
   readonly ok: boolean

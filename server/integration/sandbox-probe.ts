@@ -27,7 +27,15 @@ const options: SandboxOptions = {
 }
 const launched = takeLaunched()
 if (launched === undefined) {
-  launch({ options, sharedDir, cleanup: [], listener: 0, descriptors: [], argv: [script, ...process.argv.slice(2)] })
+  launch({
+    options,
+    sharedDir,
+    cleanup: [],
+    listener: 0,
+    controlListener: -1,
+    descriptors: [],
+    argv: [script, ...process.argv.slice(2)],
+  })
 }
 
 const require = createRequire(import.meta.url)

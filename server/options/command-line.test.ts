@@ -24,9 +24,15 @@ function failure(...args: string[]): UsageError {
   throw new Error(`accepted: ${args.join(' ')}`)
 }
 
+test('the control socket is beside the socket, elsewhere, or not there', () => {
+  expect(parse('--control=/c').control).toEqual({ path: '/c', required: true })
+  expect(parse('--control=none').control).toBeUndefined()
+})
+
 test('has defaults for everything but socket and directory', () => {
   expect(parse()).toEqual({
     socketPath: '/run/s',
+    control: { path: '/run/s.ctl', required: false },
     socketGroup: undefined,
     listenFd: undefined,
     sharedDir: '/srv',

@@ -389,6 +389,15 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     summary: 'serve the next frontend when one disconnects, instead of exiting',
   },
   {
+    name: 'control',
+    value: 'PATH',
+    ours: true,
+    summary: 'socket for viewfsdctl(1), or none [default: the path of --socket-path with .ctl behind it]',
+    detail: [
+      'Only the user that starts the daemon may connect. Where the default can not be had, the daemon does without and says so; a path that is given must be had. With --fd there is none unless a path is given.',
+    ],
+  },
+  {
     name: 'configure-mem-slots',
     value: 'WHEN',
     ours: true,

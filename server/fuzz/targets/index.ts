@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Target } from '../engine/target.ts'
+import { ControlTarget } from './control.ts'
 import { DaemonTarget } from './daemon.ts'
 import { FuseTarget } from './fuse.ts'
 import { PassthroughTarget } from './passthrough.ts'
@@ -9,6 +10,7 @@ const TARGETS: Readonly<Record<string, () => Target>> = {
   fuse: () => new FuseTarget(),
   passthrough: () => new PassthroughTarget(),
   'vhost-user': () => new VhostUserTarget(),
+  control: () => new ControlTarget(),
   daemon: () => new DaemonTarget(),
 }
 

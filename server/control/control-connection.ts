@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One peer of the control socket. Whatever it sends, it costs the main thread one short line at a time, and nothing is read
+ * from it while it has not taken the reply to the last.
+ */
+import { closeSync } from 'node:fs'
+import { constants } from 'node:os'
+import { FdWatcher, receiveWithFds, sendWithFds } from '../../native/index.ts'
+import { encodeReply } from './command.ts'
+
+/** No command is longer. */
+export const MAX_LINE_BYTES = 4096
+/** How long a peer may leave a reply where it is. */
+const SEND_PATIENCE_MS = 5000
+/** How often to look whether a peer has made room; its socket holds most replies at once. */
+const SEND_AGAIN_MS = 20
+
+const NEWLINE = 10
+
+export class ControlConnection {
+  readonly #fd: number
+  readonly #answer: (line: string) => string
+  readonly #onClose: () => void
+  readonly #watcher: FdWatcher
+  readonly #buffer = new Uint8Array(MAX_LINE_BYTES)
+  #filled = 0
+  /** What the peer has not taken yet. */
+  #unsent = new Uint8Array(0)
+  #sendUntil = 0
+  #timer: NodeJS.Timeout | undefined
+  #next: NodeJS.Immediate | undefined
+  #closed = false
+  #closing = false
+
+  /**
+   * @param fd the socket, owned by this object
+   * @param answer a line without its newline to a reply with one; does not throw
+   * @param onClose called once
+   */
+  constructor(fd: number, answer: (line: string) => string, onClose: () => void) {
+    this.#fd = fd
+    this.#answer = answer
+    this.#onClose = onClose
+    this.#watcher = new FdWatcher(fd, () => this.#woken())
+    this.#watcher.arm()
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#timer)
+    clearImmediate(this.#next)
+    this.#watcher.close()
+    closeSync(this.#fd)
+    this.#onClose()
+  }
+
+  #woken(): void {
+    // Not armed while a line is being answered: the peer has hung up.
+    if (this.#unsent.length > 0 || this.#next !== undefined) this.close()
+    else this.#receive()
+  }
+
+  #receive(): void {
+    const fds: number[] = []
+    const got = receiveWithFds(this.#fd, this.#buffer, this.#filled, this.#buffer.length - this.#filled, fds)
+    // Nobody has asked for any.
+    for (const fd of fds) closeSync(fd)
+    if (got === -constants.errno.EAGAIN) this.#watcher.arm()
+    else if (got <= 0) this.close()
+    else {
+      this.#filled += got
+      this.#serve()
+    }
+  }
+
+  /** Answers one line, if there is one. */
+  #serve(): void {
+    const end = this.#buffer.subarray(0, this.#filled).indexOf(NEWLINE)
+    if (end >= 0) {
+      const line = new TextDecoder().decode(this.#buffer.subarray(0, end))
+      this.#buffer.copyWithin(0, end + 1, this.#filled)
+      this.#filled -= end + 1
+      this.#begin(this.#answer(line))
+    } else if (this.#filled === this.#buffer.length) {
+      this.#closing = true
+      this.#begin(encodeReply({ ok: false, error: `a line of more than ${MAX_LINE_BYTES} bytes` }))
+    } else this.#watcher.arm()
+  }
+
+  #begin(reply: string): void {
+    this.#unsent = new TextEncoder().encode(reply)
+    this.#sendUntil = Date.now() + SEND_PATIENCE_MS
+    this.#send()
+  }
+
+  #send(): void {
+    const sent = sendWithFds(this.#fd, this.#unsent, [])
+    if (sent > 0) {
+      this.#unsent = this.#unsent.slice(sent)
+      this.#sendUntil = Date.now() + SEND_PATIENCE_MS
+    }
+    if ((sent < 0 && sent !== -constants.errno.EAGAIN) || Date.now() >= this.#sendUntil) this.close()
+    else if (this.#unsent.length > 0) this.#timer = setTimeout(() => this.#send(), SEND_AGAIN_MS)
+    else if (this.#closing) this.close()
+    else {
+      // After whatever else has happened meanwhile: a peer that sends without end holds up nobody.
+      this.#next = setImmediate(() => {
+        this.#next = undefined
+        this.#serve()
+      })
+    }
+  }
+}

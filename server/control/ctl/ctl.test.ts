@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { VIEWABLE_TYPES } from '../../dax/viewable.ts'
+import { METRICS, STATUS } from '../testing.ts'
+import { parseCtl } from './arguments.ts'
+import { type Candidate, judgeDax } from './dax.ts'
+import { requestsScreen, statusScreen, topScreen } from './screens.ts'
+import { bytes, duration } from './units.ts'
+
+function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'ctl-'))
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  return directory
+}
+
+test('finds the socket: beside the one that is named, or the only one of the run directory', () => {
+  const directory = scratch()
+  writeFileSync(join(directory, 'a.sock.ctl'), '')
+  expect(parseCtl(['status', '-s', join(directory, 'a.sock')])?.socket).toBe(join(directory, 'a.sock.ctl'))
+  expect(parseCtl(['status', '-s', join(directory, 'a.sock.ctl')])?.socket).toBe(join(directory, 'a.sock.ctl'))
+  expect(parseCtl(['status', '-s', '/other'])?.socket).toBe('/other')
+  expect(parseCtl(['status'], directory)?.socket).toBe(join(directory, 'a.sock.ctl'))
+  writeFileSync(join(directory, 'b.sock.ctl'), '')
+  expect(() => parseCtl(['status'], directory)).toThrow(/which daemon\? .* has a\.sock\.ctl, b\.sock\.ctl/)
+  mkdirSync(join(directory, 'empty'))
+  expect(() => parseCtl(['status'], join(directory, 'empty'))).toThrow(/has none; name its socket/)
+})
+
+test.each([
+  [[], /must be one of status/],
+  [['stat'], /must be one of status/],
+  [['status', 'x'], /unexpected argument "x"/],
+  [['dax', 'x', 'y'], /unexpected argument "y"/],
+  [['log-level'], /needs a level/],
+  [['status', '--bogus'], /bogus/],
+])('refuses %j', (args, reason) => {
+  expect(() => parseCtl([...args, '--socket=/x'])).toThrow(reason)
+})
+
+const GOOD: Candidate = {
+  regular: true,
+  directory: false,
+  sizeBytes: 1 << 20,
+  ageSeconds: 100,
+  fileSystem: VIEWABLE_TYPES[0] ?? 0,
+}
+const SESSION = STATUS.session
+
+test.each<[what: Parameters<typeof judgeDax>, allowed: boolean, reason: RegExp]>([
+  [[STATUS, GOOD], true, /by --dax-policy/],
+  [[STATUS, { ...GOOD, sizeBytes: 1000 }], false, /it has 1000 B; --dax-policy wants 64 KiB/],
+  [[STATUS, { ...GOOD, ageSeconds: 5 }], false, /changed in the last 10 s/],
+  [[STATUS, { ...GOOD, fileSystem: 1 }], false, /this file system/],
+  [[STATUS, { ...GOOD, regular: false }], false, /only regular files/],
+  [[{ ...STATUS, daxPolicy: { ...STATUS.daxPolicy, enabled: false } }, GOOD], false, /--dax-policy=never/],
+  [[{ ...STATUS, session: null }, GOOD], false, /no guest/],
+  [[{ ...STATUS, session: SESSION && { ...SESSION, window: false } }, GOOD], false, /dax=never/],
+  [
+    [
+      { ...STATUS, session: SESSION && { ...SESSION, daxForEveryFile: true } },
+      { ...GOOD, sizeBytes: 1 },
+    ],
+    true,
+    /dax=always/,
+  ],
+  [[{ ...STATUS, window: { ...STATUS.window, active: false } }, GOOD], false, /frontend shows no window/],
+  [[{ ...STATUS, window: { ...STATUS.window, kind: 'none' } }, GOOD], false, /has no window/],
+])('says who may be in the window, and why not: %#', (what, allowed, reason) => {
+  const verdict = judgeDax(...what)
+  expect(verdict.allowed).toBe(allowed)
+  expect(verdict.reason).toMatch(reason)
+})
+
+test('numbers as people read them', () => {
+  expect([0, 1023, 1024, 1536, 1 << 30].map(bytes)).toEqual(['0 B', '1023 B', '1 KiB', '1.5 KiB', '1 GiB'])
+  expect([5, 65, 3700, 90_000].map(duration)).toEqual(['5 s', '1 min 5 s', '1 h 1 min', '1 d 1 h'])
+})
+
+test('screens', () => {
+  expect(statusScreen({ ...STATUS, sharedDir: '/srv/\u001b[2Jx' })).toMatchInlineSnapshot(`
+    "viewfsd    0.1.0, up 1 h 1 min
+    directory  /srv/?[2Jx, tag data
+    frontend   connected for 1 min 0 s
+    guest      FUSE 7.46, window, file by file, flags 0x1 0x0
+    window     memory-view, 1 GiB, shown by the frontend, 3 live ranges
+    sink       0 pages; 0 lost writes, 0 read errors
+    requests   0 under way, queue threads: 1
+    log level  info
+    "
+  `)
+  expect(requestsScreen([])).toContain('no queue thread')
+  const since = '2026-11-28T23:00:00.000Z'
+  expect(
+    requestsScreen([{ opcode: 'READ', nodeid: 5, queueThread: 0, since, milliseconds: 12_000 }]),
+  ).toMatchInlineSnapshot(`
+    "queue thread 0  READ            nodeid 5  for 12000 ms, since 2026-11-28T23:00:00.000Z
+    "
+  `)
+  const requests = { LOOKUP: 7, READ: 140 }
+  const after = { ...METRICS, fuse: { ...METRICS.fuse, requests, requestsTotal: 147, bytesRead: 8192 + (8 << 20) } }
+  expect(topScreen(STATUS, METRICS, after, 2)).toMatchInlineSnapshot(`
+    "guest          FUSE 7.46, window, file by file, flags 0x1 0x0
+    window         memory-view, 1 GiB, shown by the frontend, 3 live ranges
+    requests       50/s, 0 under way
+    READ           4 MiB/s
+    WRITE          0 B/s
+    window faults  0/s, 0 mappings/s
+
+    READ  50/s
+    "
+  `)
+})

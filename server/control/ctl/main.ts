@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+/** viewfsdctl: looks into a running viewfsd. Exit codes: 0 done, 1 the daemon can't be asked or refuses, 2 wrong usage. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { UsageError } from '../../options/usage-error.ts'
+import type { Metrics } from '../../metrics.ts'
+import type { ActiveRequest, Status } from '../status.ts'
+import { CTL_USAGE, type CtlArguments, parseCtl } from './arguments.ts'
+import { ControlClient } from './control-client.ts'
+import { daxReport, daxScreen } from './dax.ts'
+import { requestsScreen, statusScreen, topScreen } from './screens.ts'
+
+/** How often `top` looks, in milliseconds. */
+const TOP_MS = 1000
+
+/** What a daemon of this version answers. */
+interface Answers {
+  readonly status: Status
+  readonly requests: readonly ActiveRequest[]
+  readonly counters: Metrics
+  readonly metrics: string
+  readonly dump: Readonly<Record<'status' | 'requests' | 'counters', object>>
+}
+
+async function ask<Name extends keyof Answers>(client: ControlClient, command: Name): Promise<Answers[Name]> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its daemon is trusted, and of this version
+  return (await client.ask({ command })) as Answers[Name]
+}
+
+function print(text: string): void {
+  process.stdout.write(text)
+}
+
+function printJson(value: unknown): void {
+  print(`${JSON.stringify(value, null, 2)}\n`)
+}
+
+async function run(client: ControlClient, args: CtlArguments): Promise<void> {
+  const { command, argument, json } = args
+  switch (command) {
+    case 'status': {
+      const status = await ask(client, 'status')
+      if (json) printJson(status)
+      else print(statusScreen(status))
+      break
+    }
+    case 'requests': {
+      const requests = await ask(client, 'requests')
+      if (json) printJson(requests)
+      else print(requestsScreen(requests))
+      break
+    }
+    case 'metrics':
+      if (json) printJson(await ask(client, 'counters'))
+      else print(await ask(client, 'metrics'))
+      break
+    case 'dax': {
+      const report = daxReport(await ask(client, 'status'), await ask(client, 'counters'), argument)
+      if (json) printJson(report)
+      else print(daxScreen(report))
+      break
+    }
+    case 'log-level':
+      await client.ask({ command, level: argument ?? '' })
+      break
+    case 'dump': {
+      const dump = await ask(client, 'dump')
+      const names = { sharedDir: null, socketPath: null, tag: null }
+      printJson(args.paths ? dump : { ...dump, status: { ...dump.status, ...names } })
+      break
+    }
+    case 'top':
+      await top(client, args)
+  }
+}
+
+async function top(client: ControlClient, { once, json }: CtlArguments): Promise<void> {
+  let before = await ask(client, 'counters')
+  let since = performance.now()
+  for (;;) {
+    await delay(TOP_MS)
+    const after = await ask(client, 'counters')
+    const status = await ask(client, 'status')
+    const now = performance.now()
+    const seconds = (now - since) / 1000
+    if (json) printJson({ seconds, status, before, after })
+    // Home, then clear what was there.
+    else print(`${once ? '' : '\u001b[H\u001b[J'}${topScreen(status, before, after, seconds)}`)
+    if (once) return
+    before = after
+    since = now
+  }
+}
+
+async function main(): Promise<void> {
+  const args = parseCtl(process.argv.slice(2))
+  if (args === undefined) {
+    print(CTL_USAGE)
+    return
+  }
+  const client = await ControlClient.open(args.socket)
+  try {
+    await run(client, args)
+  } finally {
+    client.close()
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`viewfsdctl: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = error instanceof UsageError ? error.exitCode : 1
+}

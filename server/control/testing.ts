@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A daemon's answers, for unit tests. */
+import type { Metrics } from '../metrics.ts'
+import type { Status } from './status.ts'
+
+export const METRICS: Metrics = {
+  fuse: {
+    requests: { LOOKUP: 7, READ: 40 },
+    requestsTotal: 47,
+    errors: 2,
+    bytesRead: 8192,
+    bytesWritten: 0,
+    mappingsSetUp: 5,
+    mappingsSetUpWritable: 1,
+    mappingsRefused: 1,
+    mappingsRemoved: 2,
+  },
+  queues: { requests: 48, refused: 1, signals: 30, waits: 20, spinHits: 3 },
+  memory: { regions: 2, guardedFaults: 0 },
+  window: {
+    kind: 'memory-view',
+    active: true,
+    sizeBytes: 1 << 30,
+    live: 3,
+    maps: 5,
+    unmaps: 2,
+    faults: 60,
+    sinkPages: 0,
+  },
+  frontendMessages: { shmemMap: 2, shmemUnmap: 0 },
+}
+
+export const STATUS: Status = {
+  version: '0.1.0',
+  uptimeSeconds: 3700,
+  sharedDir: '/srv/data',
+  socketPath: '/run/viewfsd.sock',
+  tag: 'data',
+  frontend: { connected: true, connectedSeconds: 60 },
+  session: { fuseMinor: 46, flags: '0x1', flags2: '0x0', window: true, daxForEveryFile: false },
+  window: METRICS.window,
+  daxPolicy: { enabled: true, minSizeBytes: 65536, minAgeSeconds: 10 },
+  queueThreads: 1,
+  activeRequests: 0,
+  logLevel: 'info',
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The control socket, through viewfsdctl and by hostile peers. */
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, statSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { expect, test } from 'vitest'
+import { receiveWithFds, sendWithFds } from '../../native/index.ts'
+import { testing } from '../../native/testing/index.ts'
+import { MAX_PEERS } from '../control/control-server.ts'
+import type { Daemon } from './harness/daemon.ts'
+import { ROOT_ID } from './harness/fuse-abi.ts'
+import { Request } from './harness/vhost-user.ts'
+import { connectFrontend, outcome, type Session, startDaemon, startSession } from './harness/session.ts'
+
+const VIEWFSDCTL = resolve(import.meta.dirname, '../../dist/server/viewfsdctl.js')
+
+function ctl(daemon: Daemon, ...args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [VIEWFSDCTL, `--socket=${daemon.socketPath}`, ...args],
+    { encoding: 'utf8' },
+  )
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  return stdout
+}
+
+function json(daemon: Daemon, ...args: readonly string[]): unknown {
+  return JSON.parse(ctl(daemon, '--json', ...args))
+}
+
+test.each(['namespace', 'chroot', 'none'])('shows what the daemon does: --sandbox=%s', async (sandbox) => {
+  const daemon = startDaemon({ args: [`--sandbox=${sandbox}`, '--keep-listening'], window: 'shmem' })
+  const control = `${daemon.socketPath}.ctl`
+  await daemon.until(() => existsSync(control), 'control socket')
+  expect(statSync(control).mode & 0o777).toBe(0o600)
+  const idle = { frontend: { connected: false }, session: null, window: { kind: 'shmem', active: false }, tag: 'test' }
+  expect(json(daemon, 'status')).toMatchObject({ ...idle, sharedDir: daemon.sharedDir, logLevel: 'info' })
+  ;(await connectFrontend(daemon)).close()
+  daemon.signal('SIGTERM')
+  await daemon.exit()
+  expect(existsSync(control)).toBe(false)
+})
+
+test('tells of the guest and counts its requests', async () => {
+  const { daemon, client } = await startSession({ window: 'shmem' })
+  writeFileSync(join(daemon.sharedDir, 'file'), 'x'.repeat(10_000))
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  const fh = client.open(nodeid, 0)
+  client.read(nodeid, fh, 0, 8192)
+  expect(json(daemon, 'status')).toMatchObject({
+    frontend: { connected: true },
+    session: { fuseMinor: 46 },
+    window: { active: true },
+  })
+  expect(json(daemon, 'metrics')).toMatchObject({
+    fuse: { requests: { LOOKUP: 1, OPEN: 1, READ: 1, INIT: 1 }, bytesRead: 8192 },
+  })
+  expect(ctl(daemon, 'metrics')).toMatch(/^viewfsd_requests_total\{opcode="READ"\} 1$/m)
+  expect(ctl(daemon, 'status')).toMatch(/^guest +FUSE 7\.46, /m)
+  expect(ctl(daemon, 'top', '--once')).toMatch(/^requests +\d+\/s, /m)
+  expect(ctl(daemon, 'requests')).toBe('no queue thread is at work on a request\n')
+  const file = join(daemon.sharedDir, 'file')
+  expect(json(daemon, 'dax', file)).toMatchObject({ inUse: false, file: { path: file, allowed: false } })
+  expect(ctl(daemon, 'dump')).not.toContain(daemon.sharedDir)
+  expect(ctl(daemon, 'dump', '--paths')).toContain(daemon.sharedDir)
+})
+
+/** Opens more files than there is room for, of which the log tells by a queue thread's own logger. */
+function runShort({ daemon, client }: Session): void {
+  writeFileSync(join(daemon.sharedDir, 'file'), '')
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  for (let i = 0; i < 600; i++) if (outcome(() => client.open(nodeid, 0)) === 'ENFILE') return
+  throw new Error('there was room for 600 files')
+}
+
+test('changes the log level of all threads', async () => {
+  const session = await startSession({ args: ['--rlimit-nofile=600', '--log-level=error'] })
+  runShort(session)
+  expect(session.daemon.log).not.toContain('more files open')
+  ctl(session.daemon, 'log-level', 'debug')
+  session.client.destroy()
+  session.client.init()
+  runShort(session)
+  expect(session.daemon.log).toContain('more files open')
+  // Main's own.
+  const line = 'message of the frontend'
+  expect(session.daemon.log).not.toContain(line)
+  session.frontend.ask(Request.GET_FEATURES)
+  await session.daemon.until(() => session.daemon.log.includes(line), line)
+})
+
+test('a path that is given must be had, the default one need not, and none is none', async () => {
+  const refused = startDaemon({ args: ['--control=/does/not/exist'] })
+  expect(await refused.exit()).toEqual({ code: 1, signal: null })
+  expect(refused.log).toMatch(/--control=\/does\/not\/exist: .*ENOENT/)
+  const none = startDaemon({ args: ['--control=none'] })
+  await connectFrontend(none)
+  expect(existsSync(`${none.socketPath}.ctl`)).toBe(false)
+})
+
+/** Connects to the control socket without Node's buffers. @returns a descriptor that does not wait */
+function peer(daemon: Daemon): number {
+  const fd = testing.connectUnix(`${daemon.socketPath}.ctl`)
+  expect(fd).toBeGreaterThanOrEqual(0)
+  return fd
+}
+
+function send(fd: number, text: string, fds: readonly number[] = []): number {
+  return sendWithFds(fd, new TextEncoder().encode(text), fds)
+}
+
+test('peers that send rubbish, or read nothing, hold up no queue and cost no descriptor', async () => {
+  const session = await startSession()
+  const { daemon, client } = session
+  const before = daemon.openFiles
+  const deaf: number[] = []
+  for (let i = 0; i < MAX_PEERS - 1; i++) deaf.push(peer(daemon))
+  // Far more than a socket holds: the answers are never taken.
+  const asked = '{"command":"metrics"}\n'.repeat(150)
+  for (const fd of deaf) send(fd, asked)
+  const rubbish = peer(daemon)
+  const passed = openSync('/dev/null', 'r')
+  for (let i = 0; i < 20; i++) send(rubbish, `\u0000{"command":${'['.repeat(100)}\n`, [passed, passed])
+  closeSync(passed)
+  send(rubbish, 'x'.repeat(5000))
+  for (let i = 0; i < 200; i++) client.getattr(ROOT_ID)
+  // After an answer to each line.
+  const answers = new Uint8Array(1 << 16)
+  let got = 0
+  await daemon.until(() => {
+    const more = receiveWithFds(rubbish, answers, got, answers.length - got, [])
+    got += Math.max(0, more)
+    return more === 0
+  }, 'end of the rubbish')
+  const lines = new TextDecoder().decode(answers.subarray(0, got)).trimEnd().split('\n')
+  expect(lines).toHaveLength(21)
+  for (const line of lines) expect(line).toMatch(/^\{"ok":false,"error":"(not JSON|a line of more than 4096 bytes)"\}$/)
+  for (const fd of [...deaf, rubbish]) closeSync(fd)
+  await daemon.until(() => daemon.openFiles === before, 'end of all peers')
+  const idle = Array.from({ length: MAX_PEERS }, () => peer(daemon))
+  const turnedAway = peer(daemon)
+  await daemon.until(() => receiveWithFds(turnedAway, answers, 0, 1, []) === 0, 'end of one peer too many')
+  for (const fd of [...idle, turnedAway]) closeSync(fd)
+  await daemon.until(() => daemon.openFiles === before, 'end of the idle ones')
+  client.getattr(ROOT_ID)
+  ctl(daemon, 'status')
+  expect(daemon.log).not.toContain('a command of the control socket failed')
+})
