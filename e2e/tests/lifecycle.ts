@@ -3,11 +3,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checksumList, writePatternFiles } from '../guest/files.ts'
+import { recipe } from '../guest/recipes.ts'
 import { check, equal, selected, test } from './harness.ts'
 import type { Rig } from './session.ts'
 import { TestGuest } from './test-guest.ts'
 
 const MIB = 1 << 20
+const OVERLAY = recipe('The upper layer of an overlayfs')
 const SIZES = [4097, 2 * MIB, 5 * MIB + 123]
 
 export async function lifecycleSuite(rig: Rig): Promise<void> {
@@ -98,7 +100,11 @@ export async function noWindowSuite(rig: Rig): Promise<void> {
   mkdirSync(dir, { recursive: true })
   writePatternFiles(dir, SIZES)
   writeFileSync(join(dir, 'SUMS'), checksumList(dir).list)
-  const vm = await TestGuest.boot(rig, { sharedDir: dir, kind: 'fs', daemonArgs: ['--window=auto'] })
+  const vm = await TestGuest.boot(rig, {
+    sharedDir: dir,
+    kind: 'fs',
+    daemonArgs: ['--window=auto', ...OVERLAY.options],
+  })
 
   await test('fs-pci: files are right without a window, and auto says what it chose', async () => {
     await vm.mount('ro')
@@ -119,6 +125,18 @@ export async function noWindowSuite(rig: Rig): Promise<void> {
     await vm.guest.reboot()
     await vm.mount('rw')
     await vm.guest.must('cd /; sha256sum -c --quiet /mnt/W')
+  })
+
+  await test('fs-pci: the upper layer of an overlay is on the share, as doc/usage.md says', async () => {
+    const overlay = OVERLAY.guest.join('\n')
+    await vm.guest.must(`set -e; modprobe overlay; rm -rf /mnt/upper /mnt/work
+      ${overlay}
+      cd /merged; rm -r games; mkdir games; echo own >games/file; mv local moved; chown -h 1000 bin
+      cd /; umount /merged
+      ${overlay}
+      cd /merged
+      [ "$(ls games)" = file ] && [ ! -e local ] && [ "$(ls moved)" = "$(ls /usr/local)" ] && [ "$(stat -c %u bin)" = 1000 ]
+      cd /; umount /merged; rm -rf /mnt/upper /mnt/work; umount /mnt`)
   })
 
   await test('fs-pci: the daemon ends with its guest', async () => {
