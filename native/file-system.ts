@@ -30,8 +30,8 @@ export interface OpenPolicy {
   readonly changedFile: number
   readonly unchangedFile: number
   readonly unsizedFile: number
-  /** ... and besides, where it is opened for nothing but reading. */
-  readonly reader: number
+  /** ... and besides, where nothing would come of a FLUSH: it can't be written to, or its file system has no use for it. */
+  readonly unflushed: number
   readonly changedDirectory: number
   readonly unchangedDirectory: number
 }
@@ -42,6 +42,8 @@ export interface AgreedFeatures {
   readonly posixLocks: boolean
   /** HANDLE_KILLPRIV_V2 */
   readonly handlesKillpriv: boolean
+  /** A name that does not exist is answered with an entry without nodeid, which the guest keeps as long as other names. */
+  readonly negativeEntries: boolean
 }
 
 export interface NativeFileSystem {

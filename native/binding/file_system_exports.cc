@@ -279,6 +279,7 @@ void PublishPolicy(const Info& info) {
   policy.writeback_cache = BooleanProperty(agreed, "writebackCache");
   policy.posix_locks = BooleanProperty(agreed, "posixLocks");
   policy.handles_killpriv = BooleanProperty(agreed, "handlesKillpriv");
+  policy.negative_entries = BooleanProperty(agreed, "negativeEntries");
   const Napi::Object open = ObjectArgument(info, 3, "open");
   policy.open = {
       .read_only = BooleanProperty(open, "readOnly"),
@@ -290,7 +291,7 @@ void PublishPolicy(const Info& info) {
                      U32Property(open, "unsizedFile")},
       .directory_flags = {U32Property(open, "changedDirectory"),
                           U32Property(open, "unchangedDirectory")},
-      .reader_flags = U32Property(open, "reader"),
+      .unflushed_flags = U32Property(open, "unflushed"),
   };
   DirectoryArgument(info).policy().Publish(policy);
 }

@@ -28,7 +28,7 @@ int64_t DataPlane::Lookup(const FuseRequest& request) {
   } else {
     const char* name;
     result = TakeComponent(request.body, request.body_size, &name);
-    if (result == 0) result = directory_.Lookup(nodeid, name, &entry);
+    if (result == 0) result = directory_.Lookup(nodeid, name, policy_->negative_entries, &entry);
   }
   return result < 0 ? result : Put(entry);
 }

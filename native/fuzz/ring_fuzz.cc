@@ -110,7 +110,7 @@ class Files {
 
   void Open(const char* name, int fd, In* in) {
     fuse_entry_out entry;
-    FUZZ_CHECK(directory_->Lookup(InodeTable::kRootNodeid, name, &entry) == 0);
+    FUZZ_CHECK(directory_->Lookup(InodeTable::kRootNodeid, name, false, &entry) == 0);
     const int64_t fh =
         directory_->handles().Add(std::make_shared<Handle>(entry.nodeid, UniqueFd(fd), false));
     FUZZ_CHECK(fh >= 0);

@@ -50,14 +50,23 @@ thread_local RecentNames recent_names;
 
 }  // namespace
 
-int64_t SharedDirectory::Lookup(uint64_t parent, const char* name, fuse_entry_out* entry) {
+int64_t SharedDirectory::Lookup(uint64_t parent, const char* name, bool keeps_absence,
+                                fuse_entry_out* entry) {
   const InodeUse directory = Use(parent);
   if (!directory) return directory.error();
   directory->told().CountLookup();
   // Always noted, also where nothing waits now.
   const bool recent = recent_names.Note(parent, name);
   if (!recent || !directory->mount()->answers_from_memory()) AnnounceWork();
-  return LookupAt(directory, name, entry);
+  const int64_t result = LookupAt(directory, name, entry);
+  // On file systems of others, names come without this machine's doing, and two that differ may be
+  // one (FAT, CIFS): there the guest has to ask each time.
+  const bool kept =
+      keeps_absence && timeouts_.entry > 0 && directory->mount()->answers_from_memory();
+  if (result != -ENOENT || !kept) return result;
+  *entry = {};
+  entry->entry_valid = timeouts_.entry;
+  return 0;
 }
 
 int64_t SharedDirectory::LookupAt(const InodeUse& parent, const char* name, fuse_entry_out* entry) {

@@ -62,6 +62,9 @@ class Mount {
   // called within the last seconds.
   bool MayWait() const;
   void NoteSlow() const;
+  // Whether closing a descriptor may do something: the file system has a ->flush, as NFS, AFS, CIFS
+  // and FUSE have, and overlayfs for the one below. Those above have none that does.
+  bool may_flush() const { return !dated_by_own_clock(); }
   // Whether a file that is unlinked while anything refers to it gets another name instead, which
   // keeps its directory from being removed (silly rename).
   bool renames_what_is_in_use() const;

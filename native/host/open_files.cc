@@ -57,25 +57,26 @@ int64_t AddHandle(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd, int 
   return result;
 }
 
-// The same for the reply.
-int64_t AddFile(SharedDirectory& directory, const OpenPolicy& policy, uint64_t nodeid, UniqueFd fd,
-                int flags, int64_t freshness, fuse_open_out* out) {
+// The same for the reply. `mount`: the file's.
+int64_t AddFile(SharedDirectory& directory, const OpenPolicy& policy, const Mount& mount,
+                uint64_t nodeid, UniqueFd fd, int flags, int64_t freshness, fuse_open_out* out) {
   const int64_t fh = AddHandle(directory, nodeid, std::move(fd), flags);
   if (fh < 0) return fh;
   *out = {};
   out->fh = static_cast<uint64_t>(fh);
   out->open_flags = policy.file_flags[static_cast<size_t>(freshness)];
-  if ((flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY) out->open_flags |= policy.reader_flags;
+  const bool reads_only = (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
+  if (reads_only || !mount.may_flush()) out->open_flags |= policy.unflushed_flags;
   return 0;
 }
 
 constexpr auto kChanged = static_cast<int64_t>(Freshness::kChanged);
 
 // The same for a file that is new to the guest, which forgets it where that fails.
-int64_t AddCreated(SharedDirectory& directory, const OpenPolicy& policy, UniqueFd fd, int flags,
-                   const fuse_entry_out& entry, fuse_open_out* out) {
+int64_t AddCreated(SharedDirectory& directory, const OpenPolicy& policy, const Mount& mount,
+                   UniqueFd fd, int flags, const fuse_entry_out& entry, fuse_open_out* out) {
   const int64_t result =
-      AddFile(directory, policy, entry.nodeid, std::move(fd), flags, kChanged, out);
+      AddFile(directory, policy, mount, entry.nodeid, std::move(fd), flags, kChanged, out);
   if (result < 0) directory.inodes().Forget(entry.nodeid, 1);
   return result;
 }
@@ -122,7 +123,8 @@ int64_t OpenFile(SharedDirectory& directory, const OpenPolicy& policy, const Ope
                           access == O_RDONLY);
     if (freshness < 0) return freshness;
   }
-  return AddFile(directory, policy, request.nodeid, std::move(fd), request.flags, freshness, out);
+  return AddFile(directory, policy, *inode->mount(), request.nodeid, std::move(fd), request.flags,
+                 freshness, out);
 }
 
 int64_t OpenDirectory(SharedDirectory& directory, const OpenPolicy& policy, uint64_t nodeid,
@@ -163,7 +165,8 @@ int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const c
     // Whatever its name leads to by now.
     const int64_t result = directory.LookupFd(where, "", fd.get(), entry);
     return result < 0 ? result
-                      : AddCreated(directory, policy, std::move(fd), request.flags, *entry, out);
+                      : AddCreated(directory, policy, *where->mount(), std::move(fd), request.flags,
+                                   *entry, out);
   }
   // Somebody else has made it since the guest looked. The guest expects a regular file here; ESTALE
   // lets it look again.
@@ -172,7 +175,9 @@ int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const c
   int64_t result = -ESTALE;
   if (inode != nullptr && S_ISREG(inode->type())) {
     fd.reset(OpenInode(directory, inode, flags, request.kill_suidgid));
-    if (fd) return AddCreated(directory, policy, std::move(fd), request.flags, *entry, out);
+    if (fd)
+      return AddCreated(directory, policy, *inode->mount(), std::move(fd), request.flags, *entry,
+                        out);
     result = fd.get();
   }
   directory.inodes().Forget(entry->nodeid, 1);
@@ -198,7 +203,8 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy
   }
   const int64_t result = directory.LookupFd(where, "", fd.get(), entry);
   return result < 0 ? result
-                    : AddCreated(directory, policy, std::move(fd), request.flags, *entry, out);
+                    : AddCreated(directory, policy, *where->mount(), std::move(fd), request.flags,
+                                 *entry, out);
 }
 
 void CloseFile(SharedDirectory& directory, HandleRef handle) {

@@ -142,8 +142,10 @@ class SharedDirectory {
   // The guest has changed a file by a request after which it asks for the attributes.
   void ChangedByGuest(uint64_t nodeid);
 
-  // Finds a child and raises its lookup count. Fills the whole struct.
-  int64_t Lookup(uint64_t parent, const char* name, fuse_entry_out* entry);
+  // Finds a child and raises its lookup count. Fills the whole struct. `keeps_absence`: 0 and an
+  // entry without nodeid, which is valid as long as a name, where there is no such child and the
+  // guest may keep that.
+  int64_t Lookup(uint64_t parent, const char* name, bool keeps_absence, fuse_entry_out* entry);
   int64_t LookupAt(const InodeUse& parent, const char* name, fuse_entry_out* entry);
   // The same for a name that has just been read from the directory, with its inode number.
   int64_t LookupListed(const InodeUse& parent, const char* name, uint64_t number,

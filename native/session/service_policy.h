@@ -52,11 +52,11 @@ struct OpenPolicy {
   // An open that finds another file than the guest was told gets ESTALE once, so that it asks for
   // the attributes.
   bool asks_again = false;
-  // FOPEN_* of a file and of a directory, by freshness, and of a file besides that is opened for
-  // nothing but reading.
+  // FOPEN_* of a file and of a directory, by freshness, and of a file besides where nothing would
+  // come of a FLUSH.
   std::array<uint32_t, 3> file_flags = {};
   std::array<uint32_t, 2> directory_flags = {};
-  uint32_t reader_flags = 0;
+  uint32_t unflushed_flags = 0;
 
   bool judges_files() const {
     return asks_again || file_flags[0] != file_flags[1] || file_flags[0] != file_flags[2];
@@ -75,6 +75,8 @@ struct ServicePolicy {
   bool posix_locks = false;
   // It leaves setuid and setgid to the server: HANDLE_KILLPRIV_V2.
   bool handles_killpriv = false;
+  // The guest knows an entry without nodeid for a name that does not exist, and keeps it.
+  bool negative_entries = false;
   OpenPolicy open;
 
   Service ServiceOf(uint32_t opcode) const {

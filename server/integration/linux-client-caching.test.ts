@@ -118,6 +118,99 @@ test('names of a directory that has not changed are read once', async () => {
   expect(list()).toContain('own')
 })
 
+/** What a test counts: requests of an opcode since the last call. */
+async function countsOf(mount: DevFuse, opcode: string): Promise<() => Promise<number>> {
+  const total = async (): Promise<number> => (await mount.requests())[opcode] ?? 0
+  let before = await total()
+  return async () => {
+    const now = await total()
+    const count = now - before
+    before = now
+    return count
+  }
+}
+
+test.each([
+  ['never', 5],
+  ['metadata', 1],
+  ['always', 1],
+] as const)('--cache=%s asks for a name that does not exist so often: %d of 5', async (cache, times) => {
+  const mount = await DevFuse.mount({ cache })
+  const lookups = await countsOf(mount, 'LOOKUP')
+  for (let i = 0; i < 5; i++) expect(fs.existsSync(mount.guest('nothing'))).toBe(false)
+  expect(await lookups()).toBe(times)
+  fs.writeFileSync(mount.guest('nothing'), 'own')
+  expect(fs.readFileSync(mount.host('nothing'), 'utf8')).toBe('own')
+  fs.renameSync(mount.guest('nothing'), mount.guest('other'))
+  expect(fs.existsSync(mount.guest('nothing'))).toBe(false)
+  fs.linkSync(mount.guest('other'), mount.guest('nothing'))
+  expect(fs.readFileSync(mount.guest('nothing'), 'utf8')).toBe('own')
+})
+
+test('a name that the host makes is there after a second', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  const lookups = await countsOf(mount, 'LOOKUP')
+  expect(fs.existsSync(mount.guest('name'))).toBe(false)
+  fs.writeFileSync(mount.host('name'), 'text')
+  // The guest's clock for this ticks every few milliseconds.
+  await delay(1100)
+  expect(fs.readFileSync(mount.guest('name'), 'utf8')).toBe('text')
+  expect(await lookups()).toBe(2)
+})
+
+test('what must not exist is looked for, whatever the guest remembers', async () => {
+  const mount = await DevFuse.mount({ cache: 'always' })
+  const names = ['opened', 'made', 'linked', 'renamed', 'shared'] as const
+  for (const name of names) expect(fs.existsSync(mount.guest(name))).toBe(false)
+  for (const name of names) fs.writeFileSync(mount.host(name), name)
+  fs.writeFileSync(mount.guest('own'), 'own')
+  const [opened, made, linked, renamed, shared] = names.map((name) => mount.guest(name))
+  expect(() => fs.openSync(opened ?? '', 'wx')).toThrow(/EEXIST/)
+  expect(() => fs.mkdirSync(made ?? '')).toThrow(/EEXIST/)
+  expect(() => fs.linkSync(mount.guest('own'), linked ?? '')).toThrow(/EEXIST/)
+  fs.renameSync(mount.guest('own'), renamed ?? '')
+  expect(fs.readFileSync(mount.host('renamed'), 'utf8')).toBe('own')
+  // Opened as it is, not made anew.
+  fs.closeSync(fs.openSync(shared ?? '', 'a'))
+  expect(names.map((name) => fs.readFileSync(mount.guest(name), 'utf8'))).toEqual([
+    'opened',
+    'made',
+    'linked',
+    'own',
+    'shared',
+  ])
+})
+
+test('names of a file system of others are asked for each time', async () => {
+  const below = await DevFuse.mount({ cache: 'never' })
+  const mount = await DevFuse.mount({ cache: 'always', inodeFileHandles: 'never' }, below.mountPoint)
+  expect(fs.existsSync(mount.guest('name'))).toBe(false)
+  fs.writeFileSync(below.host('name'), 'text')
+  expect(fs.readFileSync(mount.guest('name'), 'utf8')).toBe('text')
+})
+
+/** Closes a file four times after it has been written to. */
+function writeFourTimes(mount: DevFuse): void {
+  for (let i = 0; i < 3; i++) fs.writeFileSync(mount.guest('file'), `text ${i}`)
+  fs.appendFileSync(mount.guest('file'), ', more')
+  expect(fs.readFileSync(mount.host('file'), 'utf8')).toBe('text 2, more')
+}
+
+test('closing what has been written costs no FLUSH, but where somebody waits for one', async () => {
+  const local = await DevFuse.mount({ cache: 'auto' })
+  const localFlushes = await countsOf(local, 'FLUSH')
+  writeFourTimes(local)
+  expect(await localFlushes()).toBe(0)
+  const locking = await DevFuse.mount({ cache: 'auto', posixLocks: true })
+  // FUSE has a flush.
+  const above = await DevFuse.mount({ cache: 'auto', inodeFileHandles: 'never' }, local.mountPoint)
+  for (const mount of [locking, above]) {
+    const flushes = await countsOf(mount, 'FLUSH')
+    writeFourTimes(mount)
+    expect(await flushes()).toBe(4)
+  }
+})
+
 test.each(['never', 'auto'] as const)('--cache=%s keeps no targets of links that change', async (cache) => {
   const child = spawn('sh', ['-c', 'cd /usr; echo; read x; cd /etc; echo; read x'], { stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGKILL'))

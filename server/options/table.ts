@@ -189,8 +189,8 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     summary: `how long the guest may believe what it knows: ${CACHE_CHOICES.join(', ')}`,
     detail: [
       'never: it asks every time, and keeps no file data.',
-      'metadata: it keeps names and attributes for a day, and no file data.',
-      'auto: it keeps names and attributes for a second; data of a file, and the list of names of a directory, as long as size, modification and change time are the same at each open. An open by its path sees the file as the host has it.',
+      'metadata: it keeps names, also that there is no such file, and attributes for a day, and no file data.',
+      'auto: it keeps names, also that there is no such file, and attributes for a second; data of a file, and the list of names of a directory, as long as size, modification and change time are the same at each open. An open by its path sees a file that the guest has found as the host has it.',
       'always: it keeps everything; for a directory that nobody else changes.',
     ],
   },

@@ -20,6 +20,8 @@ export function agreedFeatures(session: FuseSession): AgreedFeatures {
     writebackCache: session.has(FuseInitFlag.WRITEBACK_CACHE),
     posixLocks: session.has(FuseInitFlag.POSIX_LOCKS),
     handlesKillpriv: session.has(FuseInitFlag.HANDLE_KILLPRIV_V2),
+    // A guest without it is not Linux: Windows' would take such an entry for a file.
+    negativeEntries: session.has(FuseInitFlag.AUTO_INVAL_DATA),
   }
 }
 
@@ -53,8 +55,7 @@ export function openPolicy(options: Readonly<PassthroughOptions>, session: FuseS
     changedFile: changed,
     unchangedFile: kept,
     unsizedFile: direct,
-    // Nothing is ever flushed through a handle that can't write.
-    reader: noFlush ? FuseOpenFlag.NOFLUSH : 0,
+    unflushed: noFlush ? FuseOpenFlag.NOFLUSH : 0,
     changedDirectory: directories | (cache === 'auto' ? 0 : keptDirectories),
     unchangedDirectory: directories | keptDirectories,
   }

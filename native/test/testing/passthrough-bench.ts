@@ -3,7 +3,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { FuseInitFlag, FuseInitFlag2 } from '../../../server/fuse/abi.ts'
+import { Errno } from '../../../server/errno.ts'
+import { FuseInHeader, FuseInitFlag, FuseInitFlag2, FuseOpcode } from '../../../server/fuse/abi.ts'
 import { FuseCounters } from '../../../server/fuse/counters.ts'
 import { FuseServer } from '../../../server/fuse/server.ts'
 import { FuseSession } from '../../../server/fuse/session.ts'
@@ -54,6 +55,13 @@ export const LINUX_INIT_FLAGS =
 export const LINUX_INIT_FLAGS2 = FuseInitFlag2.CREATE_SUPP_GROUP | FuseInitFlag2.SECURITY_CTX
 
 /** A request that the server answered with an error. */
+/** A name that does not exist is ENOENT to a guest's programs, also where the guest may keep that. */
+function saysAbsent(message: Uint8Array, reply: FakeReply | null): boolean {
+  if (reply === null || reply.error !== 0) return false
+  const opcode = Buffer.from(message.buffer, message.byteOffset).readUInt32LE(FuseInHeader.opcode)
+  return opcode === FuseOpcode.LOOKUP && decodeEntry(reply.body).nodeid === 0
+}
+
 export class FuseError extends Error {
   readonly errno: number
 
@@ -108,7 +116,8 @@ export class PassthroughBench implements Disposable {
 
   /** @returns the error, 0 or positive */
   errno(message: Uint8Array, replyCapacity?: number): number {
-    return Math.abs(this.send(message, replyCapacity)?.error ?? 0)
+    const reply = this.send(message, replyCapacity)
+    return saysAbsent(message, reply) ? Errno.ENOENT : Math.abs(reply?.error ?? 0)
   }
 
   /** @throws FuseError */
@@ -116,6 +125,7 @@ export class PassthroughBench implements Disposable {
     const reply = this.send(message, replyCapacity)
     if (reply === null) throw new Error('there was no reply')
     if (reply.error !== 0) throw new FuseError(-reply.error)
+    if (saysAbsent(message, reply)) throw new FuseError(Errno.ENOENT)
     return reply.body
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One method for each FUSE operation, as the guest's kernel would send it. Node ids and handles are bigints. */
+import { constants } from 'node:os'
 import {
   ATTR_OUT_BYTES,
   type Attr,
@@ -14,7 +15,7 @@ import {
   readEntry,
   readInit,
 } from './fuse-abi.ts'
-import type { FuseTransport, PendingRequest, RequestOptions } from './fuse-transport.ts'
+import { FuseError, type FuseTransport, type PendingRequest, type RequestOptions } from './fuse-transport.ts'
 import type { Segment } from './guest-memory.ts'
 import { cString, pack, Unpacker } from './wire.ts'
 
@@ -109,7 +110,10 @@ export class FuseClient {
   }
 
   lookup(parent: bigint, name: Name, options?: RequestOptions): Entry {
-    return this.#entry(Opcode.LOOKUP, parent, cString(name), options)
+    const entry = this.#entry(Opcode.LOOKUP, parent, cString(name), options)
+    // Which the guest may keep for as long as `entryValid` says.
+    if (entry.nodeid === 0n) throw new FuseError(Opcode.LOOKUP, -constants.errno.ENOENT)
+    return entry
   }
 
   /** Looks names up one after the other from the root on. */
