@@ -33,7 +33,7 @@ quickstart | bench-guest | bench-window)
 bench-requests)
 	build
 	case ${1:-} in
-	start) exec npx vitest run --project bench "$@" ;;
+	start | waiting) exec npx vitest run --project bench "$@" ;;
 	esac
 	make -s -C native bench
 	exec node dist/e2e/bench-requests.js "$@"

@@ -35,6 +35,7 @@ export interface RingOptions {
   readonly base?: number
   /** A shared directory for the data plane. */
   readonly directory?: number
+  readonly poolThreads?: number
 }
 
 /** One queue (index 1) of a device with two, both sides of it. */
@@ -42,7 +43,7 @@ export class RingDriver {
   readonly memfd: number
   readonly view: DataView
   readonly bytes: Uint8Array
-  readonly control = new DeviceControl(2)
+  readonly control: DeviceControl
   readonly worker: QueueWorker
   readonly call = createEventFd()
   readonly err = createEventFd()
@@ -53,6 +54,7 @@ export class RingDriver {
   usedSeen: number
 
   constructor(options: RingOptions = {}) {
+    this.control = new DeviceControl(2, options.poolThreads ?? 0)
     this.size = options.size ?? 8
     this.eventIdx = options.eventIdx ?? false
     this.available = options.base ?? 0

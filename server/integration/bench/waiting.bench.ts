@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What requests that wait for the host cost the others of their queue, and how many wait at once:
+ * `npm run bench:requests -- waiting`. Each with the pool, and without it (--thread-pool-size=0).
+ */
+import { execFileSync } from 'node:child_process'
+import { constants, closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { Opcode, ROOT_ID } from '../harness/fuse-abi.ts'
+import type { PendingRequest } from '../harness/fuse-transport.ts'
+import { makeScratch, removeScratch } from '../harness/daemon.ts'
+import { type Session, startSession } from '../harness/session.ts'
+import { pack } from '../harness/wire.ts'
+import { MisbehavingFs } from '../misbehaving-fs.ts'
+
+const POOLS = [64, 0] as const
+const DEPTH = 32
+const MIB = 2 ** 20
+/** Of the file that is read at random, and of the one that is synced. */
+const RANDOM_MIB = 512
+const SYNC_MIB = Number(process.env.VIEWFSD_BENCH_SYNC_MIB ?? 1024)
+const SECONDS = 4
+
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1000
+}
+
+/** Microseconds. */
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN)
+}
+
+function fill(path: string, mebibytes: number): number {
+  const fd = openSync(path, 'w')
+  const block = Buffer.alloc(MIB, 'x')
+  for (let i = 0; i < mebibytes; i++) writeSync(fd, block)
+  return fd
+}
+
+/** Reads a second that fio makes of the same file: the most that this disk does. */
+function fio(path: string, depth: number): number {
+  const output = execFileSync('fio', [
+    '--name=reads',
+    `--filename=${path}`,
+    '--rw=randread',
+    '--bs=4k',
+    '--direct=1',
+    '--ioengine=io_uring',
+    `--iodepth=${depth}`,
+    `--size=${RANDOM_MIB}M`,
+    `--runtime=${SECONDS}`,
+    '--time_based',
+    '--output-format=json',
+  ]).toString()
+  const report: { jobs: { read: { iops: number } }[] } = JSON.parse(output.slice(output.indexOf('{')))
+  return Math.round(report.jobs[0]?.read.iops ?? Number.NaN)
+}
+
+function readsPerSecond({ client, transport }: Session, depth: number): number {
+  const { nodeid } = client.lookup(ROOT_ID, 'random')
+  const fh = client.open(nodeid, constants.O_RDONLY | constants.O_DIRECT)
+  const page = 4096
+  const start = (): PendingRequest => {
+    const offset = Math.floor((Math.random() * RANDOM_MIB * MIB) / page) * page
+    const words = pack(
+      ['u64', fh],
+      ['u64', offset],
+      ['u32', page],
+      ['u32', 0],
+      ['u64', 0],
+      ['u32', constants.O_DIRECT],
+      ['u32', 0],
+    )
+    return transport.submit(Opcode.READ, nodeid, words, { dataRoom: page })
+  }
+  let under: PendingRequest[] = Array.from({ length: depth }, start)
+  let done = 0
+  const since = now()
+  while (now() - since < SECONDS * 1e6) {
+    transport.waitFor(() => under.some((request) => request.done), 'a read')
+    const left = under.filter((request) => !request.done)
+    for (const request of under) if (request.done) expect(request.error).toBe(0)
+    done += under.length - left.length
+    under = [...left, ...Array.from({ length: under.length - left.length }, start)]
+  }
+  const rate = done / ((now() - since) / 1e6)
+  for (const request of under) transport.wait(request)
+  return Math.round(rate)
+}
+
+// oxlint-disable-next-line vitest/expect-expect -- it measures
+test('random O_DIRECT reads of 4 KiB', async () => {
+  const directory = makeScratch()
+  onTestFinished(() => removeScratch(directory))
+  const path = join(directory, 'random')
+  const fd = fill(path, RANDOM_MIB)
+  fsyncSync(fd)
+  closeSync(fd)
+  for (const depth of [1, DEPTH]) {
+    const row: Record<string, number> = { 'fio, io_uring': fio(path, depth) }
+    for (const pool of POOLS) {
+      const session = await startSession({
+        sharedDir: directory,
+        args: ['--allow-direct-io', `--thread-pool-size=${pool}`],
+      })
+      row[`pool of ${pool}`] = readsPerSecond(session, depth)
+      await session.daemon.kill()
+    }
+    row['fio again'] = fio(path, depth)
+    console.log(`reads a second, ${depth} at once: ${JSON.stringify(row)}`)
+  }
+})
+
+/** Latencies of others, in microseconds: GETATTR, LOOKUP and READ in turns until `ended`. */
+function others({ client }: Session, ended: (count: number) => boolean): number[] {
+  const { nodeid } = client.lookup(ROOT_ID, 'quick')
+  const fh = client.open(nodeid, constants.O_RDONLY)
+  const times: number[] = []
+  while (!ended(times.length)) {
+    const before = now()
+    if (times.length % 3 === 0) client.getattr(nodeid)
+    else if (times.length % 3 === 1) client.lookup(ROOT_ID, 'quick')
+    else client.read(nodeid, fh, 0, 4096)
+    times.push(now() - before)
+  }
+  return times
+}
+
+function describe(times: readonly number[]): string {
+  return `p50 ${percentile(times, 0.5)}, p99 ${percentile(times, 0.99)}, max ${percentile(times, 1)} us of ${times.length}`
+}
+
+// oxlint-disable-next-line vitest/expect-expect -- it measures
+test('others beside a READ that hangs for 5 s', async () => {
+  const directory = makeScratch()
+  onTestFinished(() => removeScratch(directory))
+  for (const name of ['backing', 'shared', 'shared/disk']) mkdirSync(join(directory, name))
+  writeFileSync(join(directory, 'backing', 'slow'), 'slow')
+  writeFileSync(join(directory, 'shared', 'quick'), Buffer.alloc(4096))
+  const disk = await MisbehavingFs.mount(join(directory, 'backing'), join(directory, 'shared', 'disk'))
+  onTestFinished(() => disk.unmount())
+  for (const pool of POOLS) {
+    const session = await startSession({ sharedDir: join(directory, 'shared'), args: [`--thread-pool-size=${pool}`] })
+    const { client, transport } = session
+    const mount = client.lookup(ROOT_ID, 'disk')
+    const { nodeid } = client.lookup(mount.nodeid, 'slow')
+    const fh = client.open(nodeid, constants.O_RDONLY)
+    others(session, (count) => count === 3000)
+    const idle = others(session, (count) => count === 15_000)
+    const rule = await disk.stall('read', { times: 1 })
+    const read = client.startRead(nodeid, fh, 0, 4096)
+    await rule.hit()
+    const since = now()
+    const end = setTimeout(() => void rule.end(), 5000)
+    const beside = pool === 0 ? [] : others(session, () => now() - since > 5e6)
+    clearTimeout(end)
+    await rule.end()
+    transport.wait(read)
+    console.log(`pool of ${pool}: idle ${describe(idle)}; beside ${pool === 0 ? 'none answered' : describe(beside)}`)
+  }
+})
+
+// oxlint-disable-next-line vitest/expect-expect -- it measures
+test('LOOKUPs beside an fsync', async () => {
+  const directory = makeScratch()
+  onTestFinished(() => removeScratch(directory))
+  writeFileSync(join(directory, 'quick'), Buffer.alloc(4096))
+  for (const pool of POOLS) {
+    const name = `large-${pool}`
+    closeSync(fill(join(directory, name), SYNC_MIB))
+    const session = await startSession({ sharedDir: directory, args: [`--thread-pool-size=${pool}`] })
+    const { client, transport } = session
+    const { nodeid } = client.lookup(ROOT_ID, name)
+    const fh = client.open(nodeid, constants.O_RDWR)
+    const idle = others(session, (count) => count === 3000)
+    const since = now()
+    const sync = transport.submit(Opcode.FSYNC, nodeid, pack(['u64', fh], ['u32', 0], ['u32', 0]))
+    const beside = others(session, (count) => sync.done && count > 0)
+    const took = Math.round((now() - since) / 1000)
+    transport.wait(sync)
+    console.log(`pool of ${pool}: fsync ${took} ms; idle ${describe(idle)}; beside ${describe(beside)}`)
+  }
+})
