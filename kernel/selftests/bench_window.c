@@ -14,7 +14,7 @@
 
 #include "memview_test.h"
 
-enum { RUNS = 11, MAPPERS = 3, SEGMENTS = 32000, COLD_TOUCHES = 768 };
+enum { RUNS = 7, MAPPERS = 3, SEGMENTS = 32000, COLD_TOUCHES = 768 };
 #define HUGE		(2 * MIB)
 #define SIZE		(4 * MIB)
 #define BLOCK		(MIB / 4)
