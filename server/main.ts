@@ -9,6 +9,7 @@ import { helpText } from './options/help.ts'
 import { EXIT_USAGE } from './options/usage-error.ts'
 import { type Options, parseCommandLine, UsageError } from './options.ts'
 import { capabilitiesText, versionText } from './program-info.ts'
+import { takeSocketActivation } from './socket-activation.ts'
 import { type Launched, needsLaunch, takeLaunched } from './sandbox/launch.ts'
 
 async function run(options: Options, launched: Launched | undefined): Promise<void> {
@@ -56,12 +57,15 @@ function runOrLaunch(options: Options): Promise<void> {
   const launched = takeLaunched()
   if (launched === undefined) {
     checkUser(options)
-    if (needsLaunch(options)) launchDaemon(options)
+    // The launcher speaks to a service manager.
+    if (needsLaunch(options) || process.env['NOTIFY_SOCKET'] !== undefined) launchDaemon(options)
   }
   return run(options, launched)
 }
 
 try {
+  // Those that the launcher starts again get it as an argument.
+  process.argv.push(...takeSocketActivation(process.env, process.pid))
   const commandLine = parseCommandLine(process.argv.slice(2))
   switch (commandLine.action) {
     case 'run':

@@ -33,6 +33,7 @@
 #include "sandbox/launcher/descriptors.h"
 #include "sandbox/launcher/failure.h"
 #include "sandbox/launcher/io_uring.h"
+#include "sandbox/launcher/notify.h"
 #include "sandbox/launcher/plan.h"
 #include "sandbox/launcher/root_directory.h"
 #include "sandbox/launcher/supervisor.h"
@@ -135,6 +136,8 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
 [[noreturn]] void RunInNamespaces(const Plan& plan) {
   const bool rootless = geteuid() != 0;
   const std::vector<int> inherited = InheritedFds();
+  // Not one of them.
+  OpenNotifySocket();
   ControlPair control = MakeControlPair();
   BlockSignals();
   const pid_t child =
@@ -193,6 +196,8 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
 [[noreturn]] void RunInChroot(const Plan& plan) {
   if (geteuid() != 0) Fail("--sandbox=chroot needs root; use --sandbox=namespace");
   const std::vector<int> inherited = InheritedFds();
+  // Not one of them.
+  OpenNotifySocket();
   ControlPair control = MakeControlPair();
   ControlPair changer_control = MakeControlPair();
   UniqueFd root = OpenDirectory(plan.shared_directory);
@@ -248,7 +253,9 @@ int Main(int argc, char** argv) {
   FilesToRemove() = plan.cleanup;
   switch (plan.kind) {
     case SandboxKind::kNone:
-      // The program removes them itself.
+      // The program removes them itself. Its socket listens already.
+      OpenNotifySocket();
+      Notify("READY=1");
       Execute(plan, {});
     case SandboxKind::kChroot:
       RunInChroot(plan);

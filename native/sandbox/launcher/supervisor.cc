@@ -13,6 +13,7 @@
 
 #include "sandbox/launcher/descriptors.h"
 #include "sandbox/launcher/failure.h"
+#include "sandbox/launcher/notify.h"
 
 namespace viewfsd {
 namespace {
@@ -80,6 +81,7 @@ class Supervisor {
         }
         End(signal);
       } else {
+        if (signal != SIGUSR1) Notify("STOPPING=1\nSTATUS=Ending by a signal");
         kill(task_.child, signal);
       }
     }
@@ -91,7 +93,10 @@ class Supervisor {
       const int error = task_.close_doors();
       closed_ = error == 0;
       SendByte(task_.control.get(), static_cast<char>(error));
-      if (closed_) task_.doors_closed();
+      if (closed_) {
+        task_.doors_closed();
+        Notify("READY=1\nSTATUS=Behind the sandbox's doors");
+      }
     }
     // Nothing else is ever wanted of this channel.
     task_.control.reset();
@@ -99,6 +104,7 @@ class Supervisor {
 
   // `status` as from waitpid, or a signal's number, which is the same.
   [[noreturn]] void End(int status) {
+    Notify("STOPPING=1");
     RemoveFiles();
     EndLike(status);
   }
