@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The nested end-to-end tests: `node dist/e2e/e2e.js [--host 6.12] [--guest 7.3] [--tests REGEXP] [--daemon-args WORDS]`.
+ * The nested end-to-end tests: `node dist/e2e/e2e.js [--host 6.12] [--guest 7.3] [--tests REGEXP] [--daemon-args WORDS]
+ * [--changing-seconds N]`, where N is how long the host changes files under the guest's hands (tests/changing-files.ts).
  * Each session is one nested host with all suites; by default both kernels take both parts once.
  */
 import { parseArgs } from 'node:util'
@@ -19,6 +20,7 @@ async function main(): Promise<number> {
       tests: { type: 'string', default: '' },
       timeout: { type: 'string', default: '3000' },
       'daemon-args': { type: 'string' },
+      'changing-seconds': { type: 'string', default: '0' },
     },
   })
   const root = await hostRoot()
@@ -44,6 +46,7 @@ async function main(): Promise<number> {
             VIEWFSD_GUEST_KERNEL: guestLabel,
             VIEWFSD_TESTS: values.tests || suites,
             VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
+            VIEWFSD_CHANGING_SECONDS: values['changing-seconds'],
           },
           memoryMiB: 6144,
           timeoutSeconds: Number(values.timeout),

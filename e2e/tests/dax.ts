@@ -1,31 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Data through the window: right bytes, no messages to QEMU, exact bookkeeping, durable writes. */
 import { spawnSync } from 'node:child_process'
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checksumList, pattern, writePatternFiles } from '../guest/files.ts'
 import type { Guest } from '../guest/guest.ts'
 import { dropCaches, sh } from '../guest/host.ts'
-import { check, equal, selected, test } from './harness.ts'
+import { changingFiles } from './changing-files.ts'
+import { check, count, equal, selected, test } from './harness.ts'
 import type { Rig } from './session.ts'
 import { TestGuest } from './test-guest.ts'
 
 const MIB = 1 << 20
 /** The unit of a guest's DAX window (fs/fuse/dax.c, FUSE_DAX_SHIFT). */
 const RANGE = 2 * MIB
-const PAGE = 4096
-
-/** Pages `first` to `end` of a file, each with its number in its first word. */
-function stampedPages(first: number, end: number): Buffer {
-  const bytes = Buffer.alloc((end - first) * PAGE)
-  for (let page = first; page < end; page++) bytes.writeBigUInt64LE(BigInt(page), (page - first) * PAGE)
-  return bytes
-}
-
-function count(counters: ReadonlyMap<string, number>, name: string): number {
-  return counters.get(name) ?? 0
-}
 
 /**
  * Counts, in the guest's kernel, the mappings that a guest makes over its own read-only ones (fs/fuse/dax.c,
@@ -219,42 +208,7 @@ export async function daxSuite(rig: Rig): Promise<void> {
     await guest.must("/root/dax-io hold /mnt/source 'sha256sum /mnt/source >/dev/null'")
   })
 
-  await test('dax: a file that the host truncates and extends under a mapping stops no VM and shows no wrong byte', async () => {
-    const pages = (4 * RANGE) / PAGE
-    const path = join(dir, 'moving')
-    writeFileSync(path, stampedPages(0, pages))
-    const before = await vm.counters()
-    await guest.must('/root/dax-io survive /mnt/moving /mnt/stop-moving >/tmp/survived 2>&1 & echo $! >/tmp/survivor')
-    // It maps as much as there is then.
-    await guest.must('until grep -q /mnt/moving /proc/$(cat /tmp/survivor)/maps; do sleep 0.1; done')
-    const sinks = async (): Promise<number> => count(await vm.counters(), 'window.sinks')
-    const none = count(before, 'window.sinks')
-    const fd = openSync(path, 'r+')
-    // The guest believes in the old size for a second; until then it goes where the file ends no more. Where it is too slow for
-    // that, it gets more rounds.
-    for (let round = 0; round < 60 || (round < 600 && (await sinks()) === none); round++) {
-      const left = (round * 37) % pages
-      ftruncateSync(fd, left * PAGE)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-      writeSync(fd, stampedPages(left, pages), 0, (pages - left) * PAGE, left * PAGE)
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-    closeSync(fd)
-    writeFileSync(join(dir, 'stop-moving'), '')
-    await guest.must('while kill -0 $(cat /tmp/survivor) 2>/dev/null; do sleep 0.2; done')
-    const survived = await guest.must('cat /tmp/survived')
-    check(/^\d+ \d+\s*$/.test(survived), `the checker says: ${survived}`)
-    const after = await vm.counters()
-    check(count(after, 'window.sinks') > none, 'no sink page was needed: nothing has been tested')
-    equal(count(after, 'window.sinkPages'), 0, 'sink pages where the file has data')
-    equal(count(after, 'window.lostWrites'), 0, 'lost writes')
-    const bytes = readFileSync(path)
-    for (let page = 0; page < pages; page++)
-      equal(Number(bytes.readBigUInt64LE(page * PAGE)), page, `the first word of page ${page} on the host`)
-    await guest.must(
-      'rm /mnt/stop-moving; sleep 1; (sleep 3; touch /mnt/stop-moving) & /root/dax-io survive /mnt/moving /mnt/stop-moving',
-    )
-  })
+  await changingFiles(vm, dir)
 
   await test('dax: the guest ends, the daemon goes with it, no complaint in its kernel log', async () => {
     await vm.guest.shutdown()

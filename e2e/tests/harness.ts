@@ -83,6 +83,11 @@ export function check(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(what)
 }
 
+/** A counter of the daemon's that may not be there yet. */
+export function count(counters: ReadonlyMap<string, number>, name: string): number {
+  return counters.get(name) ?? 0
+}
+
 /** Prints the plan and the failures; gives the exit status. */
 export function finish(): number {
   const failed = outcomes.filter((outcome) => outcome.error !== undefined)

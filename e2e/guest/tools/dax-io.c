@@ -11,6 +11,8 @@
  *   dax-io survive FILE STOP     uses the mapping of all of FILE, which others truncate and extend, until STOP exists: the first
  *                                word of a page is its number or, where the file has or had nothing, 0. Prints how many words
  *                                were read and how many accesses ended in SIGBUS
+ *   dax-io reread FILE STOP      the same with read(2) and write(2), of a file that is replaced besides. Prints how many words were
+ *                                read and how often there was none
  *   dax-io is-dax FILE           prints 1 where statx(2) says that the file is in the window, 0 where it is not
  */
 #define _GNU_SOURCE
@@ -181,6 +183,41 @@ static int survive(const char *from, const char *name, const char *stop, size_t 
 	return printf("%lu %lu\n", reads, faults) < 0;
 }
 
+/* One pass over a file that may be gone or short at any moment; false where a page has what it must not have. */
+static int reread_once(const char *name, unsigned long *reads, unsigned long *none)
+{
+	int file = open(name, O_RDWR);
+	uint64_t word, page;
+	struct stat st;
+
+	if (file < 0 || fstat(file, &st) != 0)
+		return (*none)++, close(file), 1;
+	for (page = 0; page < (uint64_t)st.st_size / 4096; page++) {
+		if (pread(file, &word, sizeof(word), page * 4096) != sizeof(word)) {
+			(*none)++;
+			continue;
+		}
+		if (word != page && word != 0)
+			return printf("page %lu has %lx\n", (unsigned long)page, (unsigned long)word), 0;
+		/* Within what was the end a moment ago: may fail, or get lost with the page. */
+		if (page % 16 == 1 && pwrite(file, &page, sizeof(page), page * 4096 + 4088) < 0)
+			(*none)++;
+		(*reads)++;
+	}
+	close(file);
+	return 1;
+}
+
+static int reread(const char *name, const char *stop)
+{
+	unsigned long reads = 0, none = 0;
+
+	while (access(stop, F_OK) != 0)
+		if (!reread_once(name, &reads, &none))
+			return 4;
+	return printf("%lu %lu\n", reads, none) < 0;
+}
+
 static int is_dax(const char *name)
 {
 	struct statx status;
@@ -200,6 +237,8 @@ int main(int argc, char **argv)
 		return strcmp(argv[1], "talk") == 0 ? talk(argv[2]) : is_dax(argv[2]);
 	if (argc < 4)
 		return 2;
+	if (strcmp(argv[1], "reread") == 0)
+		return reread(argv[2], argv[3]);
 	in = open(argv[2], O_RDONLY);
 	if (in < 0 || fstat(in, &st) != 0)
 		return perror(argv[2]), 1;
