@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Types of the addon's vhost-user device; the values are exported by index.ts. */
+import type { SharedDirectoryId } from './file-system.ts'
 
 /** Counters of one device since the process started. */
 export interface DeviceCounters {
@@ -33,6 +34,14 @@ export interface DataPlaneCounters {
   /** Bytes that READ moved to the guest, and that WRITE took from it. */
   readonly bytesRead: number
   readonly bytesWritten: number
+  /** Successful SETUPMAPPINGs, upgrades and other replacements included. */
+  readonly mappingsSetUp: number
+  /** Those of them that allowed writing. */
+  readonly mappingsSetUpWritable: number
+  /** SETUPMAPPINGs that got an error. */
+  readonly mappingsRefused: number
+  /** Entries of successful REMOVEMAPPINGs. */
+  readonly mappingsRemoved: number
 }
 
 /** A request that a queue thread, or a thread of the pool, is at work on. */
@@ -138,7 +147,7 @@ export interface QueueWorker {
 /** `directory`: the shared directory whose policy says what the data plane serves; -1: none, every request comes here. */
 export type QueueWorkerConstructor = new (deviceId: number, worker: number, directory: number) => QueueWorker
 
-/** What window mappers need of a device; called on queue threads. Results are 0 or `-errno`. */
+/** What a window needs of a device. Results are 0 or `-errno`. */
 export interface DeviceWindow {
   /**
    * Makes a view visible as the whole window, unless the frontend's memory table holds it already, and waits until it does.
@@ -146,7 +155,14 @@ export interface DeviceWindow {
    */
   startViewWindow(deviceId: number, viewFd: number, size: number, timeoutMs: number): number
   /**
-   * Has the frontend map a range, writable at once where the file and `mayWrite` (the export) allow it.
+   * Shows the directory's files in a memory view. Like `attachShmem`, before the first request.
+   * @param controlFd the view's, which stays the caller's
+   */
+  attachView(directory: SharedDirectoryId, controlFd: number): void
+  /** Shows them by the frontend, range by range. @param mayWrite false for a read-only export */
+  attachShmem(deviceId: number, directory: SharedDirectoryId, mayWrite: boolean): void
+  /**
+   * Has the frontend map a range, as a shmem window does; for tests. Writable at once where the file and `mayWrite` (the export) allow it.
    * @returns -ENXIO beyond the end of file, -EBUSY something else is mapped there, -EROFS, -EACCES, -EIO refused,
    *   -ENOTCONN, -EINTR, -ETIMEDOUT
    */
@@ -163,10 +179,4 @@ export interface DeviceWindow {
   shmemUnmap(deviceId: number, moffset: number, length: number): number
   /** Unmaps what the frontend still has. */
   shmemReset(deviceId: number): void
-  /**
-   * Runs `change`, unless the calling thread's request belongs to a session that is over. The next one does not begin
-   * meanwhile.
-   * @returns what `change` does, or -ENOTCONN
-   */
-  inSession(deviceId: number, change: () => number): number
 }

@@ -44,6 +44,8 @@ export interface AgreedFeatures {
   readonly handlesKillpriv: boolean
   /** A name that does not exist is answered with an entry without nodeid, which the guest keeps as long as other names. */
   readonly negativeEntries: boolean
+  /** The window is where the guest will look for it. */
+  readonly windowShown: boolean
 }
 
 export interface NativeFileSystem {
@@ -94,7 +96,7 @@ export interface NativeFileSystem {
     minAge: number,
     fileSystems: readonly number[],
   ): void
-  /** Whether `openMappingFile` for writing fills the holes of the range first: ENOSPC or EDQUOT where the disk is full. */
+  /** Whether SETUPMAPPING for writing fills the holes of the range first: ENOSPC or EDQUOT where the disk is full. */
   setDaxReserve(directory: SharedDirectoryId, reserve: boolean): void
   /** Host ids as the guest sees them, in all attributes: quadruples of first host id, count, guest id, and 1 to squash. */
   setIds(directory: SharedDirectoryId, uids: Uint32Array, gids: Uint32Array): void
@@ -103,8 +105,15 @@ export interface NativeFileSystem {
   /**
    * What the data plane goes by until `reset` withdraws it.
    * @param services who serves requests, by opcode (64): 0 the control plane, 1 the data plane, 2 its pool
+   * @param windowSize bytes; 0 where the device has no window
    */
-  publishPolicy(directory: SharedDirectoryId, services: Uint8Array, agreed: AgreedFeatures, open: OpenPolicy): void
+  publishPolicy(
+    directory: SharedDirectoryId,
+    services: Uint8Array,
+    agreed: AgreedFeatures,
+    open: OpenPolicy,
+    windowSize: number,
+  ): void
   /** Inodes that the guest knows, the root included. */
   countInodes(directory: SharedDirectoryId): number
   /** Open files and directories. */
@@ -259,15 +268,6 @@ export interface NativeFileSystem {
     reply: Uint8Array,
     replyOffset: number,
   ): number
-  /** @returns a descriptor, which `closeMappingFile` closes */
-  openMappingFile(
-    directory: SharedDirectoryId,
-    nodeid: number,
-    writable: boolean,
-    offset: number,
-    length: number,
-  ): number
-  closeMappingFile(fd: number): void
   release(directory: SharedDirectoryId, nodeid: number, fh: number): number
   /** @returns the new offset */
   lseek(directory: SharedDirectoryId, nodeid: number, fh: number, offset: number, whence: number): number

@@ -76,11 +76,11 @@ export type DeviceControl = InstanceType<DeviceControlConstructor>
 /** The loop of one queue thread. */
 export const QueueWorker = addon.QueueWorker
 export type QueueWorker = InstanceType<QueueWorkerConstructor>
+export const viewRanges = addon.viewRanges
+
 /** The data plane without a ring. */
 export const MessageServer = addon.MessageServer
 export type MessageServer = InstanceType<MessageServerConstructor>
-/** A memory view as the window of a shared directory. */
-export const viewRanges = addon.viewRanges
 /** What window mappers need of a device. */
 export const deviceWindow = addon.deviceWindow
 

@@ -14,7 +14,7 @@ import { ControlServer } from './control/control-server.ts'
 import { activeRequest, sessionStatus, type Status } from './control/status.ts'
 import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
-import { planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
+import { attachWindow, planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
 import { WindowState } from './dax/window-state.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseSession } from './fuse/session.ts'
@@ -97,6 +97,7 @@ export class Daemon {
     const state = WindowState.allocate()
     this.#windowState = new WindowState(state)
     this.#window = windowSpec(this.#plan, this.#device.control.id, this.#directory.id, !options.readonly, state)
+    attachWindow(this.#window)
     if (this.#plan.viewFd !== undefined) this.#device.control.addView(this.#plan.viewFd)
   }
 

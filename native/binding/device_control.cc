@@ -2,9 +2,6 @@
 // Device for JavaScript; declared in native/device.ts.
 #include "binding/device_control.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -12,9 +9,12 @@
 
 #include "binding/arguments.h"
 #include "binding/errno_error.h"
+#include "host/shared_directory.h"
 #include "memory/guarded_access.h"
 #include "util/coarse_clock.h"
 #include "virtio/device.h"
+#include "virtio/shmem_window.h"
+#include "window/view_window.h"
 
 namespace viewfsd {
 namespace {
@@ -307,6 +307,10 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
       sum.errors.Add(worker->fuse.errors.value());
       sum.bytes_read.Add(worker->fuse.bytes_read.value());
       sum.bytes_written.Add(worker->fuse.bytes_written.value());
+      sum.mappings_set_up.Add(worker->fuse.mappings_set_up.value());
+      sum.mappings_set_up_writable.Add(worker->fuse.mappings_set_up_writable.value());
+      sum.mappings_refused.Add(worker->fuse.mappings_refused.value());
+      sum.mappings_removed.Add(worker->fuse.mappings_removed.value());
     }
     const auto number = [env](const FuseCounter& counter) {
       return Napi::Number::New(env, static_cast<double>(counter.value()));
@@ -319,13 +323,17 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     result.Set("errors", number(sum.errors));
     result.Set("bytesRead", number(sum.bytes_read));
     result.Set("bytesWritten", number(sum.bytes_written));
+    result.Set("mappingsSetUp", number(sum.mappings_set_up));
+    result.Set("mappingsSetUpWritable", number(sum.mappings_set_up_writable));
+    result.Set("mappingsRefused", number(sum.mappings_refused));
+    result.Set("mappingsRemoved", number(sum.mappings_removed));
     return result;
   }
 
   std::shared_ptr<Device> device_;
 };
 
-// --- for window mappers, on queue threads ---
+// --- the window ---
 
 Napi::Value StartViewWindow(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Device> device = DeviceArgument(info);
@@ -336,49 +344,43 @@ Napi::Value StartViewWindow(const Napi::CallbackInfo& info) {
                            device->StartViewWindow(fd, size, std::chrono::milliseconds(patience)));
 }
 
-// A mapping is writable where the descriptor and the export allow it, because a frontend can't
-// upgrade it later.
+SharedDirectory& DirectoryArgument(const Napi::CallbackInfo& info, size_t index) {
+  const int64_t id = IntegerArgument(info, index, "directory", 0, INT32_MAX);
+  SharedDirectory* directory = FindSharedDirectory(static_cast<int>(id));
+  if (directory == nullptr)
+    throw Napi::RangeError::New(info.Env(), "directory is not the number of a shared directory");
+  return *directory;
+}
+
+void AttachView(const Napi::CallbackInfo& info) {
+  SharedDirectory& directory = DirectoryArgument(info, 0);
+  directory.set_window(
+      std::make_unique<ViewWindow>(directory.view_ranges(), FdArgument(info, 1, "controlFd")));
+}
+
+void AttachShmem(const Napi::CallbackInfo& info) {
+  DirectoryArgument(info, 1).set_window(
+      std::make_unique<ShmemWindow>(DeviceArgument(info), BooleanArgument(info, 2, "mayWrite")));
+}
+
 Napi::Value ShmemMap(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<Device> device = DeviceArgument(info);
-  ShmemRange range = {};
-  range.moffset = OffsetArgument(info, 1, "moffset");
-  range.length = OffsetArgument(info, 2, "length");
+  const WindowRange range = {.moffset = OffsetArgument(info, 1, "moffset"),
+                             .length = OffsetArgument(info, 2, "length"),
+                             .foffset = OffsetArgument(info, 4, "foffset")};
   const int fd = FdArgument(info, 3);
-  range.foffset = OffsetArgument(info, 4, "foffset");
   const bool writable = BooleanArgument(info, 5, "writable");
-  const bool may_write = BooleanArgument(info, 6, "mayWrite");
-  struct stat file;
-  if (fstat(fd, &file) != 0) return Napi::Number::New(env, -errno);
-  range.device = file.st_dev;
-  range.inode = file.st_ino;
-  // Beyond the end of a file the frontend decides: one that only calls mmap can do it, QEMU
-  // refuses. But never hand out a file with nothing at the offset: QEMU would take an empty one for
-  // its own and extend it.
-  if (!S_ISREG(file.st_mode) || static_cast<uint64_t>(file.st_size) <= range.foffset)
-    return Napi::Number::New(env, -ENXIO);
-  if (writable && !may_write) return Napi::Number::New(env, -EROFS);
-  range.writable = may_write && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
-  if (writable && !range.writable) return Napi::Number::New(env, -EACCES);
-  return Napi::Number::New(env, device->ShmemMap(range, fd));
+  ShmemWindow window(DeviceArgument(info), BooleanArgument(info, 6, "mayWrite"));
+  return Napi::Number::New(info.Env(), window.Map(0, range, fd, writable));
 }
 
 Napi::Value ShmemUnmap(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Device> device = DeviceArgument(info);
-  const uint64_t moffset = OffsetArgument(info, 1, "moffset");
-  const uint64_t length = OffsetArgument(info, 2, "length");
-  return Napi::Number::New(info.Env(), device->ShmemUnmap(moffset, length));
+  const WindowPart part = {.moffset = OffsetArgument(info, 1, "moffset"),
+                           .length = OffsetArgument(info, 2, "length")};
+  ShmemWindow window(DeviceArgument(info), true);
+  return Napi::Number::New(info.Env(), window.Unmap({&part, 1}));
 }
 
 void ShmemReset(const Napi::CallbackInfo& info) { DeviceArgument(info)->ShmemReset(); }
-
-Napi::Value InSession(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Device> device = DeviceArgument(info);
-  if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "change must be a function");
-  const std::shared_lock lock(device->sessions().mutex());
-  if (!InPresentSession()) return Napi::Number::New(info.Env(), -ENOTCONN);
-  return info[1].As<Napi::Function>().Call({});
-}
 
 }  // namespace
 
@@ -386,10 +388,11 @@ void InitDeviceControl(Napi::Env env, Napi::Object exports) {
   exports.Set("DeviceControl", DeviceControl::Define(env));
   Napi::Object window = Napi::Object::New(env);
   window.Set("startViewWindow", Napi::Function::New(env, StartViewWindow));
+  window.Set("attachView", Napi::Function::New(env, AttachView));
+  window.Set("attachShmem", Napi::Function::New(env, AttachShmem));
   window.Set("shmemMap", Napi::Function::New(env, ShmemMap));
   window.Set("shmemUnmap", Napi::Function::New(env, ShmemUnmap));
   window.Set("shmemReset", Napi::Function::New(env, ShmemReset));
-  window.Set("inSession", Napi::Function::New(env, InSession));
   exports.Set("deviceWindow", window);
 }
 

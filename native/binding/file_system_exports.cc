@@ -267,7 +267,7 @@ Napi::Object ObjectArgument(const Info& info, size_t index, const char* name) {
   return info[index].As<Napi::Object>();
 }
 
-// publishPolicy(directory, services, agreed, open)
+// publishPolicy(directory, services, agreed, open, windowSize)
 void PublishPolicy(const Info& info) {
   const Bytes services = BytesArgument(info, 1, "services");
   ServicePolicy policy;
@@ -293,6 +293,8 @@ void PublishPolicy(const Info& info) {
                           U32Property(open, "unchangedDirectory")},
       .unflushed_flags = U32Property(open, "unflushed"),
   };
+  policy.window = {.size = OffsetArgument(info, 4, "windowSize"),
+                   .shown = BooleanProperty(agreed, "windowShown")};
   DirectoryArgument(info).policy().Publish(policy);
 }
 
@@ -488,17 +490,6 @@ int64_t FileOffsetArgument(const Info& info, size_t index, const char* name) {
   return static_cast<int64_t>(OffsetArgument(info, index, name));
 }
 
-// openMappingFile(directory, nodeid, writable, offset, length)
-Napi::Value OpenMappingFileJs(const Info& info) {
-  SharedDirectory& directory = DirectoryArgument(info);
-  return Number(info, OpenMappingRange(directory, U64Argument(info, 1, "nodeid"),
-                                       BooleanArgument(info, 2, "writable"),
-                                       FileOffsetArgument(info, 3, "offset"),
-                                       FileOffsetArgument(info, 4, "length")));
-}
-
-void CloseMappingFile(const Info& info) { close(FdArgument(info, 0)); }
-
 // release(directory, nodeid, fh)
 Napi::Value Release(const Info& info) {
   SharedDirectory& directory = DirectoryArgument(info);
@@ -644,8 +635,6 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("link", Link);
   add("create", CreateFileJs);
   add("tmpfile", Tmpfile);
-  add("openMappingFile", OpenMappingFileJs);
-  add("closeMappingFile", CloseMappingFile);
   add("release", Release);
   add("lseek", Lseek);
   add("ioctl", IoctlJs);

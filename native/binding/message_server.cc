@@ -59,7 +59,8 @@ class MessageServer : public Napi::ObjectWrap<MessageServer> {
 
   static int64_t Finish(const Answer& answer, const FuseRequest& request, const Bytes& reply) {
     if (answer.kind == Answer::Kind::kAsk) return kAsk;
-    if (answer.kind == Answer::Kind::kWait) return kWait;
+    if (answer.kind == Answer::Kind::kWait || answer.kind == Answer::Kind::kInterrupted)
+      return kWait;
     if (answer.kind == Answer::Kind::kSilent) return 0;
     const uint64_t body = answer.value < 0 ? 0 : static_cast<uint64_t>(answer.value);
     const fuse_out_header header = {static_cast<uint32_t>(kOutHeader + body),

@@ -23,26 +23,6 @@ SharedDirectory& DirectoryArgument(const Info& info) {
   return *directory;
 }
 
-ViewRanges& RangesArgument(const Info& info) { return DirectoryArgument(info).view_ranges(); }
-
-void Attach(const Info& info) { RangesArgument(info).Attach(FdArgument(info, 1, "controlFd")); }
-
-Napi::Value Map(const Info& info) {
-  ViewRanges& ranges = RangesArgument(info);
-  const uint64_t nodeid = OffsetArgument(info, 1, "nodeid");
-  const ViewRange range = {.moffset = OffsetArgument(info, 2, "moffset"),
-                           .length = OffsetArgument(info, 3, "length"),
-                           .foffset = OffsetArgument(info, 5, "foffset")};
-  const int fd = FdArgument(info, 4);
-  const bool writable = BooleanArgument(info, 6, "writable");
-  return Napi::Number::New(info.Env(), ranges.Map(nodeid, range, fd, writable));
-}
-
-void Forget(const Info& info) {
-  RangesArgument(info).Forget(OffsetArgument(info, 1, "moffset"),
-                              OffsetArgument(info, 2, "length"));
-}
-
 // Opens the inode where that is needed, for which the calling thread must not wait.
 class FileAtWorker : public Napi::AsyncWorker {
  public:
@@ -79,9 +59,6 @@ Napi::Value FileAt(const Info& info) {
 
 void InitViewRanges(Napi::Env env, Napi::Object exports) {
   Napi::Object ranges = Napi::Object::New(env);
-  ranges.Set("attach", Napi::Function::New(env, Attach));
-  ranges.Set("map", Napi::Function::New(env, Map));
-  ranges.Set("forget", Napi::Function::New(env, Forget));
   ranges.Set("fileAt", Napi::Function::New(env, FileAt));
   exports.Set("viewRanges", ranges);
 }

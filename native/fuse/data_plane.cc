@@ -45,6 +45,8 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
                                sizeof(uint64_t)};
     table[FUSE_READDIR] = {&DataPlane::Readdir, sizeof(fuse_read_in), 0, false, true};
     table[FUSE_READDIRPLUS] = {&DataPlane::Readdirplus, sizeof(fuse_read_in), 0, false, true};
+    table[FUSE_SETUPMAPPING] = {&DataPlane::Setupmapping, sizeof(fuse_setupmapping_in)};
+    table[FUSE_REMOVEMAPPING] = {&DataPlane::Removemapping, sizeof(fuse_removemapping_in)};
     table[FUSE_RELEASE] = {&DataPlane::Release, sizeof(fuse_release_in), 0, false, true};
     table[FUSE_RELEASEDIR] = {&DataPlane::Releasedir, sizeof(fuse_release_in), 0, false, true};
     return table;
@@ -122,11 +124,13 @@ Answer DataPlane::Perform(const Operation& operation, const FuseRequest& request
       answerable ? std::min(request.writable.size - sizeof(fuse_out_header), reply_room) : 0;
   in_place_ = false;
   waits_ = false;
+  interrupted_ = false;
   moved_ = 0;
   int64_t result = -EINVAL;
   if (request.body_size >= operation.in_size && capacity_ >= operation.out_size)
     result = (this->*operation.handler)(request);
   if (waits_) return {Answer::Kind::kWait, 0};
+  if (interrupted_) return {Answer::Kind::kInterrupted, 0};
   if (result == kWouldWait) return {Answer::Kind::kPutOff, 0, moved_};
   // The process's limit is none of the caller's process in the guest.
   if (result == -EMFILE) result = -ENFILE;
@@ -141,8 +145,24 @@ void DataPlane::Count(uint32_t opcode, const Answer& answer) {
 
 void DataPlane::CountResult(uint32_t opcode, const Answer& answer) {
   if (answer.value < 0) counters_->errors.Add();
-  if (opcode == FUSE_READ) counters_->bytes_read.Add(answer.moved);
-  if (opcode == FUSE_WRITE) counters_->bytes_written.Add(answer.moved);
+  switch (opcode) {
+    case FUSE_READ:
+      counters_->bytes_read.Add(answer.moved);
+      break;
+    case FUSE_WRITE:
+      counters_->bytes_written.Add(answer.moved);
+      break;
+    case FUSE_SETUPMAPPING:
+      if (answer.kind == Answer::Kind::kInterrupted) break;
+      (answer.value < 0 ? counters_->mappings_refused : counters_->mappings_set_up).Add();
+      counters_->mappings_set_up_writable.Add(answer.moved);
+      break;
+    case FUSE_REMOVEMAPPING:
+      counters_->mappings_removed.Add(answer.moved);
+      break;
+    default:
+      break;
+  }
 }
 
 void DataPlane::AfterReply() {

@@ -103,6 +103,10 @@ class DataPlane {
   int64_t Readdir(const FuseRequest& request);
   int64_t Readdirplus(const FuseRequest& request);
   int64_t List(const FuseRequest& request, bool plus);
+  // mapping.cc
+  int64_t Setupmapping(const FuseRequest& request);
+  int64_t MapFile(uint64_t nodeid, const fuse_setupmapping_in& in);
+  int64_t Removemapping(const FuseRequest& request);
   // release.cc
   int64_t Release(const FuseRequest& request);
   int64_t Releasedir(const FuseRequest& request);
@@ -122,6 +126,9 @@ class DataPlane {
   bool in_place_ = false;
   // Somebody on the host is in the way.
   bool waits_ = false;
+  // The stop of the queue is.
+  bool interrupted_ = false;
+  // See Answer.
   uint64_t moved_ = 0;
   // Closes after the reply.
   HandleRef released_;

@@ -50,6 +50,9 @@ struct Answer {
     // Something on the host that passes is in the way: nothing has been done, and the request can
     // be served again later.
     kWait,
+    // The stop of the request's queue interrupted it. It shall stay in the queue, and can be done
+    // again from the start.
+    kInterrupted,
     // Done, and FUSE wants no reply.
     kSilent,
     // `value`: -errno, or the bytes of the reply's body, which stands in the scratch buffer.
@@ -61,7 +64,8 @@ struct Answer {
   };
   Kind kind;
   int64_t value;
-  // Bytes of the file that have been read or written.
+  // Bytes of the file that have been read or written, ranges that have been mapped for writing, or
+  // ranges that have been unmapped.
   uint64_t moved = 0;
 };
 

@@ -30,6 +30,7 @@
 #include "session/service_policy.h"
 #include "util/unique_fd.h"
 #include "window/view_ranges.h"
+#include "window/window.h"
 
 namespace viewfsd {
 
@@ -96,7 +97,11 @@ class SharedDirectory {
   Reopens& reopens() { return reopens_; }
   // Who serves what.
   PolicyBoard& policy() { return policy_; }
-  // The window, where it is a memory view.
+  // The DAX window that shows its files; null where there is none.
+  Window* window() const { return window_.get(); }
+  // Before the first request.
+  void set_window(std::unique_ptr<Window> window) { window_ = std::move(window); }
+  // What a window that is a memory view shows.
   ViewRanges& view_ranges() { return view_ranges_; }
   int proc_fds() const { return proc_fds_.get(); }
   // Seconds that the guest may keep attributes. None for a file with set-id bits: where the server
@@ -213,6 +218,7 @@ class SharedDirectory {
   Reopens reopens_;
   InodeNumbers numbers_;
   ViewRanges view_ranges_;
+  std::unique_ptr<Window> window_;
   UniqueFd root_;
   InodeKey root_key_ = {};
   const UniqueFd proc_fds_;

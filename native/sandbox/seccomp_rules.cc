@@ -94,7 +94,7 @@ void AddSockets(Rules* rules) {
                 __NR_sendmsg, __NR_sendto, __NR_shutdown, __NR_ppoll});
 }
 
-// memory_view.cc, view_ranges.cc
+// memory_view.cc, view_ranges.cc, view_window.cc
 void AddMemoryView(Rules* rules) {
   rules->push_back(
       {.number = __NR_ioctl,

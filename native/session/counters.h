@@ -32,6 +32,12 @@ struct FuseCounters {
   // Bytes that READ moved to the guest, and that WRITE took from it.
   FuseCounter bytes_read;
   FuseCounter bytes_written;
+  // Successful SETUPMAPPINGs, upgrades and other replacements included; those of them that allowed
+  // writing; those that got an error; and entries of successful REMOVEMAPPINGs.
+  FuseCounter mappings_set_up;
+  FuseCounter mappings_set_up_writable;
+  FuseCounter mappings_refused;
+  FuseCounter mappings_removed;
 
   FuseCounter& OfOpcode(uint32_t opcode) {
     return requests[std::min<size_t>(opcode, kOpcodes - 1)];

@@ -64,6 +64,13 @@ struct OpenPolicy {
   bool judges_directories() const { return directory_flags[0] != directory_flags[1]; }
 };
 
+struct WindowPolicy {
+  // Bytes; 0: the device has none, and the guest gets ENOSYS.
+  uint64_t size = 0;
+  // The window is where the guest will look for it. Without that a mapping would read as zeros.
+  bool shown = false;
+};
+
 struct ServicePolicy {
   static constexpr size_t kOpcodes = 64;
 
@@ -78,6 +85,7 @@ struct ServicePolicy {
   // The guest knows an entry without nodeid for a name that does not exist, and keeps it.
   bool negative_entries = false;
   OpenPolicy open;
+  WindowPolicy window;
 
   Service ServiceOf(uint32_t opcode) const {
     return opcode < kOpcodes ? services[opcode] : Service::kAsk;

@@ -28,6 +28,8 @@ beforeEach(() => {
     GETATTR: requests.getattr(nodeid),
     OPEN: requests.open(nodeid, fs.constants.O_RDWR | fs.constants.O_TRUNC),
     OPENDIR: requests.opendir(ROOT),
+    SETUPMAPPING: requests.setupmapping(nodeid, 0, 4096, 0, 2),
+    REMOVEMAPPING: requests.removemapping([[0, 4096]]),
     READ: requests.read(nodeid, fh, 0, 100),
     WRITE: requests.write(nodeid, fh, 0, Buffer.from('contents')),
     FLUSH: requests.flush(nodeid, fh),
@@ -197,10 +199,10 @@ test('no message makes it read beyond its end or leave a reply that is none', ()
       fc.integer({ min: 0, max: 400 }),
       (opcode, body, head, room) => {
         const message = concat(new Uint8Array(8), head, body)
-        const view = new DataView(message.buffer)
-        view.setUint32(0, message.length, true)
-        view.setUint32(4, opcode, true)
-        view.setUint16(36, (head[0] ?? 0) % 4, true)
+        const header = new DataView(message.buffer)
+        header.setUint32(0, message.length, true)
+        header.setUint32(4, opcode, true)
+        header.setUint16(36, (head[0] ?? 0) % 4, true)
         const reply = new Uint8Array(room)
         const size = plane.serve(message, reply)
         expect(size === ASK || size === 0 || (size >= 16 && size <= room)).toBe(true)

@@ -15,7 +15,7 @@ import {
 } from '../../server/fuse/abi.ts'
 import { decodeInitOut, decodeOpenOut, requests } from '../../server/fuse/testing/messages.ts'
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
-import { LINUX_INIT_FLAGS, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
+import { LINUX_INIT_FLAGS, MAPPED, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_DIRECT, O_NONBLOCK, O_SYNC } = fs.constants
 const DAY = 86400
@@ -122,7 +122,7 @@ test('a read-only export', () => {
   expect(bench.errno(requests.create(ROOT, 'new', O_RDWR, 0o644))).toBe(Errno.EROFS)
   expect(bench.errno(requests.setattr(nodeid, { valid: 1, mode: 0 }))).toBe(Errno.EROFS)
   expect(bench.errno(requests.setupmapping(nodeid, 0, 4096, 0, 3))).toBe(Errno.EROFS)
-  expect(bench.errno(requests.setupmapping(nodeid, 0, 4096, 0, 2))).toBe(0)
+  expect(bench.errno(requests.setupmapping(nodeid, 0, 4096, 0, 2))).toBe(MAPPED)
   const fh = bench.open(nodeid, O_RDONLY)
   expect(Buffer.from(bench.body(requests.read(nodeid, fh, 0, 100))).toString()).toBe('contents')
   expect(bench.errno(requests.write(nodeid, fh, 0, new Uint8Array(1)))).toBe(Errno.EROFS)
@@ -307,9 +307,9 @@ describe('dax reserve', () => {
 
   test('fills the holes of a range that is mapped for writing, up to the end of the file', () => {
     const nodeid = sparse(true)
-    expect(map(nodeid, FUSE_SETUPMAPPING_FLAG_READ)).toBe(0)
+    expect(map(nodeid, FUSE_SETUPMAPPING_FLAG_READ)).toBe(MAPPED)
     expect(allocated()).toBe(PAGE)
-    expect(map(nodeid, WRITABLE)).toBe(0)
+    expect(map(nodeid, WRITABLE)).toBe(MAPPED)
     expect(allocated()).toBe(SIZE)
     const contents = fs.readFileSync(bench.at('mount', 'sparse'))
     expect(contents.equals(Buffer.concat([Buffer.alloc(PAGE, 'x'), Buffer.alloc(SIZE - PAGE)]))).toBe(true)
@@ -319,19 +319,19 @@ describe('dax reserve', () => {
     const nodeid = sparse(true)
     fs.writeFileSync(bench.at('mount', 'sparse'), Buffer.alloc(SIZE, 'y'))
     fs.utimesSync(bench.at('mount', 'sparse'), 1, 1)
-    expect(map(nodeid, WRITABLE)).toBe(0)
-    expect(map(nodeid, WRITABLE, RANGE)).toBe(0)
+    expect(map(nodeid, WRITABLE)).toBe(MAPPED)
+    expect(map(nodeid, WRITABLE, RANGE)).toBe(MAPPED)
     const { mtimeMs, size } = fs.statSync(bench.at('mount', 'sparse'))
     expect([mtimeMs, size, allocated()]).toEqual([1000, SIZE, SIZE])
   })
 
   test.each([
     [true, Errno.ENOSPC],
-    [false, 0],
+    [false, MAPPED],
   ])('on a full disk with %s', (daxReserve, errno) => {
     const nodeid = sparse(daxReserve)
     expect(() => fs.writeFileSync(bench.at('mount', 'fill'), Buffer.alloc(2 * 1024 * 1024))).toThrow(/ENOSPC/)
-    expect(map(nodeid, FUSE_SETUPMAPPING_FLAG_READ)).toBe(0)
+    expect(map(nodeid, FUSE_SETUPMAPPING_FLAG_READ)).toBe(MAPPED)
     expect(map(nodeid, WRITABLE)).toBe(errno)
     expect(allocated()).toBe(PAGE)
   })

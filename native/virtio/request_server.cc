@@ -616,6 +616,9 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
     case Answer::Kind::kPutOff:
       PutOff(request, answer.moved);
       return Served::kYes;
+    case Answer::Kind::kInterrupted:
+      GiveBack();
+      return Served::kYes;
     case Answer::Kind::kSilent:
       NoReply();
       break;

@@ -15,7 +15,7 @@ namespace viewfsd {
 
 namespace {
 
-int MapInto(int view, const ViewRange& range, int fd, bool writable) {
+int MapInto(int view, const WindowRange& range, int fd, bool writable) {
   memview_map_fd_info map = {};
   map.mem_offset = range.moffset;
   map.size = range.length;
@@ -67,7 +67,7 @@ ViewRanges::Places::iterator ViewRanges::FirstIn(uint64_t moffset, uint64_t leng
   return next != places_.end() && next->first < moffset + length ? next : places_.end();
 }
 
-void ViewRanges::Record(uint64_t nodeid, const ViewRange& range) {
+void ViewRanges::Record(uint64_t nodeid, const WindowRange& range) {
   if (places_.size() >= kMaxRanges || FirstIn(range.moffset, range.length) != places_.end()) return;
   places_[range.moffset] = {range.length, range.foffset, nodeid, true};
   owners_[nodeid]->places.insert(range.moffset);
@@ -95,7 +95,7 @@ void ViewRanges::Forget(uint64_t moffset, uint64_t length) {
   }
 }
 
-int ViewRanges::Map(uint64_t nodeid, const ViewRange& range, int fd, bool writable) {
+int ViewRanges::Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable) {
   const int view = view_.load(std::memory_order_acquire);
   Forget(range.moffset, range.length);
   if (!writable) return MapInto(view, range, fd, false);
@@ -124,9 +124,9 @@ uint64_t ViewRanges::NodeidAt(uint64_t moffset) {
   return place == places_.end() ? 0 : place->second.nodeid;
 }
 
-std::vector<ViewRange> ViewRanges::Unlike(const Owner& owner, bool writable) {
+std::vector<WindowRange> ViewRanges::Unlike(const Owner& owner, bool writable) {
   const std::lock_guard lock(mutex_);
-  std::vector<ViewRange> ranges;
+  std::vector<WindowRange> ranges;
   for (const uint64_t moffset : owner.places) {
     const Place& place = places_.at(moffset);
     if (place.writable != writable) ranges.push_back({moffset, place.length, place.foffset});
@@ -134,9 +134,9 @@ std::vector<ViewRange> ViewRanges::Unlike(const Owner& owner, bool writable) {
   return ranges;
 }
 
-int ViewRanges::Change(const std::vector<ViewRange>& ranges, int fd, bool writable) {
+int ViewRanges::Change(const std::vector<WindowRange>& ranges, int fd, bool writable) {
   const int view = view_.load(std::memory_order_acquire);
-  for (const ViewRange& range : ranges) {
+  for (const WindowRange& range : ranges) {
     if (const int result = MapInto(view, range, fd, writable); result < 0) return result;
     const std::lock_guard lock(mutex_);
     if (const auto place = places_.find(range.moffset); place != places_.end())
@@ -161,7 +161,7 @@ int ViewRanges::Settle(uint64_t nodeid, const std::function<bool()>& wanted,
       Turn turn(*this, nodeid);
       // Not before: who asks last, sees all changes.
       const bool writable = wanted();
-      const std::vector<ViewRange> others = Unlike(turn.owner(), writable);
+      const std::vector<WindowRange> others = Unlike(turn.owner(), writable);
       if (others.empty()) return 0;
       if (fd && fd_writable == writable) return Change(others, fd.get(), writable);
       fd_writable = writable;

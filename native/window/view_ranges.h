@@ -22,14 +22,9 @@
 #include <unordered_map>
 #include <vector>
 
-namespace viewfsd {
+#include "window/window.h"
 
-// A part of the view and of the file that it shows; bytes.
-struct ViewRange {
-  uint64_t moffset;
-  uint64_t length;
-  uint64_t foffset;
-};
+namespace viewfsd {
 
 class ViewRanges {
  public:
@@ -44,7 +39,7 @@ class ViewRanges {
 
   // MEMVIEW_MAP_FD of an inode's file: 0 or -errno. The caller sees to it that the guest's session
   // does not end meanwhile, here and in Forget.
-  int Map(uint64_t nodeid, const ViewRange& range, int fd, bool writable);
+  int Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable);
   // A part of the view is about to become a hole. Waits where its range is just being changed.
   void Forget(uint64_t moffset, uint64_t length);
   // All of it has become one.
@@ -77,12 +72,12 @@ class ViewRanges {
   using Places = std::map<uint64_t, Place>;
 
   // The owner's ranges that are not so. The caller has the turn, here and in Change.
-  std::vector<ViewRange> Unlike(const Owner& owner, bool writable);
+  std::vector<WindowRange> Unlike(const Owner& owner, bool writable);
   // Returns 0, or -errno where it has not done all.
-  int Change(const std::vector<ViewRange>& ranges, int fd, bool writable);
+  int Change(const std::vector<WindowRange>& ranges, int fd, bool writable);
   // These need `mutex_`.
   Places::iterator FirstIn(uint64_t moffset, uint64_t length);
-  void Record(uint64_t nodeid, const ViewRange& range);
+  void Record(uint64_t nodeid, const WindowRange& range);
   void Count() { count_.store(places_.size(), std::memory_order_release); }
 
   std::atomic<int> view_{-1};

@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
-import { deviceWindow, MemoryView, type SharedDirectoryId, viewRanges } from '../../native/index.ts'
+import { deviceWindow, MemoryView } from '../../native/index.ts'
 import type { WindowMapper } from './window-mapper.ts'
 import type { WindowState } from './window-state.ts'
 
@@ -13,41 +13,31 @@ import type { WindowState } from './window-state.ts'
 const TABLE_TIMEOUT_MS = 60_000
 
 export class MemoryViewMapper implements WindowMapper {
-  readonly upgrades = true
   readonly #deviceId: number
-  readonly #directory: SharedDirectoryId
   readonly #view: MemoryView
   readonly #viewFd: number
   readonly #sizeBytes: number
   readonly #state: WindowState
-  readonly #writable: boolean
   readonly #report: (message: string) => void
 
   /**
-   * @param directory whose files it shows
    * @param controlFd the view's control fd, @param viewFd one of its view fds; both stay the caller's
-   * @param writable false for a read-only export
    * @param report is told why the window could not be made visible
    */
   constructor(
     deviceId: number,
-    directory: SharedDirectoryId,
     controlFd: number,
     viewFd: number,
     sizeBytes: number,
     state: WindowState,
-    writable: boolean,
     report: (message: string) => void,
   ) {
     this.#deviceId = deviceId
-    this.#directory = directory
     this.#view = MemoryView.borrow(controlFd)
     this.#viewFd = viewFd
     this.#sizeBytes = sizeBytes
     this.#state = state
-    this.#writable = writable
     this.#report = report
-    viewRanges.attach(directory, controlFd)
   }
 
   get size(): number {
@@ -58,20 +48,6 @@ export class MemoryViewMapper implements WindowMapper {
     const result = deviceWindow.startViewWindow(this.#deviceId, this.#viewFd, this.#sizeBytes, TABLE_TIMEOUT_MS)
     if (result < 0) this.#report(explainStart(result))
     return result
-  }
-
-  map(moffset: number, length: number, fd: number, foffset: number, writable: boolean, nodeid: number): number {
-    if (writable && !this.#writable) return -constants.errno.EROFS
-    return deviceWindow.inSession(this.#deviceId, () =>
-      viewRanges.map(this.#directory, nodeid, moffset, length, fd, foffset, writable),
-    )
-  }
-
-  unmap(ranges: Float64Array, count: number): number {
-    return deviceWindow.inSession(this.#deviceId, () => {
-      for (let i = 0; i < count; i++) viewRanges.forget(this.#directory, ranges[2 * i] ?? 0, ranges[2 * i + 1] ?? 0)
-      return this.#view.unmapMany(ranges, count)
-    })
   }
 
   reset(): void {

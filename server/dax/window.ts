@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which window a daemon offers, decided at start-up from `--window` and from what this host has. */
-import { MemoryView, MemoryViewFaultPolicy, memoryViewAbiVersion, type SharedDirectoryId } from '../../native/index.ts'
+import {
+  deviceWindow,
+  MemoryView,
+  MemoryViewFaultPolicy,
+  memoryViewAbiVersion,
+  type SharedDirectoryId,
+} from '../../native/index.ts'
 import { MemoryViewMapper } from './memory-view-mapper.ts'
 import { NullMapper } from './null-mapper.ts'
 import { ShmemMapper } from './shmem-mapper.ts'
@@ -104,21 +110,16 @@ export function windowSpec(
   }
 }
 
+/** Lets the data plane show the directory's files in the window. Once, before the first request. */
+export function attachWindow({ kind, deviceId, directory, controlFd, writable }: WindowSpec): void {
+  if (kind === 'memory-view') deviceWindow.attachView(directory, controlFd)
+  if (kind === 'shmem') deviceWindow.attachShmem(deviceId, directory, writable)
+}
+
 /** A mapper for the calling thread; `report` is told why a window could not be made visible. */
 export function createMapper(spec: WindowSpec, report: (message: string) => void): WindowMapper {
   const state = new WindowState(spec.state)
-  if (spec.kind === 'memory-view') {
-    return new MemoryViewMapper(
-      spec.deviceId,
-      spec.directory,
-      spec.controlFd,
-      spec.viewFd,
-      spec.sizeBytes,
-      state,
-      spec.writable,
-      report,
-    )
-  }
-  if (spec.kind === 'shmem') return new ShmemMapper(spec.deviceId, spec.sizeBytes, state, spec.writable)
-  return new NullMapper()
+  if (spec.kind === 'memory-view')
+    return new MemoryViewMapper(spec.deviceId, spec.controlFd, spec.viewFd, spec.sizeBytes, state, report)
+  return spec.kind === 'shmem' ? new ShmemMapper(spec.deviceId, spec.sizeBytes, state) : new NullMapper()
 }

@@ -8,33 +8,25 @@ import { opcodeName } from './abi.ts'
 /** Requests by opcode take the first slots; opcodes from 64 on share the last of them. */
 const OPCODES = 64
 
-const SLOTS = {
-  errors: OPCODES,
-  mappingsSetUp: OPCODES + 1,
-  mappingsSetUpWritable: OPCODES + 2,
-  mappingsRefused: OPCODES + 3,
-  mappingsRemoved: OPCODES + 4,
-} as const
-const LENGTH = 80
+const ERRORS = OPCODES
+const LENGTH = OPCODES + 1
 
-export interface FuseCounts {
+export interface FuseCounts extends Omit<DataPlaneCounters, 'requests'> {
   /** Requests by the opcode's name, without those that never came. */
   requests: Record<string, number>
   requestsTotal: number
-  /** Replies with an error, and requests that were refused. */
-  errors: number
-  /** Bytes that READ moved to the guest. */
-  bytesRead: number
-  /** Bytes that WRITE took from the guest. */
-  bytesWritten: number
-  /** Successful SETUPMAPPINGs, upgrades and other replacements included. */
-  mappingsSetUp: number
-  /** Those of them that allowed writing. */
-  mappingsSetUpWritable: number
-  /** SETUPMAPPINGs that got an error. */
-  mappingsRefused: number
-  /** Entries of successful REMOVEMAPPINGs. */
-  mappingsRemoved: number
+}
+
+/** Of a data plane that has served nothing. */
+export const NOTHING_SERVED: DataPlaneCounters = {
+  requests: [],
+  errors: 0,
+  bytesRead: 0,
+  bytesWritten: 0,
+  mappingsSetUp: 0,
+  mappingsSetUpWritable: 0,
+  mappingsRefused: 0,
+  mappingsRemoved: 0,
 }
 
 export class FuseCounters {
@@ -54,20 +46,7 @@ export class FuseCounters {
   }
 
   countError(): void {
-    this.#add(SLOTS.errors, 1)
-  }
-
-  countMapping(writable: boolean): void {
-    this.#add(SLOTS.mappingsSetUp, 1)
-    if (writable) this.#add(SLOTS.mappingsSetUpWritable, 1)
-  }
-
-  countRefusedMapping(): void {
-    this.#add(SLOTS.mappingsRefused, 1)
-  }
-
-  countRemovedMappings(entries: number): void {
-    this.#add(SLOTS.mappingsRemoved, entries)
+    this.#add(ERRORS, 1)
   }
 
   #add(slot: number, amount: number): void {
@@ -88,17 +67,6 @@ export class FuseCounters {
       if (count > 0) requests[opcodeName(opcode)] = count
       requestsTotal += count
     }
-    const read = (slot: number): number => total[slot] ?? 0
-    return {
-      requests,
-      requestsTotal,
-      errors: read(SLOTS.errors) + dataPlane.errors,
-      bytesRead: dataPlane.bytesRead,
-      bytesWritten: dataPlane.bytesWritten,
-      mappingsSetUp: read(SLOTS.mappingsSetUp),
-      mappingsSetUpWritable: read(SLOTS.mappingsSetUpWritable),
-      mappingsRefused: read(SLOTS.mappingsRefused),
-      mappingsRemoved: read(SLOTS.mappingsRemoved),
-    }
+    return { ...dataPlane, requests, requestsTotal, errors: (total[ERRORS] ?? 0) + dataPlane.errors }
   }
 }

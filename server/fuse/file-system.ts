@@ -72,10 +72,10 @@ export interface FileSystem {
   readonly initFlags2: number
   readonly initFeatures: readonly InitFeature[]
   /**
-   * A session begins: what has been agreed on. After `reset`, before INIT is answered. From now on the data plane may serve
+   * A session begins: what has been agreed on, and how large a window the device has. After `reset`, before INIT is answered. From now on the data plane may serve
    * requests.
    */
-  begin?(flags: number, flags2: number): void
+  begin?(flags: number, windowBytes: number): void
 
   setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number
   /** `mask`: STATX_*; the reply is struct fuse_statx_out. */
@@ -146,14 +146,6 @@ export interface FileSystem {
   /** @returns the list's length, as `getxattr` */
   listxattr(nodeid: number, size: number, reply: ReplyBody): number
   removexattr(nodeid: number, name: WireBytes): number
-
-  /**
-   * Opens a regular file for showing `length` bytes from `offset` in the DAX window, by nodeid alone: the guest may have
-   * closed or unlinked it.
-   * @returns a descriptor, which `closeMappingFile` takes back, or `-errno`; `-EAGAIN` as of `open`
-   */
-  openMappingFile(nodeid: number, writable: boolean, offset: number, length: number): number
-  closeMappingFile(fd: number): void
 
   /** Ends the session. Forgets every handle and every inode except the root: INIT, DESTROY, device reset, disconnect. */
   reset(): void

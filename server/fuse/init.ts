@@ -151,7 +151,7 @@ export function handleInit(context: RequestContext): number {
   if (!window) agreed = negotiate(request, without, false)
   const { minor, flags, flags2 } = agreed
   if (!session.start(ended, minor, flags, flags2, window, window && !perInode)) return -Errno.ENOTCONN
-  fileSystem.begin?.(flags, flags2)
+  fileSystem.begin?.(flags, mapper.size)
 
   reply.bytes.fill(0, out, out + FuseInitOut.SIZE)
   reply.view.setUint32(out + FuseInitOut.major, FUSE_KERNEL_VERSION, true)

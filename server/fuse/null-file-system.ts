@@ -31,7 +31,5 @@ export class NullFileSystem implements FileSystem {
   getxattr: FileSystem['getxattr'] = unsupported
   listxattr: FileSystem['listxattr'] = unsupported
   removexattr: FileSystem['removexattr'] = unsupported
-  openMappingFile: FileSystem['openMappingFile'] = unsupported
-  closeMappingFile: FileSystem['closeMappingFile'] = () => {}
   reset: FileSystem['reset'] = () => {}
 }

@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Errno } from '../errno.ts'
 import { FuseInitFlag, FuseInitFlag2, FuseOpcode } from './abi.ts'
-import { FuseCounters } from './counters.ts'
+import { FuseCounters, NOTHING_SERVED } from './counters.ts'
 import { NullFileSystem } from './null-file-system.ts'
 import { FuseServer } from './server.ts'
 import { FuseSession } from './session.ts'
@@ -13,7 +13,6 @@ import { concat, decodeInitOut, encodeRequest, requests } from './testing/messag
 import { type ReplyBody, WireBytes } from './wire.ts'
 
 const WINDOW = 64 * 1024 * 1024
-const MiB2 = 2 * 1024 * 1024
 const CAPACITY = 4096
 
 function describeArgument(argument: unknown): string {
@@ -31,8 +30,6 @@ class RecordingFileSystem extends NullFileSystem {
   override readonly initFlags: number = FuseInitFlag.SETXATTR_EXT
   override readonly initFlags2 = FuseInitFlag2.CREATE_SUPP_GROUP
   readonly calls: string[] = []
-  /** Mapping files that have not been closed. */
-  opened = 0
 
   constructor(readOnly = false) {
     super()
@@ -42,8 +39,6 @@ class RecordingFileSystem extends NullFileSystem {
       Object.defineProperty(this, operation, {
         value: (...parameters: unknown[]) => {
           this.calls.push([operation, ...parameters.map(describeArgument).filter((text) => text !== '')].join(' '))
-          if (operation === 'openMappingFile') this.opened++
-          if (operation === 'closeMappingFile') this.opened--
           return 0
         },
       })
@@ -82,8 +77,6 @@ function makeBench(fileSystem: NullFileSystem, windowSize = WINDOW): Bench {
 const INIT_FLAGS =
   FuseInitFlag.MAP_ALIGNMENT | FuseInitFlag.INIT_EXT | FuseInitFlag.MAX_PAGES | FuseInitFlag.POSIX_LOCKS
 
-/** The data plane's share. */
-const NOTHING = { requests: [], errors: 0, bytesRead: 0, bytesWritten: 0 }
 const bytes = (length: number): Uint8Array => new Uint8Array(length)
 
 /** One correct request of every operation that the server serves. */
@@ -107,8 +100,6 @@ const samples: Record<string, Uint8Array> = {
   CREATE: requests.create(1, 'new', 2, 0o644),
   DESTROY: requests.destroy(),
   LSEEK: requests.lseek(2, 3, 0, 3),
-  SETUPMAPPING: requests.setupmapping(2, 0, MiB2, 0, 2),
-  REMOVEMAPPING: requests.removemapping([[0, MiB2]]),
   TMPFILE: requests.tmpfile(1, 2, 0o600),
   STATX: requests.statx(1, 0x7ff),
 }
@@ -150,7 +141,6 @@ describe('a lease on the host', () => {
     override create = this.#open
     override setattr = this.#open
     override getlk = this.#open
-    override openMappingFile = this.#open
   }
   const O_NONBLOCK = 0o4000
   let fileSystem: Leased
@@ -172,7 +162,7 @@ describe('a lease on the host', () => {
     expect([endings(), fileSystem.calls, server.waitMs]).toEqual([[0], 3, -1])
     expect(channel.completion?.body.length).toBe(16)
     // Once, however often it is tried.
-    expect(FuseCounters.sum([counters], NOTHING).requests).toEqual({ INIT: 1, [name]: 1 })
+    expect(FuseCounters.sum([counters], NOTHING_SERVED).requests).toEqual({ INIT: 1, [name]: 1 })
   })
 
   test("OPEN waits likewise, and is the data plane's", () => {
@@ -191,23 +181,10 @@ describe('a lease on the host', () => {
     server.retryWaits(channel)
     expect([endings(), asked, server.waitMs]).toEqual([[0], 3, -1])
     expect(channel.completion?.body.length).toBe(16)
-    expect(FuseCounters.sum([counters], NOTHING).requests).toEqual({ INIT: 1, OPEN: 1 })
+    expect(FuseCounters.sum([counters], NOTHING_SERVED).requests).toEqual({ INIT: 1, OPEN: 1 })
     // The session's policy was withdrawn meanwhile.
     answer = -1
     expect(send(requests.open(2, 0))?.error).toBe(-Errno.ENOTCONN)
-  })
-
-  test('SETUPMAPPING waits for its end', () => {
-    const { channel, counters, mapper, send, server } = bench
-    mapper.calls.length = 0
-    expect(send(samples.SETUPMAPPING ?? bytes(0))).toBeNull()
-    server.retryWaits(channel)
-    expect([endings(), mapper.calls]).toEqual([[undefined], []])
-    fileSystem.held = false
-    server.retryWaits(channel)
-    expect([endings(), mapper.calls.length, server.waitMs]).toEqual([[0], 1, -1])
-    const { mappingsSetUp, mappingsRefused } = FuseCounters.sum([counters], NOTHING)
-    expect([mappingsSetUp, mappingsRefused]).toEqual([1, 0])
   })
 
   test('those that wait for long are told of, and when they end, but never more than 8', () => {
@@ -382,20 +359,10 @@ describe('dispatch', () => {
     bench.send(requests.statfs(1))
     bench.send(requests.statfs(1))
     bench.send(encodeRequest(4096, {}))
-    bench.send(requests.setupmapping(2, 0, MiB2, 0, 3))
-    bench.send(
-      requests.removemapping([
-        [0, MiB2],
-        [MiB2, MiB2],
-      ]),
-    )
-    expect(FuseCounters.sum([bench.counters, FuseCounters.allocate()], NOTHING)).toMatchObject({
-      requests: { INIT: 1, STATFS: 2, SETUPMAPPING: 1, REMOVEMAPPING: 1, 'opcode 63': 1 },
-      requestsTotal: 6,
+    expect(FuseCounters.sum([bench.counters, FuseCounters.allocate()], NOTHING_SERVED)).toMatchObject({
+      requests: { INIT: 1, STATFS: 2, 'opcode 63': 1 },
+      requestsTotal: 4,
       errors: 1,
-      mappingsSetUp: 1,
-      mappingsSetUpWritable: 1,
-      mappingsRemoved: 2,
     })
   })
 })
@@ -476,11 +443,9 @@ describe('INIT', () => {
     expect(bench.send(requests.getattr(1))?.error).toBe(-Errno.ENOTCONN)
   })
 
-  test('starts no window for a guest that does not ask for it, and maps nothing then', () => {
+  test('starts no window for a guest that does not ask for it', () => {
     const bench = makeBench(new RecordingFileSystem())
     bench.send(requests.init({ flags: FuseInitFlag.MAX_PAGES }))
-    expect(bench.mapper.calls).toEqual(['reset'])
-    expect(bench.send(requests.setupmapping(2, 0, MiB2, 0, 2))?.error).toBe(-Errno.ENODEV)
     expect(bench.mapper.calls).toEqual(['reset'])
   })
 
@@ -509,106 +474,6 @@ describe('INIT', () => {
     expect(fileSystem.calls).toEqual(['reset', 'reset'])
     expect(bench.mapper.calls).toEqual(['reset', 'start', 'reset'])
     expect(bench.send(requests.lookup(1, 'a'))?.error).toBe(-Errno.ENOTCONN)
-  })
-})
-
-function setUp(readOnly = false): Bench & { fileSystem: RecordingFileSystem } {
-  const fileSystem = new RecordingFileSystem(readOnly)
-  const bench = makeBench(fileSystem)
-  bench.send(requests.init({ flags: INIT_FLAGS }))
-  bench.mapper.calls.length = 0
-  fileSystem.calls.length = 0
-  return { ...bench, fileSystem }
-}
-
-describe('mappings', () => {
-  test('a range, its upgrade and its removal', () => {
-    const { send, mapper, fileSystem } = setUp()
-    expect(send(requests.setupmapping(9, 4 * MiB2, MiB2, 2 * MiB2, 2))?.error).toBe(0)
-    expect(send(requests.setupmapping(9, 4 * MiB2, MiB2, 2 * MiB2, 3))?.error).toBe(0)
-    expect(
-      send(
-        requests.removemapping([
-          [2 * MiB2, MiB2],
-          [0, 4096],
-        ]),
-      )?.error,
-    ).toBe(0)
-    expect(mapper.calls).toEqual([
-      `map ${2 * MiB2} ${MiB2} from ${4 * MiB2} r`,
-      `map ${2 * MiB2} ${MiB2} from ${4 * MiB2} rw`,
-      `unmap ${2 * MiB2}+${MiB2} 0+4096`,
-    ])
-    expect(fileSystem.calls.filter((call) => call.startsWith('open'))).toEqual([
-      `openMappingFile 9 false ${4 * MiB2} ${MiB2}`,
-      `openMappingFile 9 true ${4 * MiB2} ${MiB2}`,
-    ])
-    expect(fileSystem.opened).toBe(0)
-  })
-
-  test.each<[string, number | bigint, number | bigint, number | bigint, number | bigint]>([
-    ['an empty range', 0, 0, 0, 2],
-    ['a length that is no page', 0, 4097, 0, 2],
-    ['a moffset that is no page', 0, 4096, 512, 2],
-    ['a foffset that is no page', 1, 4096, 0, 2],
-    ['a range beyond the window', 0, MiB2, WINDOW, 2],
-    ['a range across the window’s end', 0, 2 * MiB2, WINDOW - MiB2, 2],
-    ['a moffset that wraps', 0, MiB2, (1n << 64n) - BigInt(MiB2), 2],
-    ['a length that wraps', 0, (1n << 64n) - 4096n, 8192, 2],
-    ['a foffset that wraps', (1n << 64n) - 4096n, MiB2, 0, 2],
-    ['no flags', 0, MiB2, 0, 0],
-    ['unknown flags', 0, MiB2, 0, 6],
-    ['unknown high flags', 0, MiB2, 0, (1n << 63n) | 2n],
-  ])('%s is refused', (_, foffset, length, moffset, flags) => {
-    const { send, mapper, counters } = setUp()
-    expect(send(requests.setupmapping(9, foffset, length, moffset, flags))?.error).toBe(-Errno.EINVAL)
-    expect(mapper.calls).toEqual([])
-    expect(FuseCounters.sum([counters], NOTHING)).toMatchObject({ mappingsSetUp: 0, mappingsRefused: 1 })
-  })
-
-  test('a writable range of a read-only export is refused, a readable one not', () => {
-    const { send } = setUp(true)
-    expect(send(requests.setupmapping(9, 0, MiB2, 0, 3))?.error).toBe(-Errno.EROFS)
-    expect(send(requests.setupmapping(9, 0, MiB2, 0, 2))?.error).toBe(0)
-  })
-
-  test('a mapping that a stop interrupts stays in the queue, and the file is closed', () => {
-    const { channel, server, mapper, fileSystem, counters } = setUp()
-    mapper.mapResult = -Errno.EINTR
-    channel.load(requests.setupmapping(9, 0, MiB2, 0, 2), CAPACITY)
-    server.handle(channel)
-    expect([channel.givenBack, channel.completion, fileSystem.opened]).toEqual([true, undefined, 0])
-    expect(FuseCounters.sum([counters], NOTHING)).toMatchObject({ mappingsSetUp: 0, mappingsRefused: 0 })
-  })
-
-  test('the mapper’s error reaches the guest, and the file is closed', () => {
-    const { send, mapper, fileSystem } = setUp()
-    mapper.mapResult = -Errno.ENOSPC
-    expect(send(requests.setupmapping(9, 0, MiB2, 0, 2))?.error).toBe(-Errno.ENOSPC)
-    expect(fileSystem.opened).toBe(0)
-  })
-
-  test('a batch is checked whole before anything is unmapped', () => {
-    const { send, mapper } = setUp()
-    const good: [number, number][] = Array.from({ length: 256 }, (_, index) => [index * 4096, 4096])
-    expect(send(requests.removemapping(good))?.error).toBe(0)
-    expect(mapper.calls.length).toBe(1)
-    expect(send(requests.removemapping([...good, [0, 4096]]))?.error).toBe(-Errno.EINVAL)
-    expect(send(requests.removemapping([...good.slice(1), [WINDOW, 4096]]))?.error).toBe(-Errno.EINVAL)
-    expect(send(requests.removemapping([...good.slice(1), [0, 0]]))?.error).toBe(-Errno.EINVAL)
-    expect(send(requests.removemapping([]))?.error).toBe(-Errno.EINVAL)
-    const lying = requests.removemapping([[0, 4096]])
-    new DataView(lying.buffer).setUint32(40, 2, true)
-    expect(send(lying)?.error).toBe(-Errno.EINVAL)
-    expect(mapper.calls.length).toBe(1)
-  })
-
-  test('without a window there are no mappings', () => {
-    const bench = makeBench(new RecordingFileSystem(), 0)
-    bench.send(requests.init({ flags: INIT_FLAGS }))
-    expect(bench.mapper.calls).toEqual(['reset'])
-    expect(bench.send(requests.setupmapping(9, 0, MiB2, 0, 2))?.error).toBe(-Errno.ENOSYS)
-    expect(bench.send(requests.removemapping([[0, 4096]]))?.error).toBe(-Errno.ENOSYS)
   })
 })
 
@@ -642,7 +507,6 @@ describe('fuzz', () => {
       this.readlink = (_, reply) => fill(reply)
       this.getxattr = (_nodeid, _name, size) => (size === 0 ? this.whim : this.whim % (size + 1))
       this.listxattr = (_nodeid, size) => (size === 0 ? this.whim : this.whim % (size + 1))
-      this.openMappingFile = () => (this.whim % 2 === 0 ? 5 : -Errno.ESTALE)
       this.lseek = () => this.whim
     }
   }

@@ -27,11 +27,9 @@ import {
   FuseOpcode,
   FuseOpenOut,
   FuseOutHeader,
-  FuseRemovemappingIn,
   FuseRename2In,
   FuseRenameIn,
   FuseSetattrIn,
-  FuseSetupmappingIn,
   FuseStatxIn,
   FuseStatxOut,
 } from './abi.ts'
@@ -43,7 +41,6 @@ import type { FileSystem } from './file-system.ts'
 import { handleDestroy, handleInit } from './init.ts'
 import * as inode from './inode-requests.ts'
 import { handleGetlk, handleInterrupt, handleSetlk, handleSetlkw } from './lock-requests.ts'
-import { handleRemovemapping, handleSetupmapping } from './mapping-requests.ts'
 import { BODY, COMPLETED, INTERRUPTED, RequestContext } from './request-context.ts'
 import { DATA_PLANE } from './services.ts'
 import type { FuseSession } from './session.ts'
@@ -117,8 +114,6 @@ operation(FuseOpcode.REMOVEXATTR, inode.handleRemovexattr, NAME, 0, MODIFIES)
 operation(FuseOpcode.INIT, handleInit, FUSE_COMPAT_INIT_IN_SIZE, FuseInitOut.SIZE, { early: true })
 operation(FuseOpcode.DESTROY, handleDestroy, 0, 0, { early: true })
 operation(FuseOpcode.LSEEK, file.handleLseek, FuseLseekIn.SIZE, FuseLseekOut.SIZE)
-operation(FuseOpcode.SETUPMAPPING, handleSetupmapping, FuseSetupmappingIn.SIZE)
-operation(FuseOpcode.REMOVEMAPPING, handleRemovemapping, FuseRemovemappingIn.SIZE)
 operation(FuseOpcode.IOCTL, file.handleIoctl, FuseIoctlIn.SIZE, FuseIoctlOut.SIZE)
 operation(FuseOpcode.INTERRUPT, handleInterrupt, FuseInterruptIn.SIZE, 0, SILENT)
 operation(FuseOpcode.NOTIFY_REPLY, noReply, 0, 0, { silent: true, early: true })

@@ -16,7 +16,9 @@ export const DATA_PLANE: ReadonlyMap<number, boolean> = new Map<number, boolean>
   [FuseOpcode.FORGET, false],
   [FuseOpcode.BATCH_FORGET, false],
   [FuseOpcode.GETATTR, false],
-  // Of a read-only file system only those that could change something: OpenPolicy.
+  // Of a read-only file system, those that could change something are refused by OpenPolicy.readOnly.
+  [FuseOpcode.SETUPMAPPING, false],
+  [FuseOpcode.REMOVEMAPPING, false],
   [FuseOpcode.OPEN, false],
   [FuseOpcode.OPENDIR, false],
   [FuseOpcode.READ, false],

@@ -153,6 +153,8 @@ test('what a stop of another queue interrupts comes again when that stop is over
   const mapping = client.startSetupMapping(nodeid, 0, RANGE, READ, 0)
   expect(testing.poll(Int32Array.of(frontend.backend?.fd ?? -1), new Int16Array(1), 60_000)).toBe(1)
   frontend.send(Request.GET_VRING_BASE, packVringState(2, 0))
+  // Counted once it has been interrupted.
+  while ((await readCounters(session)).mappingsAsked === 0);
   for (let i = 0; i < 20; i++) expect((await readCounters(session)).mappingsAsked).toBe(1)
   await rule.end()
   expect(frontend.socket.receive(60_000)?.request).toBe(Request.GET_VRING_BASE)

@@ -19,6 +19,7 @@ export function agreedFeatures(session: FuseSession): AgreedFeatures {
   return {
     writebackCache: session.has(FuseInitFlag.WRITEBACK_CACHE),
     posixLocks: session.has(FuseInitFlag.POSIX_LOCKS),
+    windowShown: session.hasWindow,
     handlesKillpriv: session.has(FuseInitFlag.HANDLE_KILLPRIV_V2),
     // A guest without it is not Linux: Windows' would take such an entry for a file.
     negativeEntries: session.has(FuseInitFlag.AUTO_INVAL_DATA),

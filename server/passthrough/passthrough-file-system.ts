@@ -167,11 +167,11 @@ export class PassthroughFileSystem implements FileSystem {
     native.attachThread()
   }
 
-  begin(flags: number): void {
+  begin(flags: number, windowBytes: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
     native.begin(this.#directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
-    const agreed = agreedFeatures(this.#session)
-    native.publishPolicy(this.#directory, services(this.readOnly), agreed, openPolicy(this.#options, this.#session))
+    const open = openPolicy(this.#options, this.#session)
+    native.publishPolicy(this.#directory, services(this.readOnly), agreedFeatures(this.#session), open, windowBytes)
   }
 
   setattr(nodeid: number, attributes: SetattrArguments, reply: ReplyBody): number {
@@ -486,14 +486,6 @@ export class PassthroughFileSystem implements FileSystem {
     if (refused < 0) return refused
     const { bytes, offset, length } = this.#hostName
     return native.removexattr(this.#directory, nodeid, bytes, offset, length)
-  }
-
-  openMappingFile(nodeid: number, writable: boolean, offset: number, length: number): number {
-    return native.openMappingFile(this.#directory, nodeid, writable, offset, length)
-  }
-
-  closeMappingFile(fd: number): void {
-    native.closeMappingFile(fd)
   }
 
   reset(): void {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A passthrough file system over a fresh directory, driven by FUSE messages as a guest would send them. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, openSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { Errno } from '../../../server/errno.ts'
@@ -27,9 +27,13 @@ import {
   type PassthroughFileSystem,
 } from '../../../server/passthrough/passthrough-file-system.ts'
 import { openFileSystem } from '../../../server/passthrough/translating-file-system.ts'
-import { fileSystem as native } from '../../index.ts'
+import { deviceWindow, fileSystem as native } from '../../index.ts'
 
 export const ROOT = 1
+
+/** The error of a mapping that is not refused: in place of a memory view the bench has a file without the calls of one. */
+export const MAPPED = Errno.ENOTTY
+const VIEW = openSync('/dev/null', 'r+')
 
 /** What a Linux guest with dax=always offers at FUSE_INIT. */
 export const LINUX_INIT_FLAGS =
@@ -89,6 +93,7 @@ export class PassthroughBench implements Disposable {
     this.#temporary = where === undefined ? mkdtempSync(path.join(os.tmpdir(), 'viewfsd-')) : undefined
     this.path = where ?? this.#temporary ?? ''
     this.directory = createSharedDirectory(this.path, options)
+    deviceWindow.attachView(this.directory, VIEW)
     this.fileSystem = openFileSystem(this.directory, this.session, options)
     const counters = new FuseCounters(FuseCounters.allocate())
     this.server = new FuseServer(this.fileSystem, this.mapper, this.session, counters)

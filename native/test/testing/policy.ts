@@ -8,5 +8,6 @@ import { fileSystem, type SharedDirectoryId } from '../../index.ts'
 /** The data plane serves what it can, as in a session that has agreed on nothing. */
 export function publishDefaultPolicy(directory: SharedDirectoryId): void {
   const session = new FuseSession(FuseSession.allocate())
-  fileSystem.publishPolicy(directory, services(false), agreedFeatures(session), openPolicy(defaultOptions, session))
+  const open = openPolicy(defaultOptions, session)
+  fileSystem.publishPolicy(directory, services(false), agreedFeatures(session), open, 0)
 }

@@ -13,7 +13,7 @@ import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import type { PassthroughOptions } from '../../passthrough/options.ts'
 import { createSharedDirectory, PassthroughFileSystem } from '../../passthrough/passthrough-file-system.ts'
 import { FuseInHeader, FuseOpcode, FuseOutHeader } from '../abi.ts'
-import { FuseCounters } from '../counters.ts'
+import { FuseCounters, NOTHING_SERVED } from '../counters.ts'
 import { FuseServer } from '../server.ts'
 import { FuseSession } from '../session.ts'
 import { BothPlanes } from './both-planes.ts'
@@ -30,8 +30,6 @@ interface ThreadData {
   farOffsets: boolean
 }
 
-/** Both planes' requests are counted by the thread that served them. */
-const NOTHING_ELSE = { requests: [], errors: 0, bytesRead: 0, bytesWritten: 0 }
 /** The largest WRITE and its headers. */
 const BUFFER_BYTES = 1024 * 1024 + 4096
 
@@ -64,6 +62,7 @@ function serve(data: ThreadData): void {
     const silent = opcode === FuseOpcode.FORGET || opcode === FuseOpcode.BATCH_FORGET
     if (data.farOffsets) askNearOffset(message)
     channel.load(message, silent ? 0 : BUFFER_BYTES)
+    // Both planes' requests are counted by the thread that served them.
     if (planes.handle(channel)) counters.countRequest(opcode)
     const { completion } = channel
     if (completion === null || completion === undefined) continue
@@ -98,7 +97,7 @@ function main(): void {
     const data: ThreadData = { device, directory: shared, session, counters: own, options, farOffsets }
     return new Worker(new URL(import.meta.url), { workerData: data })
   })
-  process.on('SIGUSR1', () => process.stdout.write(`${JSON.stringify(FuseCounters.sum(counters, NOTHING_ELSE))}\n`))
+  process.on('SIGUSR1', () => process.stdout.write(`${JSON.stringify(FuseCounters.sum(counters, NOTHING_SERVED))}\n`))
   process.stdout.write(`ready ${workers.length}\n`)
 }
 

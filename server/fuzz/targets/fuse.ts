@@ -39,7 +39,6 @@ class WhimsicalFileSystem extends NullFileSystem {
     this.getxattr = (_nodeid, _name, size, reply) => (size === 0 ? this.whim : upTo(reply, size))
     this.listxattr = (_nodeid, size, reply) => (size === 0 ? this.whim : upTo(reply, size))
     this.ioctl = (...args) => (fails() ? -Errno.ENOTTY : zeros(args[5], args[3] === 0x8008_6601 ? 4 : 0))
-    this.openMappingFile = () => (fails() ? -Errno.ESTALE : 5)
     this.lseek = () => this.whim
     this.setlk = () => (fails() ? -Errno.EAGAIN : 0)
   }
@@ -60,7 +59,6 @@ export class FuseTarget implements Target {
     const session = new FuseSession(FuseSession.allocate())
     const mapper = new FakeMapper((setting & 2) !== 0 ? 0 : WINDOW_BYTES)
     mapper.startResult = (setting & 0xc0) === 0xc0 ? -Errno.EINTR : 0
-    mapper.mapResult = (setting & 0x30) === 0x30 ? -Errno.EINTR : (setting & 0x30) === 0x10 ? -Errno.EBUSY : 0
     const server = new FuseServer(fileSystem, mapper, session, new FuseCounters(FuseCounters.allocate()))
     if ((setting & 4) === 0) session.start(session.clear(), (setting & 8) !== 0 ? 37 : 46, -1, -1, true, true)
     const known: Known = { nodeids: [1, 2], handles: [] }

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef VIEWFSD_SHMEM_WINDOW_H_
+#define VIEWFSD_SHMEM_WINDOW_H_
+
+#include <memory>
+
+#include "virtio/device.h"
+#include "window/window.h"
+
+namespace viewfsd {
+
+// A window whose ranges the frontend maps, one message each. It can neither replace a mapping in
+// one step nor map beyond the end of a file, so what it can't do exactly fails: a guest must never
+// see wrong bytes.
+class ShmemWindow final : public Window {
+ public:
+  // `may_write`: false for a read-only export.
+  ShmemWindow(const std::shared_ptr<Device>& device, bool may_write)
+      : device_(device), may_write_(may_write) {}
+
+  bool upgrades() const override { return false; }
+  // Writable at once where the descriptor and the export allow it. -ENXIO beyond the end of the
+  // file, -EBUSY where something else is mapped, -EROFS, -EACCES, -EIO refused, -ETIMEDOUT.
+  int Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable) override;
+  // All of them, as far as possible. -EINVAL where a mapping lies only partly in one.
+  int Unmap(std::span<const WindowPart> parts) override;
+
+ private:
+  const std::weak_ptr<Device> device_;
+  const bool may_write_;
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_SHMEM_WINDOW_H_
