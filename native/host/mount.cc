@@ -21,7 +21,7 @@ constexpr unsigned kMountIdUnique = 0x4000;
 constexpr long kListMount = 458;
 
 // How long a mount counts as slow, in nanoseconds.
-constexpr int64_t kSlowFor = 5'000'000'000;
+constexpr int64_t kSlowFor = 2'000'000'000;
 
 // Whether handles are of use only while the host's kernel has the inode in its cache anyway, so
 // that a file could go stale that is still there. FUSE (virtiofs too) asks its server for others

@@ -9,8 +9,8 @@
 namespace viewfsd {
 namespace {
 
-// A request that took that long, in nanoseconds, has waited for more than a disk that is not busy.
-constexpr int64_t kSlow = 50'000'000;
+// A request that took that long, in nanoseconds, has waited for the host, not for a CPU.
+constexpr int64_t kSlow = 200'000'000;
 
 GuestBuffers Copy(const GuestBuffers& buffers, std::vector<iovec>* pieces) {
   pieces->assign(buffers.pieces, buffers.pieces + buffers.count);
