@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Entry of `npm run quickstart`, `npm test`, `npm run bench:guest`, `npm run bench:window` and `npm run bench:requests`: brings a
-# machine that has only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and
-# does only what is missing, so a second run is quick.
+# Entry of `npm run quickstart`, `npm test` and `npm run bench:...` (guest, window, workloads, requests): brings a machine that has
+# only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and does only
+# what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|sanitizers|bench-guest|bench-window|bench-requests [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|sanitizers|bench-guest|bench-window|bench-workloads|bench-requests [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|sanitizers|bench-guest|bench-window|bench-requests [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|sanitizers|bench-guest|bench-window|bench-workloads|bench-requests [ARGUMENT...]}
 shift
 
 require_machine
@@ -26,7 +26,7 @@ sanitizers)
 	build
 	exec node dist/e2e/sanitizers.js "$@"
 	;;
-quickstart | bench-guest | bench-window)
+quickstart | bench-guest | bench-window | bench-workloads)
 	build
 	exec node "dist/e2e/$command.js" "$@"
 	;;

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `npm run bench:workloads [-- options]`: what ordinary programs ask for in a guest, and how long they take, with viewfsd
+ * and with Rust virtiofsd, in one nested host. Writes benchmark-workloads.json and .md.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { opcodeTable, type WorkloadSample, workloadRows, workloadTable } from './bench/workload-report.ts'
+import type { WorkloadOptions } from './bench/workload-session.ts'
+import { WORKLOADS } from './bench/workloads.ts'
+import { builtDriver } from './rig/driver.ts'
+import { hostRoot } from './rig/host-root.ts'
+import { checkRun, runInMachine, USUAL_CPUS } from './rig/machine.ts'
+import { kernelLabel } from './rig/packages.ts'
+import { cacheSubdir } from './rig/paths.ts'
+import { runMain, say, StepError } from './rig/progress.ts'
+
+const USAGE = `usage: npm run bench:workloads -- [options]
+  --runs N          runs, of which the median counts (default 3)
+  --files N         files of the archive (default 1000)
+  --only LIST       of ${WORKLOADS.map(({ name }) => name.replaceAll(',', ';')).join(',')}; a comma in a name is a semicolon
+  --kernel, --guest-kernel 6.12|7.3  (default 7.3)
+  --out DIR         where the results go (default: <cache>/bench)`
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      runs: { type: 'string', default: '3' },
+      files: { type: 'string', default: '1000' },
+      only: { type: 'string', default: '' },
+      kernel: { type: 'string', default: '7.3' },
+      'guest-kernel': { type: 'string', default: '7.3' },
+      out: { type: 'string' },
+      timeout: { type: 'string', default: '7200' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) throw new StepError(USAGE)
+  const options: WorkloadOptions = {
+    runs: Number(values.runs),
+    files: Number(values.files),
+    only: values.only.split(',').flatMap((name) => (name === '' ? [] : [name.replaceAll(';', ',')])),
+  }
+  const kernel = kernelLabel(values.kernel)
+  const guest = kernelLabel(values['guest-kernel'])
+  const root = await hostRoot()
+  const result = await runInMachine(root, {
+    kernel,
+    script: 'exec node dist/e2e/bench/workload-session.js',
+    files: { 'memory_view.ko': await builtDriver(root, kernel) },
+    env: { VIEWFSD_BENCH: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: guest },
+    memoryMiB: 6144,
+    timeoutSeconds: Number(values.timeout),
+    onOutput: (chunk) => process.stderr.write(chunk),
+  })
+  checkRun('the benchmark', result)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by workload-session.ts of this same build
+  const samples = JSON.parse(readFileSync(join(result.dir, 'out/samples.json'), 'utf8')) as WorkloadSample[]
+  const rows = workloadRows(samples)
+  const circumstances = {
+    date: new Date().toISOString(),
+    machine: `emulated host with ${USUAL_CPUS} CPU, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+    hostKernel: root.manifest.kernels[kernel],
+    guestKernel: root.manifest.kernels[guest],
+    ...root.manifest.versions,
+    runs: values.runs,
+    files: values.files,
+  }
+  const report = [
+    '# Requests and time of workloads in a guest\n',
+    'Made by `npm run bench:workloads`, in one nested rig session, under an emulator: compare within a row; absolute times say nothing.',
+    `Each number is the median of ${values.runs} runs. Both daemons have their default options (viewfsd: no window; virtiofsd: no sandbox). The guest's kernel`,
+    'counts what it sends (its fuse_request_send event), FORGET excepted. The file system is mounted anew before each workload but those that say "again",',
+    "which come right after; the host's caches are warm.\n",
+    ...Object.entries(circumstances).map(([name, value]) => `- ${name}: ${value}`),
+    `\n${workloadTable(rows)}`,
+    '## By opcode\n',
+    opcodeTable(rows),
+  ].join('\n')
+  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
+  mkdirSync(out, { recursive: true })
+  writeFileSync(join(out, 'benchmark-workloads.json'), `${JSON.stringify({ circumstances, rows, samples }, null, 2)}\n`)
+  writeFileSync(join(out, 'benchmark-workloads.md'), report)
+  process.stdout.write(report)
+  say(`results: ${out}/benchmark-workloads.{json,md}`)
+  return 0
+}
+
+runMain(main)

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Turns the samples of the workload benchmark into rows with medians, and those into Markdown tables. */
+import { median } from './report.ts'
+import { type Column, COLUMNS } from './workloads.ts'
+
+/** Requests by opcode. */
+export type Requests = Readonly<Record<number, number>>
+
+export interface WorkloadSample {
+  readonly column: Column
+  readonly workload: string
+  readonly seconds: number
+  readonly requests: Requests
+}
+
+export interface WorkloadCell {
+  readonly seconds: number
+  readonly total: number
+  readonly requests: Requests
+}
+
+export interface WorkloadRow {
+  readonly workload: string
+  readonly cells: Readonly<Partial<Record<Column, WorkloadCell>>>
+}
+
+/** include/uapi/linux/fuse.h */
+const OPCODES: Readonly<Record<number, string>> = {
+  1: 'LOOKUP',
+  3: 'GETATTR',
+  4: 'SETATTR',
+  5: 'READLINK',
+  6: 'SYMLINK',
+  8: 'MKNOD',
+  9: 'MKDIR',
+  10: 'UNLINK',
+  11: 'RMDIR',
+  12: 'RENAME',
+  13: 'LINK',
+  14: 'OPEN',
+  15: 'READ',
+  16: 'WRITE',
+  17: 'STATFS',
+  18: 'RELEASE',
+  20: 'FSYNC',
+  21: 'SETXATTR',
+  22: 'GETXATTR',
+  23: 'LISTXATTR',
+  25: 'FLUSH',
+  26: 'INIT',
+  27: 'OPENDIR',
+  28: 'READDIR',
+  29: 'RELEASEDIR',
+  35: 'CREATE',
+  44: 'READDIRPLUS',
+  45: 'RENAME2',
+  46: 'LSEEK',
+  47: 'COPY_FILE_RANGE',
+}
+
+/** What the kernel's histogram of fuse_request_send by opcode says. */
+export function parseHistogram(text: string): Requests {
+  const requests: Record<number, number> = {}
+  for (const [, opcode, count] of text.matchAll(/\{ opcode:\s*(\d+) \} hitcount:\s*(\d+)/g))
+    requests[Number(opcode)] = Number(count)
+  return requests
+}
+
+const sum = (requests: Requests): number => Object.values(requests).reduce((total, count) => total + count, 0)
+
+function cellOf(samples: readonly WorkloadSample[]): WorkloadCell {
+  const opcodes = new Set(samples.flatMap(({ requests }) => Object.keys(requests).map(Number)))
+  const requests: Record<number, number> = {}
+  for (const opcode of [...opcodes].toSorted((a, b) => a - b))
+    requests[opcode] = median(samples.map((sample) => sample.requests[opcode] ?? 0))
+  return {
+    seconds: median(samples.map((sample) => sample.seconds)),
+    total: median(samples.map((sample) => sum(sample.requests))),
+    requests,
+  }
+}
+
+/** A row for each workload, in the order in which they come. */
+export function workloadRows(samples: readonly WorkloadSample[]): WorkloadRow[] {
+  const names = [...new Set(samples.map(({ workload }) => workload))]
+  return names.map((workload) => {
+    const cells: Partial<Record<Column, WorkloadCell>> = {}
+    for (const column of COLUMNS) {
+      const own = samples.filter((sample) => sample.column === column && sample.workload === workload)
+      if (own.length > 0) cells[column] = cellOf(own)
+    }
+    return { workload, cells }
+  })
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |\n`
+}
+
+function ratio(own: number | undefined, other: number | undefined): string {
+  return own === undefined || other === undefined || other === 0 ? '' : (own / other).toFixed(2)
+}
+
+/** Requests and seconds, and viewfsd's as a part of virtiofsd's. */
+export function workloadTable(rows: readonly WorkloadRow[]): string {
+  const head = ['workload', 'viewfsd, requests', 'virtiofsd', 'ratio', 'viewfsd, seconds', 'virtiofsd', 'ratio']
+  let table = line(head) + line(['---', ...head.slice(1).map(() => '---:')])
+  for (const { workload, cells } of rows) {
+    const { viewfsd, virtiofsd } = cells
+    table += line([
+      workload,
+      String(viewfsd?.total ?? ''),
+      String(virtiofsd?.total ?? ''),
+      ratio(viewfsd?.total, virtiofsd?.total),
+      viewfsd?.seconds.toFixed(2) ?? '',
+      virtiofsd?.seconds.toFixed(2) ?? '',
+      ratio(viewfsd?.seconds, virtiofsd?.seconds),
+    ])
+  }
+  return table
+}
+
+/** Each opcode of which either got any: `viewfsd's/virtiofsd's`. */
+export function opcodeTable(rows: readonly WorkloadRow[]): string {
+  let table = line(['workload', 'viewfsd/virtiofsd, by opcode']) + line(['---', '---'])
+  for (const { workload, cells } of rows) {
+    const { viewfsd, virtiofsd } = cells
+    const opcodes = new Set([viewfsd, virtiofsd].flatMap((cell) => Object.keys(cell?.requests ?? {}).map(Number)))
+    const counts = [...opcodes]
+      .toSorted((a, b) => a - b)
+      .map(
+        (opcode) =>
+          `${OPCODES[opcode] ?? `opcode ${opcode}`} ${viewfsd?.requests[opcode] ?? 0}/${virtiofsd?.requests[opcode] ?? 0}`,
+      )
+    table += line([workload, counts.join(', ')])
+  }
+  return table
+}
