@@ -45,8 +45,9 @@ class ToldVersion {
   static constexpr uint64_t kSettled = uint64_t{1} << 57;
   static constexpr uint64_t kOneLookup = uint64_t{1} << 58;
   // So many lookups in a directory whose names the guest has cached say that it is listed for its
-  // attributes. READDIRPLUS brings them together with the names, a cached listing one by one.
-  static constexpr uint64_t kManyLookups = 16;
+  // attributes. READDIRPLUS brings them together with the names, a cached listing one by one; a
+  // listing of a small directory takes two requests.
+  static constexpr uint64_t kManyLookups = 3;
 
   static uint64_t VersionOf(const struct statx& status);
 

@@ -130,6 +130,23 @@ async function countsOf(mount: DevFuse, opcode: string): Promise<() => Promise<n
   }
 }
 
+test('a directory that is listed for attributes is not listed from the cache for long', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  fs.mkdirSync(mount.host('dir'))
+  for (let i = 0; i < 8; i++) fs.writeFileSync(mount.host('dir', `name-${i}`), '')
+  await settled(mount.host('dir'))
+  const walk = async (): Promise<void> => {
+    for (const name of fs.readdirSync(mount.guest('dir'))) fs.statSync(mount.guest('dir', name))
+    // Until the attributes are forgotten.
+    await delay(1100)
+  }
+  await walk()
+  await walk()
+  const listings = await countsOf(mount, 'READDIRPLUS')
+  await walk()
+  expect(await listings()).toBeGreaterThanOrEqual(1)
+})
+
 test.each([
   ['never', 5],
   ['metadata', 1],
