@@ -62,7 +62,8 @@ export class ControlTarget implements Target {
     }
     server.close()
     const descriptors = fs.readdirSync('/proc/self/fd').length
-    this.#descriptors ??= descriptors
+    // What ran before in this process may still have closed some.
+    this.#descriptors = Math.min(this.#descriptors ?? descriptors, descriptors)
     if (descriptors !== this.#descriptors) throw new Error(`${descriptors} descriptors, not ${this.#descriptors}`)
     return outcomes
   }
