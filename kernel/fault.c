@@ -196,6 +196,12 @@ static bool memview_map_huge(struct vm_fault *vmf, struct page *page,
 
 	if (!memview_fits_huge(folio, target))
 		return false;
+	/*
+	 * Fault-around skips what bears the mark of read-ahead. ->fault has seen
+	 * to that; left is its other meaning, "to be reclaimed", of a folio that
+	 * drop_caches could not drop.
+	 */
+	folio_clear_readahead(folio);
 	unlock_page(page);
 	while (pmd_none(READ_ONCE(*vmf->pmd)) && tries--) {
 		folio_wait_locked(folio);
