@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Data through the window: right bytes, no messages to QEMU, exact bookkeeping, durable writes. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checksumList, pattern, writePatternFiles } from '../guest/files.ts'
@@ -15,6 +15,8 @@ import { TestGuest } from './test-guest.ts'
 const MIB = 1 << 20
 /** The unit of a guest's DAX window (fs/fuse/dax.c, FUSE_DAX_SHIFT). */
 const RANGE = 2 * MIB
+/** How much of a file of huge pages is looked at. */
+const HUGE_RANGES = 8
 
 /**
  * Counts, in the guest's kernel, the mappings that a guest makes over its own read-only ones (fs/fuse/dax.c,
@@ -26,6 +28,25 @@ echo 'p:dax_setup fuse_setup_one_mapping upgrade=%r8:u8' >kprobe_events && echo 
 
 async function upgrades(guest: Guest): Promise<number> {
   return Number(await guest.must("grep -c 'dax_setup:.*upgrade=1' /sys/kernel/tracing/trace || true"))
+}
+
+/** How much of the view a process has mapped by entries of 2 MiB. */
+function viewInHugePages(pid: number | undefined): number {
+  let view = false
+  let kib = 0
+  for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) view = line.includes('memory-view')
+    else if (view) kib += Number(/^(?:File|Shmem)PmdMapped: +(\d+) kB$/.exec(line)?.[1] ?? 0)
+  }
+  return kib * 1024
+}
+
+/** How many pages of 2 MiB the VM of a QEMU has in its nested page tables. */
+function kvmHugePages(pid: number | undefined): number {
+  const dir = '/sys/kernel/debug/kvm'
+  const vms = readdirSync(dir).filter((name) => name.startsWith(`${pid}-`))
+  equal(vms.length, 1, 'VMs of QEMU')
+  return Number(readFileSync(join(dir, vms[0] ?? '', 'pages_2m'), 'utf8'))
 }
 
 /** Live segments must be ranges set up, less those replaced in place, less those removed. */
@@ -61,6 +82,10 @@ export async function daxSuite(rig: Rig): Promise<void> {
   const unmappable = join(dir, 'refused')
   mkdirSync(unmappable)
   sh(`mount -t hugetlbfs none ${unmappable}; truncate -s 2M ${unmappable}/file`)
+  const huge = join(dir, 'huge')
+  mkdirSync(huge)
+  sh(`mount -t tmpfs -o huge=always none ${huge}`)
+  writeFileSync(join(huge, 'file'), pattern(HUGE_RANGES * RANGE, 41))
   dropCaches()
   const vm = await TestGuest.boot(rig, { sharedDir: dir, daemonArgs: ['--window=memory-view', '--window-size=64M'] })
   const { guest } = vm
@@ -69,6 +94,27 @@ export async function daxSuite(rig: Rig): Promise<void> {
     await guest.must(COUNT_UPGRADES)
     await vm.mount()
     check((await guest.must('grep /mnt /proc/mounts')).includes('dax=always'), '/proc/mounts lacks dax=always')
+  })
+
+  // First of all: where a page table for small pages has been, no huge page can come.
+  await test('dax: what is huge in memory is huge in QEMU and in KVM, to read and to write', async () => {
+    const enough = HUGE_RANGES * RANGE * 0.95
+    const before = kvmHugePages(guest.process.pid)
+    const look = (how: string): void => {
+      const shown = viewInHugePages(guest.process.pid)
+      check(shown >= enough, `${shown} of ${HUGE_RANGES * RANGE} bytes that were ${how} are mapped by huge entries`)
+      const inKvm = (kvmHugePages(guest.process.pid) - before) * RANGE
+      check(inKvm >= enough, `${inKvm} of ${HUGE_RANGES * RANGE} bytes that were ${how} are huge pages in KVM`)
+    }
+    await guest.must('sha256sum /mnt/huge/file >/dev/null')
+    look('read')
+    // Without an open file that can write, ranges become read-only again, and have no entries then.
+    await guest.must('sleep 9999 9<>/mnt/huge/file </dev/null >/dev/null 2>&1 & echo $! >/run/writer')
+    await guest.must(
+      `dd if=/dev/zero of=/mnt/huge/file bs=1M count=${(HUGE_RANGES * RANGE) / MIB} conv=notrunc status=none`,
+    )
+    look('written')
+    await guest.must('kill $(cat /run/writer)')
   })
 
   await test('dax: every file has its bytes, with read() and with mmap', async () => {
