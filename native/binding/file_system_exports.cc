@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "binding/arguments.h"
+#include "binding/directory_argument.h"
 #include "binding/errno_error.h"
 #include "host/credentials.h"
 #include "host/directory.h"
@@ -38,14 +39,6 @@ using Info = Napi::CallbackInfo;
 
 Napi::Value Number(const Info& info, int64_t value) {
   return Napi::Number::New(info.Env(), static_cast<double>(value));
-}
-
-SharedDirectory& DirectoryArgument(const Info& info) {
-  const int64_t id = IntegerArgument(info, 0, "directory", 0, INT32_MAX);
-  SharedDirectory* directory = FindSharedDirectory(static_cast<int>(id));
-  if (directory == nullptr)
-    throw Napi::RangeError::New(info.Env(), "directory is not the number of a shared directory");
-  return *directory;
 }
 
 double DoubleArgument(const Info& info, size_t index, const char* name) {

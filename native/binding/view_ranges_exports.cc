@@ -6,6 +6,7 @@
 #include <string>
 
 #include "binding/arguments.h"
+#include "binding/directory_argument.h"
 #include "host/file_syscalls.h"
 #include "host/shared_directory.h"
 
@@ -14,14 +15,6 @@ namespace viewfsd {
 namespace {
 
 using Info = Napi::CallbackInfo;
-
-SharedDirectory& DirectoryArgument(const Info& info) {
-  const int64_t id = IntegerArgument(info, 0, "directory", 0, INT32_MAX);
-  SharedDirectory* directory = FindSharedDirectory(static_cast<int>(id));
-  if (directory == nullptr)
-    throw Napi::RangeError::New(info.Env(), "directory is not the number of a shared directory");
-  return *directory;
-}
 
 // Opens the inode where that is needed, for which the calling thread must not wait.
 class FileAtWorker : public Napi::AsyncWorker {
