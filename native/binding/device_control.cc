@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "binding/arguments.h"
+#include "binding/directory_argument.h"
 #include "binding/errno_error.h"
 #include "host/shared_directory.h"
 #include "memory/guarded_access.h"
@@ -342,14 +343,6 @@ Napi::Value StartViewWindow(const Napi::CallbackInfo& info) {
   const int64_t patience = IntegerArgument(info, 3, "timeoutMs", 0, 3'600'000);
   return Napi::Number::New(info.Env(),
                            device->StartViewWindow(fd, size, std::chrono::milliseconds(patience)));
-}
-
-SharedDirectory& DirectoryArgument(const Napi::CallbackInfo& info, size_t index) {
-  const int64_t id = IntegerArgument(info, index, "directory", 0, INT32_MAX);
-  SharedDirectory* directory = FindSharedDirectory(static_cast<int>(id));
-  if (directory == nullptr)
-    throw Napi::RangeError::New(info.Env(), "directory is not the number of a shared directory");
-  return *directory;
 }
 
 void AttachView(const Napi::CallbackInfo& info) {

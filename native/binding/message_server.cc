@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "binding/arguments.h"
+#include "binding/directory_argument.h"
 #include "fuse/data_plane.h"
 
 namespace viewfsd {
@@ -21,15 +22,10 @@ class MessageServer : public Napi::ObjectWrap<MessageServer> {
   }
 
   explicit MessageServer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MessageServer>(info) {
-    SharedDirectory* directory =
-        FindSharedDirectory(static_cast<int>(IntegerArgument(info, 0, "directory", 0, INT32_MAX)));
-    if (directory == nullptr) throw Napi::RangeError::New(info.Env(), "no such directory");
-    plane_.emplace(*directory, counters_);
+    plane_.emplace(DirectoryArgument(info), counters_);
   }
 
  private:
-  static constexpr uint32_t kWriteHeaders = sizeof(fuse_in_header) + sizeof(fuse_write_in);
-
   // serve(message, reply): as the transport would, with the message in a buffer of its very size,
   // so that whoever reads beyond it is found out.
   Napi::Value Serve(const Napi::CallbackInfo& info) {

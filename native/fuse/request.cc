@@ -20,4 +20,9 @@ bool DecodeHeader(const uint8_t* bytes, uint32_t size, uint64_t payload_size,
   return true;
 }
 
+bool WriteReplyHeader(const GuestBuffers& to, uint64_t unique, int error, uint64_t body_size) {
+  const fuse_out_header header = {static_cast<uint32_t>(sizeof(header) + body_size), error, unique};
+  return to.CopyIn(0, reinterpret_cast<const uint8_t*>(&header), sizeof(header));
+}
+
 }  // namespace viewfsd

@@ -14,6 +14,9 @@
 
 namespace viewfsd {
 
+// What of a WRITE is not data.
+constexpr uint32_t kWriteHeaders = sizeof(fuse_in_header) + sizeof(fuse_write_in);
+
 // Borrowed: everything that it points to outlives the serving.
 struct FuseRequest {
   fuse_in_header header = {};
@@ -42,6 +45,10 @@ struct FuseRequest {
 // Decodes the header of a request that stands in `bytes`; `payload_size` bytes besides have not
 // been copied. False where its lengths can't be right. Fills `header`, `body` and `body_size`.
 bool DecodeHeader(const uint8_t* bytes, uint32_t size, uint64_t payload_size, FuseRequest* request);
+
+// Writes the header of the reply to request `unique`, which has `body_size` bytes behind it;
+// `error`: 0 or -errno. False where the guest's buffer can't be reached.
+bool WriteReplyHeader(const GuestBuffers& to, uint64_t unique, int error, uint64_t body_size);
 
 struct Answer {
   enum class Kind {

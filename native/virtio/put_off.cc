@@ -92,12 +92,10 @@ uint32_t RequestServer::Answered(const PutOffRequest& served) {
   if (served.answer.kind == Answer::Kind::kSilent) return 0;
   const int64_t value = served.answer.value;
   const uint64_t body = value < 0 ? 0 : static_cast<uint64_t>(value);
-  const auto length = static_cast<uint32_t>(sizeof(fuse_out_header) + body);
-  const fuse_out_header header = {length, value < 0 ? static_cast<int32_t>(value) : 0,
-                                  served.request.header.unique};
+  const int32_t error = value < 0 ? static_cast<int32_t>(value) : 0;
   const bool written =
-      served.request.writable.CopyIn(0, reinterpret_cast<const uint8_t*>(&header), sizeof(header));
-  return written ? length : 0;
+      WriteReplyHeader(served.request.writable, served.request.header.unique, error, body);
+  return written ? static_cast<uint32_t>(sizeof(fuse_out_header) + body) : 0;
 }
 
 // The current request waits in the pool, where it has not been begun: it ends. True where that was

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/request_server.h"
 
+#include <linux/fuse.h>
 #include <sched.h>
 #include <sys/epoll.h>
 
@@ -19,31 +20,8 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// include/uapi/linux/fuse.h
-enum Opcode : uint32_t {
-  kLookup = 1,
-  kForget = 2,
-  kGetattr = 3,
-  kOpen = 14,
-  kRead = 15,
-  kWrite = 16,
-  kRelease = 18,
-  kOpendir = 27,
-  kReleasedir = 29,
-  kInterrupt = 36,
-  kBatchForget = 42,
-  kSetupmapping = 48,
-};
-constexpr size_t kInHeader = 40;
-constexpr size_t kOutHeader = 16;
-constexpr size_t kWriteHeaders = 80;  // fuse_in_header and fuse_write_in
-
-struct OutHeader {
-  uint32_t length;
-  int32_t error;
-  uint64_t unique;
-};
-static_assert(sizeof(OutHeader) == kOutHeader);
+constexpr size_t kInHeader = sizeof(fuse_in_header);
+constexpr size_t kOutHeader = sizeof(fuse_out_header);
 
 // A guest that gets one interrupt per batch of 32 waits too long for the first; one per request
 // costs too much.
@@ -53,17 +31,17 @@ constexpr uint32_t kSignalBatch = 8;
 // These come in batches, and mostly need not wait for anything.
 bool Announces(uint32_t opcode) {
   switch (opcode) {
-    case kLookup:
-    case kForget:
-    case kGetattr:
-    case kOpen:
-    case kRead:
-    case kWrite:
-    case kRelease:
-    case kOpendir:
-    case kReleasedir:
-    case kInterrupt:
-    case kBatchForget:
+    case FUSE_LOOKUP:
+    case FUSE_FORGET:
+    case FUSE_GETATTR:
+    case FUSE_OPEN:
+    case FUSE_READ:
+    case FUSE_WRITE:
+    case FUSE_RELEASE:
+    case FUSE_OPENDIR:
+    case FUSE_RELEASEDIR:
+    case FUSE_INTERRUPT:
+    case FUSE_BATCH_FORGET:
       return true;
     default:
       return false;
@@ -75,7 +53,7 @@ bool Announces(uint32_t opcode) {
 bool OutlivesStop(const std::vector<uint8_t>& request) {
   uint32_t opcode;
   memcpy(&opcode, request.data() + 4, 4);
-  return opcode == kSetupmapping;
+  return opcode == FUSE_SETUPMAPPING;
 }
 
 // How long to look for the next request before sleeping. Two misses in a row say that the other
@@ -263,7 +241,7 @@ bool RequestServer::ReadRequest() {
   if (chain_.writable_size > 0 && chain_.writable_size < kOutHeader) return refuse(EINVAL);
   request_size_ = static_cast<uint32_t>(first);
   payload_size_ = 0;
-  if (opcode == kWrite) {
+  if (opcode == FUSE_WRITE) {
     payload_size_ = static_cast<uint32_t>(size - first);
   } else if (size > kRequestBytes) {
     return refuse(ENOMEM);
@@ -518,10 +496,10 @@ void RequestServer::AnswerDeferred(const Deferred& deferred, int error) {
     Break(deferred.use, reason);
     return;
   }
-  OutHeader header = {kOutHeader, -error, 0};
-  memcpy(&header.unique, deferred.request.data() + 8, 8);
+  uint64_t unique;
+  memcpy(&unique, deferred.request.data() + offsetof(fuse_in_header, unique), sizeof(unique));
   const GuestBuffers buffers = {deferred.reply.data(), deferred.reply.size(), deferred.reply_size};
-  const bool written = buffers.CopyIn(0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
+  const bool written = WriteReplyHeader(buffers, unique, -error, 0);
   Finish(deferred.use, deferred.head, written ? kOutHeader : 0);
   Signal(deferred.use);
 }
@@ -541,7 +519,7 @@ int64_t RequestServer::Reply(uint64_t body_size) {
     ReplyError(EIO);
     return -ERANGE;
   }
-  OutHeader header = {static_cast<uint32_t>(size), 0, 0};
+  fuse_out_header header = {static_cast<uint32_t>(size), 0, 0};
   memcpy(&header.unique, request_ + 8, 8);
   memcpy(reply_, &header, kOutHeader);
   if (!chain_.WritableBuffers().CopyIn(0, reply_, size)) {
@@ -587,9 +565,9 @@ int64_t RequestServer::GiveBack() {
 
 // Writes the reply's header. False where the guest's buffer can't be reached.
 bool RequestServer::PutHeader(int error, uint64_t body_size) {
-  OutHeader header = {static_cast<uint32_t>(kOutHeader + body_size), error, 0};
-  memcpy(&header.unique, request_ + 8, 8);
-  return chain_.WritableBuffers().CopyIn(0, reinterpret_cast<uint8_t*>(&header), kOutHeader);
+  uint64_t unique;
+  memcpy(&unique, request_ + offsetof(fuse_in_header, unique), sizeof(unique));
+  return WriteReplyHeader(chain_.WritableBuffers(), unique, error, body_size);
 }
 
 // Serves the current request where the data plane may; else it is the control plane's.
