@@ -3,18 +3,14 @@
  * `npm run bench:guest [-- options]`: fio in a guest, viewfsd's windows against each other and against Rust virtiofsd, all in
  * one nested host. Writes bench.json, bench.md, and bench.svg.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ratioChart } from './bench/chart.ts'
+import { runGuestSession } from './bench/guest-session.ts'
 import { COLUMNS } from './bench/matrix.ts'
 import { markdownTable, matrixRows, type Sample, sweepRows } from './bench/report.ts'
 import type { BenchOptions } from './bench/session.ts'
-import { builtDriver } from './rig/driver.ts'
-import { hostRoot } from './rig/host-root.ts'
-import { checkRun, runInMachine, USUAL_CPUS } from './rig/machine.ts'
-import { kernelLabel } from './rig/packages.ts'
 import { cacheSubdir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
@@ -56,30 +52,20 @@ async function main(): Promise<number> {
     columns: COLUMNS.filter((name) => values.columns.split(',').includes(name)),
     sweep: !values['no-sweep'],
   }
-  const kernel = kernelLabel(values.kernel)
-  const guest = kernelLabel(values['guest-kernel'])
-  const root = await hostRoot()
-  const result = await runInMachine(root, {
-    kernel,
-    script: 'exec node dist/e2e/bench/session.js',
-    files: { 'memory_view.ko': await builtDriver(root, kernel) },
-    env: { VIEWFSD_BENCH: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: guest },
-    memoryMiB: 6144,
+  const session = await runGuestSession({
+    script: 'session.js',
+    options,
+    kernel: values.kernel,
+    guestKernel: values['guest-kernel'],
     timeoutSeconds: Number(values.timeout),
-    onOutput: (chunk) => process.stderr.write(chunk),
   })
-  checkRun('the benchmark', result)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by bench/session.ts of this same build
-  const samples = JSON.parse(readFileSync(join(result.dir, 'out/samples.json'), 'utf8')) as Sample[]
+  const samples = session.samples as Sample[]
 
   const matrix = matrixRows(samples)
   const sweep = sweepRows(samples)
   const circumstances = {
-    date: new Date().toISOString(),
-    machine: `emulated host with ${USUAL_CPUS} CPU, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
-    hostKernel: root.manifest.kernels[kernel],
-    guestKernel: root.manifest.kernels[guest],
-    ...root.manifest.versions,
+    ...session.circumstances,
     file: `${fileMiB} MiB`,
     runs: values.runs,
     secondsAtMost: values.seconds,

@@ -3,17 +3,13 @@
  * `npm run bench:workloads [-- options]`: what ordinary programs ask for in a guest, and how long they take, with viewfsd
  * and with Rust virtiofsd, in one nested host. Writes benchmark-workloads.json and .md.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { runGuestSession } from './bench/guest-session.ts'
 import { opcodeTable, type WorkloadSample, workloadRows, workloadTable } from './bench/workload-report.ts'
 import type { WorkloadOptions } from './bench/workload-session.ts'
 import { WORKLOADS } from './bench/workloads.ts'
-import { builtDriver } from './rig/driver.ts'
-import { hostRoot } from './rig/host-root.ts'
-import { checkRun, runInMachine, USUAL_CPUS } from './rig/machine.ts'
-import { kernelLabel } from './rig/packages.ts'
 import { cacheSubdir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
@@ -43,28 +39,18 @@ async function main(): Promise<number> {
     files: Number(values.files),
     only: values.only.split(',').flatMap((name) => (name === '' ? [] : [name.replaceAll(';', ',')])),
   }
-  const kernel = kernelLabel(values.kernel)
-  const guest = kernelLabel(values['guest-kernel'])
-  const root = await hostRoot()
-  const result = await runInMachine(root, {
-    kernel,
-    script: 'exec node dist/e2e/bench/workload-session.js',
-    files: { 'memory_view.ko': await builtDriver(root, kernel) },
-    env: { VIEWFSD_BENCH: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: guest },
-    memoryMiB: 6144,
+  const session = await runGuestSession({
+    script: 'workload-session.js',
+    options,
+    kernel: values.kernel,
+    guestKernel: values['guest-kernel'],
     timeoutSeconds: Number(values.timeout),
-    onOutput: (chunk) => process.stderr.write(chunk),
   })
-  checkRun('the benchmark', result)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by workload-session.ts of this same build
-  const samples = JSON.parse(readFileSync(join(result.dir, 'out/samples.json'), 'utf8')) as WorkloadSample[]
+  const samples = session.samples as WorkloadSample[]
   const rows = workloadRows(samples)
   const circumstances = {
-    date: new Date().toISOString(),
-    machine: `emulated host with ${USUAL_CPUS} CPU, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
-    hostKernel: root.manifest.kernels[kernel],
-    guestKernel: root.manifest.kernels[guest],
-    ...root.manifest.versions,
+    ...session.circumstances,
     runs: values.runs,
     files: values.files,
   }

@@ -3,11 +3,10 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { type FsDaemon, startVirtiofsd, startViewfsd } from '../guest/daemon.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
-import { Guest } from '../guest/guest.ts'
-import { makeGuestRoot } from '../guest/guest-root.ts'
 import { runFio } from '../guest/fio.ts'
-import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
+import { loadModules, mountDisk } from '../guest/host.ts'
 import { runMain, step } from '../rig/progress.ts'
+import { bootContender, type Contender, endContender } from './contender.ts'
 import {
   type Column,
   COLUMNS,
@@ -40,40 +39,18 @@ function windowArgs(column: Column, windowMiB: number): string[] {
   return column === 'no-window' ? ['--window=none'] : [`--window=${column}`, `--window-size=${windowMiB}M`]
 }
 
-/** A guest of one column with its daemons. */
-interface Contender {
-  readonly column: Column
-  readonly guest: Guest
-  readonly daemons: readonly FsDaemon[]
-}
-
-async function boot(column: Column, windowMiB: number): Promise<Contender> {
+async function boot(column: Column, windowMiB: number): Promise<Contender<Column>> {
   const name = `${column}-${windowMiB}`
   const dir = `/out/bench/${name}`
   mkdirSync(dir, { recursive: true })
-  const rootDaemon = await startVirtiofsd(dir, 'root', makeGuestRoot(`/run/bench-${name}`), ['--cache=always'])
   const isRust = column === 'virtiofsd'
-  const daemon: FsDaemon = isRust
-    ? await startVirtiofsd(dir, 'data', '/data/bench')
-    : await startViewfsd(dir, 'data', '/data/bench', windowArgs(column, windowMiB))
-  const guest = await step(`${name}: booting a guest`, () =>
-    Guest.boot({
-      dir,
-      kernelImage: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
-      memoryMiB: 768,
-      devices: [
-        { socketPath: rootDaemon.socketPath, kind: 'fs', tag: 'root' },
-        { socketPath: daemon.socketPath, kind: isRust ? 'fs' : 'generic', tag: 'data' },
-      ],
-    }),
-  )
-  await guest.must(`mount -t virtiofs ${hasWindow(column) ? '-o dax=always' : ''} data /mnt`)
-  return { column, guest, daemons: [daemon, rootDaemon] }
-}
-
-async function end({ guest, daemons }: Contender): Promise<void> {
-  await guest.shutdown()
-  for (const daemon of daemons) await daemon.end()
+  const start = (): Promise<FsDaemon> =>
+    isRust
+      ? startVirtiofsd(dir, 'data', '/data/bench')
+      : startViewfsd(dir, 'data', '/data/bench', windowArgs(column, windowMiB))
+  const contender = await bootContender(column, name, dir, start, isRust ? 'fs' : 'generic')
+  await contender.guest.must(`mount -t virtiofs ${hasWindow(column) ? '-o dax=always' : ''} data /mnt`)
+  return contender
 }
 
 function makeFile(path: string, sizeMiB: number): void {
@@ -107,7 +84,7 @@ async function main(): Promise<number> {
    * of them. The others are idle; one fio runs all the jobs of a turn.
    */
   const compete = async (columns: readonly Column[], windowMiB: number, jobs: readonly Job[], fraction?: number) => {
-    const contenders: Contender[] = []
+    const contenders: Contender<Column>[] = []
     for (const column of columns) if (options.columns.includes(column)) contenders.push(await boot(column, windowMiB))
     for (let run = 1; run <= options.runs; run++)
       for (const { column, guest } of contenders) {
@@ -127,7 +104,7 @@ async function main(): Promise<number> {
         }
         writeFileSync('/out/samples.json', JSON.stringify(samples))
       }
-    for (const contender of contenders) await end(contender)
+    for (const contender of contenders) await endContender(contender)
   }
 
   await compete(COLUMNS, Math.max(128, 2 * options.fileMiB), MATRIX)

@@ -2,11 +2,11 @@
 /** The part of the workload benchmark that runs in the nested host. Options come as JSON in VIEWFSD_BENCH. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { type FsDaemon, startViewfsd, startVirtiofsd } from '../guest/daemon.ts'
-import { Guest } from '../guest/guest.ts'
-import { makeGuestRoot } from '../guest/guest-root.ts'
-import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
+import type { Guest } from '../guest/guest.ts'
+import { loadModules, mountDisk } from '../guest/host.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { runMain, step } from '../rig/progress.ts'
+import { bootContender, type Contender, endContender } from './contender.ts'
 import { parseHistogram, type WorkloadSample } from './workload-report.ts'
 import { type Column, COLUMNS, makeShare, type Workload, WORKLOADS } from './workloads.ts'
 
@@ -22,39 +22,20 @@ export interface WorkloadOptions {
 const TIMEOUT_MS = 1_800_000
 const EVENT = '/sys/kernel/tracing/events/fuse/fuse_request_send'
 
-interface Contender {
-  readonly column: Column
-  readonly guest: Guest
-  readonly daemons: readonly FsDaemon[]
-}
-
-async function boot(column: Column, files: number): Promise<Contender> {
+async function boot(column: Column, files: number): Promise<Contender<Column>> {
   const dir = `/out/bench/${column}`
   const share = `/data/${column}`
   mkdirSync(dir, { recursive: true })
   makeShare(share, files)
-  const rootDaemon = await startVirtiofsd(dir, 'root', makeGuestRoot(`/run/bench-${column}`), ['--cache=always'])
-  const daemon =
-    column === 'viewfsd'
-      ? await startViewfsd(dir, 'data', share, ['--window=none'])
-      : await startVirtiofsd(dir, 'data', share)
-  const guest = await step(`${column}: booting a guest`, () =>
-    Guest.boot({
-      dir,
-      kernelImage: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
-      memoryMiB: 768,
-      devices: [
-        { socketPath: rootDaemon.socketPath, kind: 'fs', tag: 'root' },
-        // The same for both: QEMU's generic device, which a window would need, takes longer for each request.
-        { socketPath: daemon.socketPath, kind: 'fs', tag: 'data' },
-      ],
-    }),
-  )
-  await guest.must(`mount -t virtiofs data /mnt
+  const start = (): Promise<FsDaemon> =>
+    column === 'viewfsd' ? startViewfsd(dir, 'data', share, ['--window=none']) : startVirtiofsd(dir, 'data', share)
+  // The same device for both: QEMU's generic one, which a window would need, takes longer for each request.
+  const contender = await bootContender(column, column, dir, start, 'fs')
+  await contender.guest.must(`mount -t virtiofs data /mnt
     [ -d ${EVENT} ] || mount -t tracefs tracefs /sys/kernel/tracing
     [ -d ${EVENT} ]
     git config --global --add safe.directory '*'`)
-  return { column, guest, daemons: [daemon, rootDaemon] }
+  return contender
 }
 
 /** The guest's kernel counts what it sends on the connection of /mnt; FORGET is not among it. */
@@ -86,7 +67,7 @@ async function main(): Promise<number> {
   const options = JSON.parse(process.env['VIEWFSD_BENCH'] ?? '') as WorkloadOptions
   loadModules()
   mountDisk('ext4')
-  const contenders: Contender[] = []
+  const contenders: Contender<Column>[] = []
   for (const column of COLUMNS) contenders.push(await boot(column, options.files))
   const workloads = WORKLOADS.filter(({ name }) => options.only.length === 0 || options.only.includes(name))
   const samples: WorkloadSample[] = []
@@ -99,10 +80,7 @@ async function main(): Promise<number> {
         samples.push({ column, ...sample })
         writeFileSync('/out/samples.json', JSON.stringify(samples))
       }
-  for (const { guest, daemons } of contenders) {
-    await guest.shutdown()
-    for (const daemon of daemons) await daemon.end()
-  }
+  for (const contender of contenders) await endContender(contender)
   return 0
 }
 
