@@ -159,24 +159,8 @@ export interface DeviceWindow {
    * @param controlFd the view's, which stays the caller's
    */
   attachView(directory: SharedDirectoryId, controlFd: number): void
-  /** Shows them by the frontend, range by range. @param mayWrite false for a read-only export */
-  attachShmem(deviceId: number, directory: SharedDirectoryId, mayWrite: boolean): void
-  /**
-   * Has the frontend map a range, as a shmem window does; for tests. Writable at once where the file and `mayWrite` (the export) allow it.
-   * @returns -ENXIO beyond the end of file, -EBUSY something else is mapped there, -EROFS, -EACCES, -EIO refused,
-   *   -ENOTCONN, -EINTR, -ETIMEDOUT
-   */
-  shmemMap(
-    deviceId: number,
-    moffset: number,
-    length: number,
-    fd: number,
-    foffset: number,
-    writable: boolean,
-    mayWrite: boolean,
-  ): number
-  /** @returns -EINVAL where a mapping lies only partly in the range */
-  shmemUnmap(deviceId: number, moffset: number, length: number): number
+  /** Shows them by the frontend, range by range. */
+  attachShmem(deviceId: number, directory: SharedDirectoryId): void
   /** Unmaps what the frontend still has. */
   shmemReset(deviceId: number): void
 }

@@ -96,7 +96,7 @@ export class Daemon {
     this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')
     const state = WindowState.allocate()
     this.#windowState = new WindowState(state)
-    this.#window = windowSpec(this.#plan, this.#device.control.id, this.#directory.id, !options.readonly, state)
+    this.#window = windowSpec(this.#plan, this.#device.control.id, this.#directory.id, state)
     attachWindow(this.#window)
     if (this.#plan.viewFd !== undefined) this.#device.control.addView(this.#plan.viewFd)
   }

@@ -352,25 +352,7 @@ void AttachView(const Napi::CallbackInfo& info) {
 }
 
 void AttachShmem(const Napi::CallbackInfo& info) {
-  DirectoryArgument(info, 1).set_window(
-      std::make_unique<ShmemWindow>(DeviceArgument(info), BooleanArgument(info, 2, "mayWrite")));
-}
-
-Napi::Value ShmemMap(const Napi::CallbackInfo& info) {
-  const WindowRange range = {.moffset = OffsetArgument(info, 1, "moffset"),
-                             .length = OffsetArgument(info, 2, "length"),
-                             .foffset = OffsetArgument(info, 4, "foffset")};
-  const int fd = FdArgument(info, 3);
-  const bool writable = BooleanArgument(info, 5, "writable");
-  ShmemWindow window(DeviceArgument(info), BooleanArgument(info, 6, "mayWrite"));
-  return Napi::Number::New(info.Env(), window.Map(0, range, fd, writable));
-}
-
-Napi::Value ShmemUnmap(const Napi::CallbackInfo& info) {
-  const WindowPart part = {.moffset = OffsetArgument(info, 1, "moffset"),
-                           .length = OffsetArgument(info, 2, "length")};
-  ShmemWindow window(DeviceArgument(info), true);
-  return Napi::Number::New(info.Env(), window.Unmap({&part, 1}));
+  DirectoryArgument(info, 1).set_window(std::make_unique<ShmemWindow>(DeviceArgument(info)));
 }
 
 void ShmemReset(const Napi::CallbackInfo& info) { DeviceArgument(info)->ShmemReset(); }
@@ -383,8 +365,6 @@ void InitDeviceControl(Napi::Env env, Napi::Object exports) {
   window.Set("startViewWindow", Napi::Function::New(env, StartViewWindow));
   window.Set("attachView", Napi::Function::New(env, AttachView));
   window.Set("attachShmem", Napi::Function::New(env, AttachShmem));
-  window.Set("shmemMap", Napi::Function::New(env, ShmemMap));
-  window.Set("shmemUnmap", Napi::Function::New(env, ShmemUnmap));
   window.Set("shmemReset", Napi::Function::New(env, ShmemReset));
   exports.Set("deviceWindow", window);
 }

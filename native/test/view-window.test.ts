@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Making a memory view visible as the window; a plain file stands for the view, which changes nothing here. */
+/** Making a memory view visible as the window; a memfd stands for the view, which changes nothing here. */
+import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { testing } from '../testing/index.ts'
 import { Frontend, MAP, pending, RANGE, type Request, WINDOW_GPA } from './window-frontend.ts'
 
 const { EINTR, EIO, ENOTCONN, ETIMEDOUT } = constants.errno
 const SIZE = 4 * RANGE
 const TAIL = 4096
+
+function makeView(): number {
+  const fd = testing.memfdCreate('view', SIZE)
+  onTestFinished(() => closeSync(fd))
+  return fd
+}
 
 function remove(frontend: Frontend, request: Request): void {
   const gpa = WINDOW_GPA + BigInt(request.moffset)
@@ -17,7 +25,7 @@ function remove(frontend: Frontend, request: Request): void {
 
 test('maps the whole view but its last page, then that, and waits for the table to hold both', async () => {
   const frontend = new Frontend()
-  const view = frontend.file(SIZE)
+  const view = makeView()
   const started = frontend.startView(view, SIZE)
   const body = await frontend.request()
   expect(body).toMatchObject({ request: MAP, fdOffset: 0, moffset: 0, length: SIZE - TAIL, writable: true })
@@ -33,7 +41,7 @@ test('maps the whole view but its last page, then that, and waits for the table 
 
 test('asks for nothing while the table holds the view, and again when a reset has taken it out', async () => {
   const frontend = new Frontend()
-  const view = frontend.file(SIZE)
+  const view = makeView()
   const started = frontend.startView(view, SIZE)
   const parts = [await frontend.accept(), await frontend.accept()]
   expect(await started).toBe(0)
@@ -53,7 +61,7 @@ test('asks for nothing while the table holds the view, and again when a reset ha
 
 test('tells what went wrong, and can be tried again without repeating what is done', async () => {
   const frontend = new Frontend()
-  const view = frontend.file(SIZE)
+  const view = makeView()
   const refused = frontend.startView(view, SIZE)
   await frontend.accept()
   await frontend.request()
@@ -66,7 +74,7 @@ test('tells what went wrong, and can be tried again without repeating what is do
 
 test('times out without the table, gives up at a stop, and needs a channel', async () => {
   const frontend = new Frontend()
-  const view = frontend.file(SIZE)
+  const view = makeView()
   const late = frontend.startView(view, SIZE, 50)
   for (let i = 0; i < 2; i++) {
     await frontend.request()

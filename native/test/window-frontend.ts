@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A frontend's end of the backend channel and the memory table, for tests of windows without a guest. */
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { onTestFinished } from 'vitest'
-import { DeviceControl, receiveWithFds, sendWithFds, socketPair } from '../index.ts'
+import { decodeEntry, requests } from '../../server/fuse/testing/messages.ts'
+import {
+  DeviceControl,
+  deviceWindow,
+  fileSystem,
+  MessageServer,
+  receiveWithFds,
+  sendWithFds,
+  socketPair,
+} from '../index.ts'
+import { publishDefaultPolicy } from './testing/policy.ts'
 
 const INDEX = resolve(import.meta.dirname, '../index.ts')
 export const RANGE = 2 << 20
@@ -22,29 +32,59 @@ export interface Request {
   readonly fds: number[]
 }
 
-/** The frontend's end of everything: channel, memory table, and a queue thread that calls the mapper. */
+/** What a request that the frontend has not answered ends with when a queue is to be stopped: it is served again later. */
+export const LATER = 'later'
+/** 0, an error (negative), or LATER. */
+export type Outcome = number | typeof LATER
+
+const ROOT = 1
+const WINDOW_SIZE = 16 * RANGE
+/** Of native/message-server.ts. */
+const SERVED_LATER = -2
+
+/**
+ * The frontend's end of everything: channel and memory table. Its guest's requests are served, and the window is started, on a
+ * thread that may wait.
+ */
 export class Frontend {
   readonly control = new DeviceControl(2)
-  readonly files: number[] = []
+  /** Of the shared directory. */
+  readonly path = mkdtempSync(join(tmpdir(), 'viewfsd-shmem-'))
+  readonly #directory = fileSystem.createSharedDirectory(this.path, 1, 1, 0, 100)
+  readonly #fds: number[] = []
   readonly #thread: Worker
   #channel = -1
-  #results: ((result: number) => void)[] = []
+  #files = 0
+  #results: ((result: Outcome) => void)[] = []
 
-  constructor() {
+  constructor(readOnly = false) {
     this.connect()
+    deviceWindow.attachShmem(this.control.id, this.#directory)
+    publishDefaultPolicy(this.#directory, WINDOW_SIZE, readOnly)
     this.#thread = new Worker(
       `const { createRequire } = require('node:module')
-       const { parentPort } = require('node:worker_threads')
-       const { deviceWindow } = createRequire(${JSON.stringify(INDEX)})('#native-addon')
-       parentPort.on('message', ([name, ...args]) => parentPort.postMessage(deviceWindow[name](...args) ?? 0))`,
-      { eval: true },
+       const { parentPort, workerData } = require('node:worker_threads')
+       const { deviceWindow, MessageServer } = createRequire(${JSON.stringify(INDEX)})('#native-addon')
+       const guest = new MessageServer(workerData)
+       const reply = Buffer.alloc(16)
+       const calls = {
+         ...deviceWindow,
+         serve: (message) => {
+           const size = guest.serve(message, reply)
+           return size === ${SERVED_LATER} ? '${LATER}' : reply.readInt32LE(4)
+         },
+       }
+       parentPort.on('message', ([name, ...args]) => parentPort.postMessage(calls[name](...args) ?? 0))`,
+      { eval: true, workerData: this.#directory },
     )
-    this.#thread.on('message', (result: number) => this.#results.shift()?.(result))
+    this.#thread.on('message', (result: Outcome) => this.#results.shift()?.(result))
     onTestFinished(async () => {
       this.control.shutdown()
       await this.#thread.terminate()
+      fileSystem.reset(this.#directory)
       this.control.destroy()
-      for (const fd of [this.#channel, ...this.files]) closeSync(fd)
+      for (const fd of [this.#channel, ...this.#fds]) closeSync(fd)
+      rmSync(this.path, { recursive: true })
     })
   }
 
@@ -55,38 +95,46 @@ export class Frontend {
     this.control.setBackendSocket(theirs)
   }
 
-  /** A file of `bytes`. */
+  /** A file of `bytes`, as its nodeid. */
   file(bytes: number): number {
-    const directory = mkdtempSync(join(tmpdir(), 'viewfsd-shmem-'))
-    const fd = openSync(join(directory, 'file'), 'w+')
-    ftruncateSync(fd, bytes)
-    rmSync(directory, { recursive: true })
-    this.files.push(fd)
-    return fd
+    const name = `file-${this.#files++}`
+    writeFileSync(join(this.path, name), '')
+    truncateSync(join(this.path, name), bytes)
+    return this.lookup(name)
   }
 
-  #call(name: string, ...args: readonly (number | boolean)[]): Promise<number> {
-    const result = new Promise<number>((done) => this.#results.push(done))
+  /** The nodeid of what is in the shared directory. */
+  lookup(name: string): number {
+    const reply = Buffer.alloc(256)
+    new MessageServer(this.#directory).serve(requests.lookup(ROOT, name), reply)
+    return decodeEntry(reply, 16).nodeid
+  }
+
+  #call(name: string, ...args: readonly (number | Uint8Array)[]): Promise<Outcome> {
+    const result = new Promise<Outcome>((done) => this.#results.push(done))
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
-    this.#thread.postMessage([name, this.control.id, ...args])
+    this.#thread.postMessage([name, ...args])
     return result
   }
 
-  map(moffset: number, fd: number, foffset = 0, writable = false, mayWrite = true): Promise<number> {
-    return this.#call('shmemMap', moffset, RANGE, fd, foffset, writable, mayWrite)
+  /** SETUPMAPPING */
+  map(moffset: number, nodeid: number, foffset = 0, writable = false): Promise<Outcome> {
+    return this.#call('serve', requests.setupmapping(nodeid, foffset, RANGE, moffset, writable ? 3 : 2))
   }
 
-  unmap(moffset: number, length = RANGE): Promise<number> {
-    return this.#call('shmemUnmap', moffset, length)
+  /** REMOVEMAPPING */
+  unmap(moffset: number, length = RANGE): Promise<Outcome> {
+    return this.#call('serve', requests.removemapping([[moffset, length]]))
   }
 
   /** Makes a file visible as the whole window. */
-  startView(fd: number, sizeBytes: number, timeoutMs = 10_000): Promise<number> {
-    return this.#call('startViewWindow', fd, sizeBytes, timeoutMs)
+  startView(fd: number, sizeBytes: number, timeoutMs = 10_000): Promise<Outcome> {
+    return this.#call('startViewWindow', this.control.id, fd, sizeBytes, timeoutMs)
   }
 
-  reset(): Promise<number> {
-    return this.#call('shmemReset')
+  /** As INIT and the end of a session do. */
+  reset(): Promise<Outcome> {
+    return this.#call('shmemReset', this.control.id)
   }
 
   /** The next request of the backend. */
@@ -99,7 +147,7 @@ export class Frontend {
       if (got >= 0) throw new Error(`${got} bytes`)
       await new Promise((done) => setTimeout(done, 1))
     }
-    this.files.push(...fds)
+    this.#fds.push(...fds)
     const view = new DataView(bytes.buffer)
     // Version 1 with need_reply, and a payload of 40 bytes.
     if (view.getUint32(4, true) !== 9 || view.getUint32(8, true) !== 40) throw new Error('a wrong header')
@@ -144,7 +192,7 @@ export class Frontend {
 }
 
 /** Whether a promise is still pending after a while. */
-export async function pending(promise: Promise<number>): Promise<boolean> {
+export async function pending(promise: Promise<Outcome>): Promise<boolean> {
   const timeout = new Promise<string>((done) => setTimeout(() => done('pending'), 100))
   return (await Promise.race([promise, timeout])) === 'pending'
 }

@@ -23,8 +23,7 @@ int ShmemWindow::Map(uint64_t, const WindowRange& range, int fd, bool writable) 
   // refuses. But never hand out a file with nothing at the offset: QEMU would take an empty one for
   // its own and extend it.
   if (!S_ISREG(file.st_mode) || static_cast<uint64_t>(file.st_size) <= range.foffset) return -ENXIO;
-  if (writable && !may_write_) return -EROFS;
-  shown.writable = may_write_ && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+  shown.writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
   if (writable && !shown.writable) return -EACCES;
   return device->ShmemMap(shown, fd);
 }

@@ -14,20 +14,17 @@ namespace viewfsd {
 // see wrong bytes.
 class ShmemWindow final : public Window {
  public:
-  // `may_write`: false for a read-only export.
-  ShmemWindow(const std::shared_ptr<Device>& device, bool may_write)
-      : device_(device), may_write_(may_write) {}
+  explicit ShmemWindow(const std::shared_ptr<Device>& device) : device_(device) {}
 
   bool upgrades() const override { return false; }
-  // Writable at once where the descriptor and the export allow it. -ENXIO beyond the end of the
-  // file, -EBUSY where something else is mapped, -EROFS, -EACCES, -EIO refused, -ETIMEDOUT.
+  // Writable at once where the descriptor allows it. -ENXIO beyond the end of the file, -EBUSY
+  // where something else is mapped, -EACCES, -EIO refused, -ENOTCONN, -EINTR, -ETIMEDOUT.
   int Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable) override;
   // All of them, as far as possible. -EINVAL where a mapping lies only partly in one.
   int Unmap(std::span<const WindowPart> parts) override;
 
  private:
   const std::weak_ptr<Device> device_;
-  const bool may_write_;
 };
 
 }  // namespace viewfsd

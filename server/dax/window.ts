@@ -84,7 +84,6 @@ export interface WindowSpec {
   /** Whose files it shows. */
   readonly directory: SharedDirectoryId
   readonly sizeBytes: number
-  readonly writable: boolean
   readonly state: SharedArrayBuffer
   /** -1 unless a memory view. Owned by the main thread's plan. */
   readonly controlFd: number
@@ -95,7 +94,6 @@ export function windowSpec(
   plan: WindowPlan,
   deviceId: number,
   directory: SharedDirectoryId,
-  writable: boolean,
   state: SharedArrayBuffer,
 ): WindowSpec {
   return {
@@ -103,7 +101,6 @@ export function windowSpec(
     deviceId,
     directory,
     sizeBytes: plan.sizeBytes,
-    writable,
     state,
     controlFd: plan.view?.fd ?? -1,
     viewFd: plan.viewFd ?? -1,
@@ -111,9 +108,9 @@ export function windowSpec(
 }
 
 /** Lets the data plane show the directory's files in the window. Once, before the first request. */
-export function attachWindow({ kind, deviceId, directory, controlFd, writable }: WindowSpec): void {
+export function attachWindow({ kind, deviceId, directory, controlFd }: WindowSpec): void {
   if (kind === 'memory-view') deviceWindow.attachView(directory, controlFd)
-  if (kind === 'shmem') deviceWindow.attachShmem(deviceId, directory, writable)
+  if (kind === 'shmem') deviceWindow.attachShmem(deviceId, directory)
 }
 
 /** A mapper for the calling thread; `report` is told why a window could not be made visible. */

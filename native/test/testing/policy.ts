@@ -5,9 +5,13 @@ import { agreedFeatures, openPolicy } from '../../../server/passthrough/open-pol
 import { defaultOptions } from '../../../server/passthrough/options.ts'
 import { fileSystem, type SharedDirectoryId } from '../../index.ts'
 
-/** The data plane serves what it can, as in a session that has agreed on nothing. */
-export function publishDefaultPolicy(directory: SharedDirectoryId): void {
+/**
+ * The data plane serves what it can, as in a session that has agreed on nothing.
+ * @param windowSize bytes; 0: there is no window
+ */
+export function publishDefaultPolicy(directory: SharedDirectoryId, windowSize = 0, readOnly = false): void {
   const session = new FuseSession(FuseSession.allocate())
-  const open = openPolicy(defaultOptions, session)
-  fileSystem.publishPolicy(directory, services(false), agreedFeatures(session), open, 0)
+  const open = openPolicy({ ...defaultOptions, readOnly }, session)
+  const agreed = { ...agreedFeatures(session), windowShown: windowSize > 0 }
+  fileSystem.publishPolicy(directory, services(readOnly), agreed, open, windowSize)
 }
