@@ -25,6 +25,7 @@ export default defineConfig({
           include: ['native/test/**/*.test.ts', 'server/fuzz/corpus.test.ts'],
           globalSetup: ['native/test/testing/own-disk.ts'],
           pool: 'forks',
+          execArgv: ['--conditions=testing'],
           testTimeout: 60_000,
         },
       },

@@ -63,8 +63,6 @@ export interface RequestInProgress {
 export interface DeviceControl {
   /** What queue threads and window mappers find the device by. */
   readonly id: number
-  /** Queue threads needed: worker 0 serves queues 0 (hiprio) and 1, worker n queue n + 1. */
-  readonly workerCount: number
   /** Becomes readable when a queue that `requestStop` waits for has been let go, and when a ring broke. Not owned. */
   readonly quiescedFd: number
   setFeatures(eventIdx: boolean, indirect: boolean, ringsStartEnabled: boolean): void
@@ -103,9 +101,7 @@ export interface DeviceControl {
   forgetWindow(): void
   /** Forgets everything that the frontend has set. All queues must be stopped. */
   reset(): void
-  /** Makes every QueueWorker's `next` return -1. */
-  shutdown(): void
-  /** Shutdown, and the id becomes invalid. */
+  /** Makes every QueueWorker's `next` return -1, and the id invalid. */
   destroy(): void
   counters(): DeviceCounters
   /** At most one for each queue thread, and those that the pool has begun. */
@@ -124,7 +120,7 @@ export interface QueueWorker {
   /**
    * Waits for a request that the data plane does not serve, or can't serve now.
    * @param timeoutMs never times out where left out
-   * @returns the queue's index, -1 after shutdown, -2 after the timeout or many requests that were refused, -3 after one
+   * @returns the queue's index, -1 after the end of the device, -2 after the timeout or many requests that were refused, -3 after one
    *   that the data plane has answered with ENFILE; it stands in `requestBuffer`
    */
   next(timeoutMs?: number): number

@@ -114,12 +114,6 @@ export interface NativeFileSystem {
     open: OpenPolicy,
     windowSize: number,
   ): void
-  /** Inodes that the guest knows, the root included. */
-  countInodes(directory: SharedDirectoryId): number
-  /** Open files and directories. */
-  countHandles(directory: SharedDirectoryId): number
-  /** Buffers of directories that are being listed, of the whole process. */
-  countStreamBuffers(): number
   /** The first [uid, gid] that a file was to get and this process could not give, once; 2^32 - 1 for one that was not to change. */
   takeRefusedOwner(): [number, number] | undefined
 

@@ -13,7 +13,6 @@ import type { DeviceControlConstructor, DeviceWindow, QueueWorkerConstructor } f
 import type { NativeFileSystem } from './file-system.ts'
 import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
 import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
-import type { MessageServerConstructor } from './message-server.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
 import type { ViewRanges } from './view-ranges.ts'
@@ -21,7 +20,6 @@ import type { ViewRanges } from './view-ranges.ts'
 interface NativeAddon extends UnixSockets {
   readonly DeviceControl: DeviceControlConstructor
   readonly QueueWorker: QueueWorkerConstructor
-  readonly MessageServer: MessageServerConstructor
   readonly deviceWindow: DeviceWindow
   readonly MemoryView: NativeMemoryViewConstructor
   readonly memoryViewAbiVersion: number
@@ -29,8 +27,6 @@ interface NativeAddon extends UnixSockets {
   readonly fileSystem: NativeFileSystem
   readonly viewRanges: ViewRanges
   readonly sandbox: NativeSandbox
-  readonly createEventFd: () => number
-  readonly signalEventFd: (fd: number) => void
   readonly drainEventFd: (fd: number) => number
 }
 
@@ -63,10 +59,6 @@ function loadAddon(): NativeAddon {
 
 const addon = loadAddon()
 
-/** A new non-blocking eventfd, owned by the caller. */
-export const createEventFd = addon.createEventFd
-/** Adds 1 to an eventfd. */
-export const signalEventFd = addon.signalEventFd
 /** Takes an eventfd's count, 0 where it has not been signalled. */
 export const drainEventFd = addon.drainEventFd
 
@@ -78,9 +70,6 @@ export const QueueWorker = addon.QueueWorker
 export type QueueWorker = InstanceType<QueueWorkerConstructor>
 export const viewRanges = addon.viewRanges
 
-/** The data plane without a ring. */
-export const MessageServer = addon.MessageServer
-export type MessageServer = InstanceType<MessageServerConstructor>
 /** What window mappers need of a device. */
 export const deviceWindow = addon.deviceWindow
 
@@ -89,7 +78,7 @@ export const FdWatcher = addon.FdWatcher
 export type FdWatcher = InstanceType<FdWatcherConstructor>
 
 export const { listenUnix, adoptListener, groupId, acceptUnix, lockPidFile } = addon
-export const { socketPair, receiveWithFds, sendWithFds, duplicateFd } = addon
+export const { receiveWithFds, sendWithFds } = addon
 export const { openSystemLog, writeSystemLog } = addon
 export const exitNow: (code: number) => never = addon.exitNow
 

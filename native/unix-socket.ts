@@ -31,8 +31,6 @@ export interface UnixSockets {
   readonly writeSystemLog: (priority: number, message: string) => void
   /** @returns a descriptor owned by the caller, or `-errno`: -EAGAIN where nobody waits */
   readonly acceptUnix: (fd: number) => number
-  /** Two connected stream sockets, owned by the caller. */
-  readonly socketPair: () => [number, number]
   /**
    * Receives into `buffer` without waiting and appends descriptors, then owned by the caller, to `fds`.
    * @returns bytes, 0 at the end of the stream, or `-errno`
@@ -46,8 +44,6 @@ export interface UnixSockets {
    * @throws EAGAIN where another process holds the lock
    */
   readonly lockPidFile: (path: string) => number
-  /** A second descriptor for the same open file, owned by the caller. */
-  readonly duplicateFd: (fd: number) => number
   /** Ends the process without waiting for threads; nothing buffered is written. */
   readonly exitNow: (code: number) => never
 }

@@ -49,7 +49,6 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(env, "DeviceControl",
                        {InstanceAccessor<&DeviceControl::Id>("id"),
-                        InstanceAccessor<&DeviceControl::WorkerCount>("workerCount"),
                         InstanceAccessor<&DeviceControl::QuiescedFd>("quiescedFd"),
                         InstanceMethod<&DeviceControl::SetFeatures>("setFeatures"),
                         InstanceMethod<&DeviceControl::SetMemoryTable>("setMemoryTable"),
@@ -70,7 +69,6 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                         InstanceMethod<&DeviceControl::ViewLost>("viewLost"),
                         InstanceMethod<&DeviceControl::ForgetWindow>("forgetWindow"),
                         InstanceMethod<&DeviceControl::Reset>("reset"),
-                        InstanceMethod<&DeviceControl::Shutdown>("shutdown"),
                         InstanceMethod<&DeviceControl::Destroy>("destroy"),
                         InstanceMethod<&DeviceControl::RequestsInProgress>("requestsInProgress"),
                         InstanceMethod<&DeviceControl::Counters>("counters")});
@@ -99,9 +97,6 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
 
   Napi::Value Id(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), device_->id());
-  }
-  Napi::Value WorkerCount(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(device_->workers().size()));
   }
   Napi::Value QuiescedFd(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), device_->quiesced_fd());
@@ -232,8 +227,6 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
   void ForgetWindow(const Napi::CallbackInfo&) { device_->ForgetWindow(); }
 
   void Reset(const Napi::CallbackInfo&) { device_->Reset(); }
-
-  void Shutdown(const Napi::CallbackInfo&) { device_->Shutdown(); }
 
   void Destroy(const Napi::CallbackInfo&) {
     device_->Shutdown();

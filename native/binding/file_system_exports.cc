@@ -291,19 +291,6 @@ void PublishPolicy(const Info& info) {
   DirectoryArgument(info).policy().Publish(policy);
 }
 
-Napi::Value CountInodes(const Info& info) {
-  return Number(info, static_cast<int64_t>(DirectoryArgument(info).inodes().size()));
-}
-
-Napi::Value CountHandles(const Info& info) {
-  return Number(info, static_cast<int64_t>(DirectoryArgument(info).handles().size()));
-}
-
-// countStreamBuffers(): of all shared directories
-Napi::Value CountStreamBuffers(const Info& info) {
-  return Number(info, static_cast<int64_t>(StreamBuffer::count()));
-}
-
 // takeRefusedOwner(): [uid, gid], or undefined
 Napi::Value TakeRefusedOwnerJs(const Info& info) {
   const std::optional<RefusedOwner> refused = TakeRefusedOwner();
@@ -611,9 +598,6 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("setIds", SetIds);
   add("setCapabilityName", SetCapabilityName);
   add("publishPolicy", PublishPolicy);
-  add("countInodes", CountInodes);
-  add("countHandles", CountHandles);
-  add("countStreamBuffers", CountStreamBuffers);
   add("takeRefusedOwner", TakeRefusedOwnerJs);
   add("forget", Forget);
   add("setattr", Setattr);

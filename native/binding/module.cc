@@ -1,36 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The addon's export list, and nothing else. Each source file brings its own Init function;
-// native/index.ts declares what they export. One Module per environment, so the addon works in
-// worker threads.
+// The addon. One Module per environment, so that it works in worker threads.
 #include <napi.h>
 
-#include "binding/device_control.h"
-#include "binding/eventfd.h"
-#include "binding/fd_watcher.h"
-#include "binding/file_system_exports.h"
-#include "binding/memory_view.h"
-#include "binding/message_server.h"
-#include "binding/queue_worker.h"
-#include "binding/sandbox.h"
-#include "binding/unix_socket.h"
-#include "binding/view_ranges_exports.h"
+#include "binding/exports.h"
 
 namespace viewfsd {
 
 class Module : public Napi::Addon<Module> {
  public:
-  Module(Napi::Env env, Napi::Object exports) {
-    InitEventFd(env, exports);
-    InitUnixSocket(env, exports);
-    InitQueueWorker(env, exports);
-    InitMemoryView(env, exports);
-    InitFdWatcher(env, exports);
-    InitFileSystem(env, exports);
-    InitViewRanges(env, exports);
-    InitDeviceControl(env, exports);
-    InitSandbox(env, exports);
-    InitMessageServer(env, exports);
-  }
+  Module(Napi::Env env, Napi::Object exports) { InitProduct(env, exports); }
 };
 
 }  // namespace viewfsd

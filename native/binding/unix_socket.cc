@@ -115,16 +115,6 @@ Napi::Value AcceptUnix(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd < 0 ? -errno : fd);
 }
 
-Napi::Value SocketPair(const Napi::CallbackInfo& info) {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
-    throw ErrnoError(info.Env(), errno, "socketpair");
-  Napi::Array result = Napi::Array::New(info.Env(), 2);
-  result.Set(0u, fds[0]);
-  result.Set(1u, fds[1]);
-  return result;
-}
-
 // (fd, buffer, offset, length, fds[]) -> bytes, 0 at the end, -errno. Appends received descriptors
 // to `fds`.
 Napi::Value ReceiveWithFds(const Napi::CallbackInfo& info) {
@@ -172,13 +162,6 @@ Napi::Value LockPidFile(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, fd.release());
 }
 
-// A second descriptor for the same open file, owned by the caller.
-Napi::Value DuplicateFd(const Napi::CallbackInfo& info) {
-  const int fd = fcntl(FdArgument(info, 0), F_DUPFD_CLOEXEC, 0);
-  if (fd < 0) throw ErrnoError(info.Env(), errno, "fcntl");
-  return Napi::Number::New(info.Env(), fd);
-}
-
 // Ends the process at once: no exit handlers, no waiting for threads that are stuck in a system
 // call.
 void ExitNow(const Napi::CallbackInfo& info) {
@@ -194,11 +177,9 @@ void InitUnixSocket(Napi::Env env, Napi::Object exports) {
   exports.Set("openSystemLog", Napi::Function::New(env, OpenSystemLog, "openSystemLog"));
   exports.Set("writeSystemLog", Napi::Function::New(env, WriteSystemLog, "writeSystemLog"));
   exports.Set("acceptUnix", Napi::Function::New(env, AcceptUnix, "acceptUnix"));
-  exports.Set("socketPair", Napi::Function::New(env, SocketPair, "socketPair"));
   exports.Set("receiveWithFds", Napi::Function::New(env, ReceiveWithFds, "receiveWithFds"));
   exports.Set("sendWithFds", Napi::Function::New(env, SendWithFds, "sendWithFds"));
   exports.Set("lockPidFile", Napi::Function::New(env, LockPidFile, "lockPidFile"));
-  exports.Set("duplicateFd", Napi::Function::New(env, DuplicateFd, "duplicateFd"));
   exports.Set("exitNow", Napi::Function::New(env, ExitNow, "exitNow"));
 }
 

@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
-import { addonPath, fileSystem, signalEventFd } from '../index.ts'
+import { addonPath, fileSystem } from '../index.ts'
+import { testing } from '../testing/index.ts'
 import { AVAILABLE, BUFFERS, RingDriver } from './ring-driver.ts'
 import { publishDefaultPolicy } from './testing/policy.ts'
 
@@ -51,7 +52,7 @@ test.each([
   // Head 0 is in all entries of the ring.
   const fill = (): void => ring.setAvailableIndex((ring.usedIndex + SIZE) & 0xffff)
   fill()
-  signalEventFd(ring.kick)
+  testing.eventfdWrite(ring.kick)
   while (ring.usedIndex < SIZE) fill()
   let rounds = 0
   while (!ring.control.requestStop(1) && rounds < ROUNDS) {
@@ -60,7 +61,7 @@ test.each([
   }
   expect(rounds).toBeLessThan(ROUNDS)
   ring.control.finishStop(1)
-  ring.control.shutdown()
+  ring.control.destroy()
   await once(thread, 'exit')
 })
 
@@ -81,7 +82,7 @@ test('comes back from a ring that feeds itself', async () => {
   try {
     expect(await returned).toEqual([-2])
   } finally {
-    ring.control.shutdown()
+    ring.control.destroy()
     await once(thread, 'exit')
   }
 }, 10_000)
@@ -127,7 +128,7 @@ test('a request that the stop of another queue interrupted is taken again when t
   })
   await done
   expect(answers.slice(1)).toEqual([-2, 1])
-  again.control.shutdown()
+  again.control.destroy()
   await once(thread, 'exit')
 })
 

@@ -7,7 +7,8 @@ import { Errno } from '../../server/errno.ts'
 import { FuseOpcode } from '../../server/fuse/abi.ts'
 import { DATA_PLANE } from '../../server/fuse/services.ts'
 import { concat, requests } from '../../server/fuse/testing/messages.ts'
-import { fileSystem, MessageServer } from '../index.ts'
+import { fileSystem } from '../index.ts'
+import { MessageServer } from '../testing/index.ts'
 import { PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 
 const ASK = -1

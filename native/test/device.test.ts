@@ -6,15 +6,7 @@ import { constants, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import {
-  createEventFd,
-  DeviceControl,
-  drainEventFd,
-  fileSystem,
-  MemoryView,
-  QueueWorker,
-  signalEventFd,
-} from '../index.ts'
+import { DeviceControl, drainEventFd, fileSystem, MemoryView, QueueWorker } from '../index.ts'
 import { testing } from '../testing/index.ts'
 import { requests } from '../../server/fuse/testing/messages.ts'
 import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
@@ -29,7 +21,10 @@ function runProcess(code: string, ...flags: string[]): { status: number | null; 
     const { createRequire } = require('node:module')
     const addon = createRequire(${JSON.stringify(INDEX)})('#native-addon')
     const { Worker } = require('node:worker_threads')`
-  return spawnSync(process.execPath, [...flags, '-e', prelude + code], { encoding: 'utf8', timeout: 30_000 })
+  return spawnSync(process.execPath, ['--conditions=testing', ...flags, '-e', prelude + code], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  })
 }
 
 function mappingsOf(name: string): number {
@@ -237,7 +232,7 @@ describe('threads', () => {
       ring.submitSimple(RingDriver.request(40, 3, i), 16)
       while (ring.takeUsed() === undefined) await new Promise((done) => setImmediate(done))
     }
-    ring.control.shutdown()
+    ring.control.destroy()
     expect(await counted).toBe(200)
   })
 
@@ -249,8 +244,8 @@ describe('threads', () => {
     while (ring.takeUsed() === undefined) await new Promise((done) => setImmediate(done))
     while (!ring.control.requestStop(1)) await new Promise((done) => setImmediate(done))
     expect(ring.control.finishStop(1)).toBe(1)
-    signalEventFd(ring.kick)
-    ring.control.shutdown()
+    testing.eventfdWrite(ring.kick)
+    ring.control.destroy()
     await new Promise((done) => thread.once('exit', done))
   })
 })
@@ -266,7 +261,7 @@ describe('process', () => {
 
   test('ends when a blocked thread is told to', () => {
     const code = `${setUp}
-      thread.once('message', () => setTimeout(() => control.shutdown(), 50))
+      thread.once('message', () => setTimeout(() => control.destroy(), 50))
       thread.once('exit', (code) => console.log('thread', code))`
     expect(runProcess(code)).toMatchObject({ status: 0, stdout: 'thread 0\n', stderr: '' })
   })
@@ -285,7 +280,7 @@ describe('process', () => {
         const control = new addon.DeviceControl(3)
         const worker = new addon.QueueWorker(control.id, i % 2, -1)
         if (i % 3 === 0) worker.next(0)
-        control.setVringCall(0, addon.createEventFd())
+        control.setVringCall(0, addon.testing.eventfd())
         control.destroy()
         if (i % 5 === 0) worker.close()
         if (i % 20 === 0) gc()
@@ -309,11 +304,11 @@ describe('process', () => {
 test('a closed descriptor is nobody else’s: a device closes what it was given, once', () => {
   const before = readdirSync('/proc/self/fd').length
   const control = new DeviceControl(2)
-  control.setVringCall(0, createEventFd())
-  control.setVringCall(0, createEventFd())
+  control.setVringCall(0, testing.eventfd())
+  control.setVringCall(0, testing.eventfd())
   control.setVringCall(0, -1)
-  control.setVringKick(0, createEventFd())
-  control.setVringError(1, createEventFd())
+  control.setVringKick(0, testing.eventfd())
+  control.setVringError(1, testing.eventfd())
   control.requestStop(0)
   control.finishStop(0)
   control.reset()

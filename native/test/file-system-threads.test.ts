@@ -10,6 +10,7 @@ import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { fileSystem } from '../index.ts'
+import { counts } from '../testing/index.ts'
 import { publishDefaultPolicy } from './testing/policy.ts'
 
 const FILES = 20
@@ -128,20 +129,20 @@ test('a nodeid and a handle mean one file, whatever other threads forget and rel
   const results = await Promise.all(
     Array.from({ length: THREADS }, async (_, index) => {
       const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, seed: 4711 + index } })
-      const counts = await new Promise<Record<string, number> & { wrong: string[] }>((resolve, reject) => {
+      const result = await new Promise<Record<string, number> & { wrong: string[] }>((resolve, reject) => {
         worker.once('message', resolve)
         worker.once('error', reject)
       })
       await worker.terminate()
-      return counts
+      return result
     }),
   )
   expect(results.flatMap(({ wrong }) => wrong)).toEqual([])
   for (const operation of ['lookup', 'read', 'stale', 'forget', 'release', 'readdir']) {
-    expect([operation, results.some((counts) => (counts[operation] ?? 0) > 0)]).toEqual([operation, true])
+    expect([operation, results.some((result) => (result[operation] ?? 0) > 0)]).toEqual([operation, true])
   }
   fileSystem.reset(directory)
-  expect([fileSystem.countInodes(directory), fileSystem.countHandles(directory)]).toEqual([1, 0])
+  expect([counts.inodes(directory), counts.handles(directory)]).toEqual([1, 0])
   // The root's descriptor, that of its mount and that of /proc/self/fd stay.
   expect(fs.readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(descriptors + 4)
 }, 60_000)

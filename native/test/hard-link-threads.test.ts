@@ -7,6 +7,7 @@ import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { fileSystem } from '../index.ts'
+import { counts } from '../testing/index.ts'
 import { publishDefaultPolicy } from './testing/policy.ts'
 
 const ROUNDS = 200
@@ -96,5 +97,5 @@ test.each([
     }),
   )
   expect(results.flat()).toEqual([])
-  expect(fileSystem.countInodes(directory)).toBe(1)
+  expect(counts.inodes(directory)).toBe(1)
 })

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { constants } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
-import { addonPath, createEventFd, DeviceControl, drainEventFd, duplicateFd, signalEventFd } from '../index.ts'
+import { addonPath, DeviceControl, drainEventFd } from '../index.ts'
 import { testing } from '../testing/index.ts'
 import { BUFFERS, MEMORY_BYTES, RingDriver } from './ring-driver.ts'
 
@@ -124,7 +124,7 @@ const [AVAILABLE, USED, PAGES] = [0x1000, 0x2000, 0x3000]
 class Ring {
   readonly base: number
   readonly view: DataView
-  readonly kick = createEventFd()
+  readonly kick = testing.eventfd()
   completed = 0
   submitted = 0
   readonly wrong: string[] = []
@@ -155,7 +155,7 @@ class Ring {
     this.view.setBigUint64(page + 0x808, 0n, true)
     this.view.setUint16(this.base + AVAILABLE + 4 + 2 * ((this.submitted - 1) % SIZE), slot, true)
     this.view.setUint16(this.base + AVAILABLE + 2, this.submitted & 0xffff, true)
-    signalEventFd(this.kick)
+    testing.eventfdWrite(this.kick)
   }
 
   /** Takes what has come back. @returns its slots */
@@ -198,7 +198,7 @@ test(`four queues under load go on through ${SWAPS} changes of the memory table`
     control.setVringSize(queue, SIZE)
     control.setVringAddresses(queue, BigUint64Array.of(...addresses))
     control.setVringBase(queue, 0)
-    control.setVringKick(queue, duplicateFd(ring.kick))
+    control.setVringKick(queue, testing.duplicateFd(ring.kick))
     for (let slot = 0; slot < SIZE; slot += 2) ring.submit(slot)
   }
   for (let swap = 0; swap < SWAPS; swap++) {
@@ -215,6 +215,6 @@ test(`four queues under load go on through ${SWAPS} changes of the memory table`
   while (rings.some(({ completed, submitted }) => completed < submitted)) for (const ring of rings) ring.collect()
   expect(rings.flatMap(({ wrong }) => wrong)).toEqual([])
   expect(control.counters().guardedFaults).toBe(before)
-  control.shutdown()
+  control.destroy()
   await Promise.all(threads.map((thread) => once(thread, 'exit')))
 })

@@ -5,7 +5,7 @@ import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Errno } from '../../server/errno.ts'
 import { decodeDirectory, decodeOpenOut, type DirectoryEntry, requests } from '../../server/fuse/testing/messages.ts'
-import { fileSystem as native } from '../index.ts'
+import { counts } from '../testing/index.ts'
 import { PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 
 const nameOf = (entry: DirectoryEntry): string => Buffer.from(entry.name).toString('latin1')
@@ -116,11 +116,11 @@ describe('READDIR', () => {
       return entries.length
     }
     for (const stream of streams) read(stream)
-    expect(native.countStreamBuffers()).toBe(most)
+    expect(counts.streamBuffers()).toBe(most)
     for (const stream of streams) while (read(stream) > 0);
     for (const stream of streams) expect([...stream.names].toSorted()).toEqual(names.toSorted())
     // One that has come to its end needs none, though it is open.
-    expect(native.countStreamBuffers()).toBe(0)
+    expect(counts.streamBuffers()).toBe(0)
   })
 
   test('FSYNCDIR and RELEASEDIR', () => {

@@ -6,7 +6,7 @@
  */
 import { closeSync } from 'node:fs'
 import { onTestFinished } from 'vitest'
-import { createEventFd, DeviceControl, duplicateFd, QueueWorker, signalEventFd } from '../index.ts'
+import { DeviceControl, QueueWorker } from '../index.ts'
 import { testing } from '../testing/index.ts'
 
 export const MEMORY_BYTES = 4 << 20
@@ -45,9 +45,9 @@ export class RingDriver {
   readonly bytes: Uint8Array
   readonly control: DeviceControl
   readonly worker: QueueWorker
-  readonly call = createEventFd()
-  readonly err = createEventFd()
-  readonly kick = createEventFd()
+  readonly call = testing.eventfd()
+  readonly err = testing.eventfd()
+  readonly kick = testing.eventfd()
   readonly size: number
   readonly eventIdx: boolean
   available: number
@@ -86,9 +86,9 @@ export class RingDriver {
       BigUint64Array.of(...[DESCRIPTORS, AVAILABLE, used].map((offset) => USER_BASE + BigInt(offset))),
     )
     this.control.setVringBase(queue, base)
-    this.control.setVringCall(queue, duplicateFd(this.call))
-    this.control.setVringError(queue, duplicateFd(this.err))
-    this.control.setVringKick(queue, duplicateFd(this.kick))
+    this.control.setVringCall(queue, testing.duplicateFd(this.call))
+    this.control.setVringError(queue, testing.duplicateFd(this.err))
+    this.control.setVringKick(queue, testing.duplicateFd(this.kick))
   }
 
   descriptor(index: number, address: number, length: number, flags: number, next: number, table = DESCRIPTORS): void {
@@ -113,7 +113,7 @@ export class RingDriver {
     this.view.setUint16(AVAILABLE + 4 + 2 * (this.available % this.size), head, true)
     this.available = (this.available + 1) & 0xffff
     this.setAvailableIndex(this.available)
-    signalEventFd(this.kick)
+    testing.eventfdWrite(this.kick)
   }
 
   setAvailableIndex(index: number): void {

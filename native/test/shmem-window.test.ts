@@ -6,7 +6,7 @@ import { copyFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { createEventFd } from '../index.ts'
+import { testing } from '../testing/index.ts'
 import { Frontend, LATER, MAP, pending, RANGE, UNMAP, WINDOW_GPA } from './window-frontend.ts'
 
 const { EIO, EBUSY, EINVAL, ENXIO, ENOTCONN, EROFS, ETXTBSY } = constants.errno
@@ -155,7 +155,7 @@ test('after a restart, has what the memory table has', async () => {
   const gpa = WINDOW_GPA + BigInt(RANGE)
   frontend.control.removeRegion(BigUint64Array.of(gpa, BigInt(RANGE), gpa + 0x7000_0000_0000n, 0n))
   // A start of the first queue is a start of the device.
-  frontend.control.setVringKick(0, createEventFd())
+  frontend.control.setVringKick(0, testing.eventfd())
   const reset = frontend.reset()
   expect(await frontend.accept()).toMatchObject({ request: UNMAP, moffset: 0 })
   expect(await reset).toBe(0)

@@ -18,19 +18,16 @@ import {
   FdWatcher,
   acceptUnix,
   adoptListener,
-  createEventFd,
   drainEventFd,
-  duplicateFd,
   groupId,
   listenUnix,
   lockPidFile,
   openSystemLog,
   receiveWithFds,
   sendWithFds,
-  signalEventFd,
-  socketPair,
   writeSystemLog,
 } from '../index.ts'
+import { testing } from '../testing/index.ts'
 
 const { EAGAIN } = constants.errno
 
@@ -41,14 +38,14 @@ function scratch(): string {
 }
 
 function pair(): [number, number] {
-  const fds = socketPair()
+  const fds = testing.socketPair()
   onTestFinished(() => fds.forEach((fd) => closeSync(fd)))
   return fds
 }
 
 test('carries bytes and descriptors', () => {
   const [a, b] = pair()
-  const event = createEventFd()
+  const event = testing.eventfd()
   expect(sendWithFds(a, Buffer.from('hello'), [event, event])).toBe(5)
   closeSync(event)
   const buffer = new Uint8Array(16)
@@ -56,13 +53,13 @@ test('carries bytes and descriptors', () => {
   expect(receiveWithFds(b, buffer, 2, 14, fds)).toBe(5)
   expect(Buffer.from(buffer.subarray(2, 7)).toString()).toBe('hello')
   expect(fds).toHaveLength(2)
-  signalEventFd(fds[0] ?? -1)
+  testing.eventfdWrite(fds[0] ?? -1)
   expect(drainEventFd(fds[1] ?? -1)).toBe(1)
   for (const fd of fds) closeSync(fd)
 })
 
 test('does not wait, and tells the end of the stream', () => {
-  const [a, b] = socketPair()
+  const [a, b] = testing.socketPair()
   onTestFinished(() => closeSync(b))
   expect(receiveWithFds(b, new Uint8Array(4), 0, 4, [])).toBe(-EAGAIN)
   closeSync(a)
@@ -120,12 +117,12 @@ test('adopts a socket that listens, and nothing else', () => {
   onTestFinished(() => closeSync(fd))
   adoptListener(fd)
   expect(acceptUnix(fd)).toBe(-EAGAIN)
-  const [a, b] = socketPair()
+  const [a, b] = testing.socketPair()
   expect(() => adoptListener(a)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
   closeSync(a)
   closeSync(b)
   expect(() => adoptListener(b)).toThrow(expect.objectContaining({ code: 'EBADF' }))
-  const event = createEventFd()
+  const event = testing.eventfd()
   expect(() => adoptListener(event)).toThrow(expect.objectContaining({ code: 'ENOTSOCK' }))
   closeSync(event)
 })
@@ -155,18 +152,8 @@ test('locks a PID file against a second daemon', () => {
   closeSync(lockPidFile(path))
 })
 
-test('a duplicate outlives the original', () => {
-  const event = createEventFd()
-  const twin = duplicateFd(event)
-  closeSync(event)
-  signalEventFd(twin)
-  expect(drainEventFd(twin)).toBe(1)
-  closeSync(twin)
-  expect(() => duplicateFd(twin)).toThrow(expect.objectContaining({ code: 'EBADF' }))
-})
-
 test('a watcher calls once per arm, for data and for the end', async () => {
-  const [a, b] = socketPair()
+  const [a, b] = testing.socketPair()
   let calls = 0
   let wake: (() => void) | undefined
   const watcher = new FdWatcher(b, () => {

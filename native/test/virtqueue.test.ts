@@ -3,7 +3,8 @@
 import { ftruncateSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createEventFd, drainEventFd } from '../index.ts'
+import { drainEventFd } from '../index.ts'
+import { testing } from '../testing/index.ts'
 import { BUFFERS, type Buffer, INDIRECT, MEMORY_BYTES, NEXT, RingDriver } from './ring-driver.ts'
 
 const GETATTR = 3
@@ -377,7 +378,7 @@ test('completions go to the newest call descriptor', () => {
   const ring = new RingDriver()
   ring.submitSimple(RingDriver.request(40, GETATTR, 1), 16)
   expect(ring.worker.next(0)).toBe(1)
-  const call = createEventFd()
+  const call = testing.eventfd()
   ring.control.setVringCall(1, call)
   ring.worker.replyError(0)
   expect(ring.worker.next(0)).toBe(-2)

@@ -6,15 +6,8 @@ import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { onTestFinished } from 'vitest'
 import { decodeEntry, requests } from '../../server/fuse/testing/messages.ts'
-import {
-  DeviceControl,
-  deviceWindow,
-  fileSystem,
-  MessageServer,
-  receiveWithFds,
-  sendWithFds,
-  socketPair,
-} from '../index.ts'
+import { DeviceControl, deviceWindow, fileSystem, receiveWithFds, sendWithFds } from '../index.ts'
+import { MessageServer, testing } from '../testing/index.ts'
 import { publishDefaultPolicy } from './testing/policy.ts'
 
 const INDEX = resolve(import.meta.dirname, '../index.ts')
@@ -39,7 +32,7 @@ export type Outcome = number | typeof LATER
 
 const ROOT = 1
 const WINDOW_SIZE = 16 * RANGE
-/** Of native/message-server.ts. */
+/** Of native/testing/message-server.ts. */
 const SERVED_LATER = -2
 
 /**
@@ -79,17 +72,16 @@ export class Frontend {
     )
     this.#thread.on('message', (result: Outcome) => this.#results.shift()?.(result))
     onTestFinished(async () => {
-      this.control.shutdown()
+      this.control.destroy()
       await this.#thread.terminate()
       fileSystem.reset(this.#directory)
-      this.control.destroy()
       for (const fd of [this.#channel, ...this.#fds]) closeSync(fd)
       rmSync(this.path, { recursive: true })
     })
   }
 
   connect(): void {
-    const [ours, theirs] = socketPair()
+    const [ours, theirs] = testing.socketPair()
     if (this.#channel >= 0) closeSync(this.#channel)
     this.#channel = ours
     this.control.setBackendSocket(theirs)

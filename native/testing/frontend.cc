@@ -122,7 +122,7 @@ Napi::Value ConnectUnix(const Napi::CallbackInfo& info) {
     return Result(info.Env(), -1);
   }
   memcpy(address.sun_path, path.c_str(), path.size());
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return Result(info.Env(), -1);
   if (connect(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof(address)) < 0) {
     int error = errno;
@@ -136,13 +136,18 @@ Napi::Value ConnectUnix(const Napi::CallbackInfo& info) {
 // socketPair(): two connected stream sockets.
 Napi::Value SocketPair(const Napi::CallbackInfo& info) {
   int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) {
     throw Napi::Error::New(info.Env(), std::string("socketpair: ") + strerror(errno));
   }
   Napi::Array result = Napi::Array::New(info.Env(), 2);
   result.Set(0u, fds[0]);
   result.Set(1u, fds[1]);
   return result;
+}
+
+// duplicateFd(fd)
+Napi::Value DuplicateFd(const Napi::CallbackInfo& info) {
+  return Result(info.Env(), fcntl(Int(info, 0), F_DUPFD_CLOEXEC, 0));
 }
 
 // sendMessage(fd, bytes, fds: Int32Array): one sendmsg(2); bytes sent.
@@ -266,6 +271,7 @@ void InitTesting(Napi::Env env, Napi::Object exports) {
   add("poll", Poll);
   add("connectUnix", ConnectUnix);
   add("socketPair", SocketPair);
+  add("duplicateFd", DuplicateFd);
   add("sendMessage", SendMessage);
   add("receiveMessage", ReceiveMessage);
   add("guardedRead", GuardedRead);

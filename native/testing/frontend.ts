@@ -18,7 +18,9 @@ export interface TestingFrontend {
   /** Waits until one of `fds` is readable or closed; returns how many are, `revents[i]` says which. */
   poll(fds: Int32Array, revents: Int16Array, timeoutMs: number): number
   connectUnix(path: string): number
-  /** Two connected stream sockets. Throws where socketpair(2) fails. */
+  /** A second descriptor for the same open file. */
+  duplicateFd(fd: number): number
+  /** Two connected stream sockets that do not wait. Throws where socketpair(2) fails. */
   socketPair(): [number, number]
   /** One sendmsg(2) with up to 64 descriptors, which stay the caller's too; returns bytes sent. */
   sendMessage(fd: number, bytes: Uint8Array, fds: Int32Array): number

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The addon of the tests and fuzzers: what they need beside the product's own. The daemon never loads it. */
+/**
+ * The addon of the tests and fuzzers: the product's and what they need besides. The daemon never loads it. Whoever needs it for what
+ * both know (shared directories, by number) runs with `node --conditions=testing`, so that native/index.ts loads it, too.
+ */
 import { createRequire } from 'node:module'
+import type { TestingCounts } from './counts.ts'
 import type { TestingFrontend } from './frontend.ts'
+import type { MessageServerConstructor } from './message-server.ts'
 import type { TestingRangesConstructor } from './ranges.ts'
 
 interface TestingAddon {
   readonly testing: TestingFrontend
+  readonly counts: TestingCounts
   readonly TestingRanges: TestingRangesConstructor
+  readonly MessageServer: MessageServerConstructor
 }
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the addon exports is declared here, not inferred
@@ -14,5 +21,10 @@ const addon = createRequire(import.meta.url)('#testing-addon') as TestingAddon
 
 /** What plays a vhost-user frontend and a virtio driver; see frontend.ts. */
 export const testing = addon.testing
+/** See counts.ts. */
+export const counts = addon.counts
 /** See ranges.ts. */
 export const TestingRanges = addon.TestingRanges
+/** See message-server.ts. */
+export const MessageServer = addon.MessageServer
+export type MessageServer = InstanceType<MessageServerConstructor>

@@ -62,7 +62,9 @@ function report(name: string, outcome: Outcome, program: string): void {
   process.stdout.write(`${outcome.output.slice(-6000)}\n`)
   process.stdout.write(`FOUND by ${name}: ${outcome.hung ? 'a hang' : 'a failure'}; the program:\n${program}\n`)
   const repeat =
-    name === 'ring' ? `native/build/fuzz/ring_fuzz ${RING_FOUND}` : `node dist/server/fuzz/replay.js ${name} PROGRAM`
+    name === 'ring'
+      ? `native/build/fuzz/ring_fuzz ${RING_FOUND}`
+      : `node --conditions=testing dist/server/fuzz/replay.js ${name} PROGRAM`
   process.stdout.write(`to repeat it: ${repeat}\n`)
 }
 

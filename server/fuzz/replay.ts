@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `node dist/server/fuzz/replay.js TARGET PROGRAM`: runs one program, in base64, as a fuzzer has printed it. */
+/** `node --conditions=testing dist/server/fuzz/replay.js TARGET PROGRAM`: runs one program, in base64, as a fuzzer has printed it. */
 import { openTarget } from './targets/index.ts'
 
 const [name = '', program = ''] = process.argv.slice(2)

@@ -9,8 +9,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/fuse/testing/dev-fuse-server.js')
+import { DEV_FUSE_SERVER } from './harness/dev-fuse.ts'
 
 let scratch: string
 let share: string
@@ -23,7 +22,9 @@ beforeAll(async () => {
   mountPoint = path.join(scratch, 'mount')
   fs.mkdirSync(share)
   fs.mkdirSync(mountPoint)
-  server = spawn(process.execPath, [PROGRAM, share, mountPoint, '{}', '3'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  server = spawn(process.execPath, [...DEV_FUSE_SERVER, share, mountPoint, '{}', '3'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   if (server.stdout === null) throw new Error('no output')
   const [line] = await Promise.race([
     once(server.stdout, 'data'),

@@ -12,8 +12,8 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import ownDisk from '../../native/test/testing/own-disk.ts'
 import type { PassthroughOptions } from '../passthrough/options.ts'
+import { DEV_FUSE_SERVER } from './harness/dev-fuse.ts'
 
-const SERVER = path.resolve(import.meta.dirname, '../../dist/server/fuse/testing/dev-fuse-server.js')
 const TOOLS = path.resolve(import.meta.dirname, '../../e2e/guest/tools')
 
 /** All classes of checks but `copy`. */
@@ -55,9 +55,13 @@ async function mounted(name: string, options: Partial<PassthroughOptions>, body:
   const mountPoint = `${share}-mount`
   fs.mkdirSync(share)
   fs.mkdirSync(mountPoint)
-  const server: ChildProcess = spawn(process.execPath, [SERVER, share, mountPoint, JSON.stringify(options), '3'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const server: ChildProcess = spawn(
+    process.execPath,
+    [...DEV_FUSE_SERVER, share, mountPoint, JSON.stringify(options), '3'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   const exited = once(server, 'exit')
   try {
     if (server.stdout === null) throw new Error('no output')

@@ -28,6 +28,7 @@ import {
 } from '../../../server/passthrough/passthrough-file-system.ts'
 import { openFileSystem } from '../../../server/passthrough/translating-file-system.ts'
 import { deviceWindow, fileSystem as native } from '../../index.ts'
+import { counts } from '../../testing/index.ts'
 
 export const ROOT = 1
 
@@ -184,10 +185,10 @@ export class PassthroughBench implements Disposable {
   }
 
   get inodes(): number {
-    return native.countInodes(this.directory)
+    return counts.inodes(this.directory)
   }
 
   get handles(): number {
-    return native.countHandles(this.directory)
+    return counts.handles(this.directory)
   }
 }

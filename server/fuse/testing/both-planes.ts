@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Both planes as a queue thread has them, without a ring: what the data plane does not serve goes to the FUSE server. */
-import { MessageServer } from '../../../native/index.ts'
+import { MessageServer } from '../../../native/testing/index.ts'
 import { Served } from '../channel.ts'
 import type { FuseServer } from '../server.ts'
 import type { FakeChannel } from './fake-channel.ts'

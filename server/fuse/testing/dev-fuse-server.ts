@@ -3,7 +3,7 @@
  * Serves a directory through this machine's own /dev/fuse instead of a virtqueue, so that the kernel's FUSE client and
  * ordinary programs can try the FUSE server and the file system without a guest.
  *
- * `node dev-fuse-server.js DIRECTORY MOUNTPOINT [OPTIONS-JSON [THREADS [far-offsets]]]` mounts, writes "ready" and the
+ * `node --conditions=testing dev-fuse-server.js DIRECTORY MOUNTPOINT [OPTIONS-JSON [THREADS [far-offsets]]]` mounts, writes "ready" and the
  * number of threads, and serves until the file system is unmounted. With `far-offsets`, directory offsets are 2^63 and above.
  * SIGUSR1 makes it write its counters, one line of JSON.
  */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** How to run Node on the addon that was built with AddressSanitizer and UBSan (native/Makefile, "asan"). */
+/** How to run Node on the tests' addon that was built with AddressSanitizer and UBSan (native/Makefile, "asan"). */
 import { execFileSync } from 'node:child_process'
 
 /** Variables of the environment. Leak checking stays off: Node itself leaves memory behind at exit. */
@@ -9,7 +9,7 @@ export function asanEnvironment(): Record<string, string> {
   if (!runtime.includes('/')) throw new Error(`no libasan.so for ${compiler}`)
   return {
     LD_PRELOAD: runtime,
-    NODE_OPTIONS: '--conditions=asan',
+    NODE_OPTIONS: '--conditions=asan --conditions=testing',
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0:exitcode=99',
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
   }

@@ -7,7 +7,8 @@ import fs, { closeSync, mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
-import { createEventFd, listenUnix, receiveWithFds, sendWithFds, socketPair } from '../../../native/index.ts'
+import { listenUnix, receiveWithFds, sendWithFds } from '../../../native/index.ts'
+import { testing } from '../../../native/testing/index.ts'
 import { MAX_LINE_BYTES } from '../../control/control-connection.ts'
 import { ControlServer } from '../../control/control-server.ts'
 import { METRICS, STATUS } from '../../control/testing.ts'
@@ -46,7 +47,7 @@ export class ControlTarget implements Target {
       const index = step.below(PEERS)
       let peer = peers.get(index)
       if (peer === undefined) {
-        const [ours, theirs] = socketPair()
+        const [ours, theirs] = testing.socketPair()
         server.adopt(theirs)
         peer = new Peer(ours)
         peers.set(index, peer)
@@ -88,7 +89,7 @@ class Peer {
   }
 
   send(step: Script): void {
-    const fds = step.byte() < 230 ? [] : [createEventFd()]
+    const fds = step.byte() < 230 ? [] : [testing.eventfd()]
     const text = line(step)
     const cut = step.byte() < 200 ? text.length : step.below(Math.max(1, Math.min(256, text.length)))
     sendWithFds(this.#fd, text.subarray(0, cut), fds)

@@ -7,6 +7,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileSystem as native } from '../../../native/index.ts'
+import { counts } from '../../../native/testing/index.ts'
 import { FuseCounters } from '../../fuse/counters.ts'
 import { FuseServer } from '../../fuse/server.ts'
 import { FuseSession } from '../../fuse/session.ts'
@@ -112,7 +113,7 @@ export class PassthroughTarget implements Target {
   }
 
   #check(directory: number): void {
-    const [inodes, handles] = [native.countInodes(directory), native.countHandles(directory)]
+    const [inodes, handles] = [counts.inodes(directory), counts.handles(directory)]
     if (inodes !== 1 || handles !== 0) throw new Error(`${inodes} inodes and ${handles} handles after DESTROY`)
     const outside = this.#describeOutside()
     if (outside !== this.#outside) throw new Error(`outside of the directory something has changed: ${outside}`)

@@ -5,7 +5,7 @@
  * framed as the specification wants it, and no descriptor stays open.
  */
 import fs, { closeSync } from 'node:fs'
-import { createEventFd, receiveWithFds, sendWithFds, socketPair } from '../../../native/index.ts'
+import { receiveWithFds, sendWithFds } from '../../../native/index.ts'
 import { testing } from '../../../native/testing/index.ts'
 import { BackendRequestHandler } from '../../vhost-user/backend-request-handler.ts'
 import { Connection } from '../../vhost-user/connection.ts'
@@ -61,7 +61,7 @@ export class VhostUserTarget implements Target {
     const { head, steps } = splitProgram(program)
     const window = (head.byte() & 1) !== 0
     const outcomes: number[] = []
-    const [ours, theirs] = socketPair()
+    const [ours, theirs] = testing.socketPair()
     const offered = { window: window ? 'memory-view' : 'none', memorySlots: 'on', config: true } as const
     const protocolFeatures = offeredProtocolFeatures(offered)
     const options = { tag: 'fuzz', protocolFeatures, windowSize: window ? 1 << 30 : 0 }
@@ -134,10 +134,10 @@ export class VhostUserTarget implements Target {
     if (kind < 200) {
       return request === FrontendRequest.ADD_MEM_REG || request === FrontendRequest.SET_MEM_TABLE
         ? this.#memory
-        : createEventFd()
+        : testing.eventfd()
     }
     if (kind < 215) return this.#memory
-    if (kind < 230) return createEventFd()
+    if (kind < 230) return testing.eventfd()
     return fs.openSync(['/dev/null', '/', '/proc/self/exe', '/proc/self/mem'][kind % 4] ?? '/', 'r')
   }
 

@@ -10,7 +10,11 @@ import type { FuseCounts } from '../../fuse/counters.ts'
 import type { PassthroughOptions } from '../../passthrough/options.ts'
 import { makeScratch, removeScratch } from './daemon.ts'
 
-const PROGRAM = resolve(import.meta.dirname, '../../../dist/server/fuse/testing/dev-fuse-server.js')
+/** Node's arguments for a server of /dev/fuse; what to share and where to mount it follow. */
+export const DEV_FUSE_SERVER: readonly string[] = [
+  '--conditions=testing',
+  resolve(import.meta.dirname, '../../../dist/server/fuse/testing/dev-fuse-server.js'),
+]
 
 export class DevFuse {
   /** The shared directory, as the host sees it. */
@@ -34,9 +38,13 @@ export class DevFuse {
     const shared = share ?? join(scratch, 'share')
     mkdirSync(mountPoint)
     if (share === undefined) mkdirSync(shared)
-    const server = spawn(process.execPath, [PROGRAM, shared, mountPoint, JSON.stringify(options), String(threads)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const server = spawn(
+      process.execPath,
+      [...DEV_FUSE_SERVER, shared, mountPoint, JSON.stringify(options), String(threads)],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
     const exited = once(server, 'exit')
     onTestFinished(async () => {
       spawnSync('umount', ['--lazy', mountPoint])

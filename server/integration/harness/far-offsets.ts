@@ -6,8 +6,7 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
 import { makeScratch, removeScratch } from './daemon.ts'
-
-const PROGRAM = path.resolve(import.meta.dirname, '../../../dist/server/fuse/testing/dev-fuse-server.js')
+import { DEV_FUSE_SERVER } from './dev-fuse.ts'
 
 /**
  * Call it before the daemon is started: what comes last is cleaned up first.
@@ -18,7 +17,7 @@ export async function mountFarOffsets(): Promise<{ backing: string; mountPoint: 
   const [backing, mountPoint] = [path.join(directory, 'backing'), path.join(directory, 'mount')]
   mkdirSync(backing)
   mkdirSync(mountPoint)
-  const server = spawn(process.execPath, [PROGRAM, backing, mountPoint, '{}', '1', 'far-offsets'], {
+  const server = spawn(process.execPath, [...DEV_FUSE_SERVER, backing, mountPoint, '{}', '1', 'far-offsets'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   onTestFinished(async () => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The data plane for transports other than a ring, such as /dev/fuse: native/binding/message_server.cc. */
+/** The data plane without a ring, for tests and /dev/fuse: message_server.cc. */
 
 export interface MessageServer {
   /**

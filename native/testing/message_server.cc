@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The data plane on messages in plain memory, for transports other than a ring (/dev/fuse);
-// declared in native/message-server.ts.
-#include "binding/message_server.h"
+// The data plane on messages in plain memory, without a ring; declared in message-server.ts.
+#include "testing/message_server.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef VIEWFSD_MESSAGE_SERVER_H_
-#define VIEWFSD_MESSAGE_SERVER_H_
+#ifndef VIEWFSD_TESTING_MESSAGE_SERVER_H_
+#define VIEWFSD_TESTING_MESSAGE_SERVER_H_
 
 #include <napi.h>
 
@@ -11,4 +11,4 @@ void InitMessageServer(Napi::Env env, Napi::Object exports);
 
 }  // namespace viewfsd
 
-#endif  // VIEWFSD_MESSAGE_SERVER_H_
+#endif  // VIEWFSD_TESTING_MESSAGE_SERVER_H_

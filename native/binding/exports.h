@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef VIEWFSD_BINDING_EXPORTS_H_
+#define VIEWFSD_BINDING_EXPORTS_H_
+
+#include <napi.h>
+
+namespace viewfsd {
+
+// Sets all that native/index.ts declares.
+void InitProduct(Napi::Env env, Napi::Object exports);
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_BINDING_EXPORTS_H_
