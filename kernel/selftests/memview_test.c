@@ -193,22 +193,57 @@ static bool log_is_bad(bool show_all)
 	return bad;
 }
 
+/* Fields of proc_pid_stat(5): does @pid run, and if so, where? */
+static void show_times(pid_t pid)
+{
+	enum { STATE = 3, USER = 14, SYSTEM = 15, GUEST = 43 };
+	const char *fields[64] = { 0 };
+	char path[64], line[1024];
+	unsigned int n = STATE;
+	char *at = NULL, *save;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "r");
+	if (f && fgets(line, sizeof(line), f))
+		at = strrchr(line, ')');
+	if (f)
+		fclose(f);
+	if (!at)
+		return;
+	for (at = strtok_r(at + 1, " ", &save); at && n < ARRAY_SIZE(fields);
+	     at = strtok_r(NULL, " ", &save))
+		fields[n++] = at;
+	if (n > GUEST)
+		note("state %s, ticks: user %s, system %s, guest %s",
+		     fields[STATE], fields[USER], fields[SYSTEM],
+		     fields[GUEST]);
+}
+
+/* What @pid, which should have ended, is at; the rest is in the kernel log. */
 static void show_stacks(pid_t pid)
 {
 	char path[64], line[256];
+	bool sleeps = false;
 	FILE *f;
 
+	show_times(pid);
 	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
 	f = fopen(path, "r");
-	if (!f)
-		return;
-	while (fgets(line, sizeof(line), f)) {
+	while (f && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		note("stack: %s", line);
+		sleeps = true;
 	}
-	fclose(f);
-	/* The runner prints the kernel log of a failed test. */
-	try_write_file("/proc/sysrq-trigger", "w");
+	if (f)
+		fclose(f);
+	try_write_file("/proc/sysrq-trigger", "w"); /* who is blocked */
+	/* Who runs has no stack that can be read: where all CPUs are. */
+	for (unsigned int i = 0; i < 3 && !sleeps; i++) {
+		sleep_ms(300);
+		try_write_file("/proc/sysrq-trigger", "l");
+		show_times(pid);
+	}
 }
 
 /* 0 if the test passed. */
