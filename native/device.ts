@@ -44,6 +44,23 @@ export interface DataPlaneCounters {
   readonly mappingsRemoved: number
 }
 
+/** How long requests of one opcode have taken, from the ring to the reply; see native/session/latencies.h. */
+export interface LatencyHistogram {
+  readonly opcode: number
+  /** Requests by `LATENCY_STEPS` steps an octave, from 2^`LATENCY_FIRST_OCTAVE` ns on; the first and the last take the rest. */
+  readonly buckets: readonly number[]
+  /** Of all of them. */
+  readonly nanoseconds: number
+}
+export const LATENCY_STEPS = 4
+export const LATENCY_FIRST_OCTAVE = 8
+
+/** An inode and about how many requests there have been for it. */
+export interface HotInode {
+  readonly nodeid: number
+  readonly requests: number
+}
+
 /** A request that a queue thread, or a thread of the pool, is at work on. */
 export interface RequestInProgress {
   /** The queue thread that took it. */
@@ -106,6 +123,10 @@ export interface DeviceControl {
   counters(): DeviceCounters
   /** At most one for each queue thread, and those that the pool has begun. */
   requestsInProgress(): RequestInProgress[]
+  /** Of opcodes that have been served. */
+  latencies(): LatencyHistogram[]
+  /** Those that there have been many requests for, in no order. */
+  hotInodes(): HotInode[]
 }
 
 export type DeviceControlConstructor = new (queueCount: number, poolThreads?: number) => DeviceControl

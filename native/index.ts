@@ -15,7 +15,7 @@ import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewCons
 import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
-import type { ViewRanges } from './view-ranges.ts'
+import type { ViewRanges, WindowFiles } from './view-ranges.ts'
 
 interface NativeAddon extends UnixSockets {
   readonly DeviceControl: DeviceControlConstructor
@@ -26,6 +26,7 @@ interface NativeAddon extends UnixSockets {
   readonly FdWatcher: FdWatcherConstructor
   readonly fileSystem: NativeFileSystem
   readonly viewRanges: ViewRanges
+  readonly windowFiles: WindowFiles
   readonly sandbox: NativeSandbox
   readonly drainEventFd: (fd: number) => number
 }
@@ -69,6 +70,9 @@ export type DeviceControl = InstanceType<DeviceControlConstructor>
 export const QueueWorker = addon.QueueWorker
 export type QueueWorker = InstanceType<QueueWorkerConstructor>
 export const viewRanges = addon.viewRanges
+export const windowFiles = addon.windowFiles
+export type { MappedRange, WindowContents, WindowFile } from './view-ranges.ts'
+export { LATENCY_FIRST_OCTAVE, LATENCY_STEPS } from './device.ts'
 
 /** What window mappers need of a device. */
 export const deviceWindow = addon.deviceWindow
@@ -85,7 +89,7 @@ export const exitNow: (code: number) => never = addon.exitNow
 /** The ABI version that this build speaks; MemoryViewInfo has the driver's. */
 export const memoryViewAbiVersion = addon.memoryViewAbiVersion
 export { MemoryViewFaultPolicy, MemoryViewFlag }
-export type { DataPlaneCounters, DeviceCounters, RequestInProgress } from './device.ts'
+export type { DataPlaneCounters, DeviceCounters, HotInode, LatencyHistogram, RequestInProgress } from './device.ts'
 export type { MemoryViewInfo } from './memory-view.ts'
 
 /** One memory view; see memory-view.ts. */

@@ -5,6 +5,47 @@
  */
 import type { SharedDirectoryId } from './file-system.ts'
 
+/** A part of the window that shows a part of a file; bytes. */
+export interface MappedRange {
+  readonly windowOffset: number
+  readonly fileOffset: number
+  readonly bytes: number
+  /** As the guest asked last. */
+  readonly writable: boolean
+}
+
+/** An inode and what the window shows of it. */
+export interface WindowFile {
+  readonly nodeid: number
+  /** As stat has them; 0 for one that the guest has forgotten. */
+  readonly device: number
+  readonly inode: number
+  /** As this process sees it; '' where that is not known, or could only be found by waiting. */
+  readonly path: string
+  readonly rangeCount: number
+  /** As far as there was room for them. */
+  readonly ranges: readonly MappedRange[]
+}
+
+export interface WindowContents {
+  readonly files: readonly WindowFile[]
+  /** Of each of the equal parts that the window is divided into: bytes that show something. */
+  readonly mapped: readonly number[]
+}
+
+/**
+ * What the window shows, file by file: those of `nodeids` first, in the window or not, then those with most ranges; at most `mostFiles`, with
+ * `mostRanges` in all. It is for those who look on: what changes meanwhile may be missing.
+ */
+export type WindowFiles = (
+  directory: SharedDirectoryId,
+  nodeids: readonly number[],
+  mostFiles: number,
+  mostRanges: number,
+  windowSizeBytes: number,
+  parts: number,
+) => Promise<WindowContents>
+
 export interface ViewRanges {
   /** The path, as this process sees it, of the file that the guest may write at this place now; '' where none is known. */
   fileAt(directory: SharedDirectoryId, moffset: number): Promise<string>

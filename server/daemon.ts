@@ -9,8 +9,18 @@
 import { readFileSync, unlinkSync } from 'node:fs'
 import { resolve as resolvePath } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { acceptUnix, addonPath, exitNow, FdWatcher, viewRanges } from '../native/index.ts'
+import { acceptUnix, addonPath, exitNow, FdWatcher, viewRanges, windowFiles } from '../native/index.ts'
 import { ControlServer } from './control/control-server.ts'
+import {
+  type FilesReport,
+  filesReport,
+  hottest,
+  MOST_FILES,
+  MOST_RANGES,
+  ROOT_NODEID,
+  WINDOW_PARTS,
+} from './control/files.ts'
+import { latenciesOf } from './control/latencies.ts'
 import { activeRequest, sessionStatus, type Status } from './control/status.ts'
 import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
@@ -146,6 +156,8 @@ export class Daemon {
         status: () => this.#status(level.get()),
         requests: () => this.#device.control.requestsInProgress().map((each) => activeRequest(each, Date.now())),
         counters: () => this.#metrics(),
+        latencies: () => latenciesOf(this.#device.control.latencies()),
+        files: () => this.#files(),
         setLogLevel: (wished) => {
           level.set(wished)
           level.apply(this.#log)
@@ -173,6 +185,15 @@ export class Daemon {
       activeRequests: this.#device.control.requestsInProgress().length,
       logLevel,
     }
+  }
+
+  async #files(): Promise<FilesReport> {
+    const hot = hottest(this.#device.control.hotInodes())
+    const nodeids = new Set([ROOT_NODEID, ...hot.map(({ nodeid }) => nodeid)])
+    const { id } = this.#directory
+    const { sizeBytes } = this.#plan
+    const contents = await windowFiles(id, [...nodeids], MOST_FILES, MOST_RANGES, sizeBytes, WINDOW_PARTS)
+    return filesReport(hot, contents, sizeBytes)
   }
 
   #metrics(): Metrics {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "binding/arguments.h"
+#include "binding/device_watch.h"
 #include "binding/directory_argument.h"
 #include "binding/errno_error.h"
 #include "host/shared_directory.h"
@@ -71,6 +72,8 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                         InstanceMethod<&DeviceControl::Reset>("reset"),
                         InstanceMethod<&DeviceControl::Destroy>("destroy"),
                         InstanceMethod<&DeviceControl::RequestsInProgress>("requestsInProgress"),
+                        InstanceMethod<&DeviceControl::ShowLatencies>("latencies"),
+                        InstanceMethod<&DeviceControl::ShowHotInodes>("hotInodes"),
                         InstanceMethod<&DeviceControl::Counters>("counters")});
   }
 
@@ -260,6 +263,14 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
       add(pooled.worker, -static_cast<double>(pooled.number), pooled.opcode,
           static_cast<double>(pooled.nodeid), pooled.since);
     return result;
+  }
+
+  Napi::Value ShowLatencies(const Napi::CallbackInfo& info) {
+    return LatenciesOf(info.Env(), *device_);
+  }
+
+  Napi::Value ShowHotInodes(const Napi::CallbackInfo& info) {
+    return HotInodesOf(info.Env(), *device_);
   }
 
   Napi::Value Counters(const Napi::CallbackInfo& info) {

@@ -12,6 +12,7 @@
 #include "binding/sandbox.h"
 #include "binding/unix_socket.h"
 #include "binding/view_ranges_exports.h"
+#include "binding/window_files.h"
 
 namespace viewfsd {
 
@@ -23,6 +24,7 @@ void InitProduct(Napi::Env env, Napi::Object exports) {
   InitFdWatcher(env, exports);
   InitFileSystem(env, exports);
   InitViewRanges(env, exports);
+  InitWindowFiles(env, exports);
   InitDeviceControl(env, exports);
   InitSandbox(env, exports);
 }

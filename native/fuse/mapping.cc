@@ -54,7 +54,9 @@ int64_t DataPlane::MapFile(uint64_t nodeid, const fuse_setupmapping_in& in) {
   // The frontend was asked and has not answered yet; asking again for what it has mapped by then
   // does no harm.
   interrupted_ = result == -EINTR;
-  return result < 0 ? result : 0;
+  if (result < 0) return result;
+  directory_.mapped_ranges().Add(nodeid, {in.moffset, in.len, in.foffset}, writable);
+  return 0;
 }
 
 int64_t DataPlane::Setupmapping(const FuseRequest& request) {
@@ -85,6 +87,7 @@ int64_t DataPlane::Removemapping(const FuseRequest& request) {
   const int result = window->Unmap({parts.data(), count});
   interrupted_ = result == -EINTR;
   if (result < 0) return result;
+  for (uint32_t i = 0; i < count; i++) directory_.mapped_ranges().Remove(parts[i]);
   moved_ = count;
   return 0;
 }

@@ -93,6 +93,7 @@ uint32_t SharedDirectory::RandomGeneration() {
 void SharedDirectory::Reset() {
   policy_.Withdraw();
   view_ranges_.Clear();
+  mapped_ranges_.Clear();
   locks_.Clear();
   handles_.Clear();
   reopens_.Clear();

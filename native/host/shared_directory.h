@@ -29,6 +29,7 @@
 #include "host/mount.h"
 #include "session/service_policy.h"
 #include "util/unique_fd.h"
+#include "window/mapped_ranges.h"
 #include "window/view_ranges.h"
 #include "window/window.h"
 
@@ -103,6 +104,8 @@ class SharedDirectory {
   void set_window(std::unique_ptr<Window> window) { window_ = std::move(window); }
   // What a window that is a memory view shows.
   ViewRanges& view_ranges() { return view_ranges_; }
+  // What any window shows.
+  MappedRanges& mapped_ranges() { return mapped_ranges_; }
   int proc_fds() const { return proc_fds_.get(); }
   // Seconds that the guest may keep attributes. None for a file with set-id bits: where the server
   // clears them at a write (HANDLE_KILLPRIV_V2), the guest isn't told, and would go on running the
@@ -218,6 +221,7 @@ class SharedDirectory {
   Reopens reopens_;
   InodeNumbers numbers_;
   ViewRanges view_ranges_;
+  MappedRanges mapped_ranges_;
   std::unique_ptr<Window> window_;
   UniqueFd root_;
   InodeKey root_key_ = {};

@@ -7,12 +7,13 @@ import { createRequire } from 'node:module'
 import type { TestingCounts } from './counts.ts'
 import type { TestingFrontend } from './frontend.ts'
 import type { MessageServerConstructor } from './message-server.ts'
-import type { TestingRangesConstructor } from './ranges.ts'
+import type { TestingMappedRangesConstructor, TestingRangesConstructor } from './ranges.ts'
 
 interface TestingAddon {
   readonly testing: TestingFrontend
   readonly counts: TestingCounts
   readonly TestingRanges: TestingRangesConstructor
+  readonly TestingMappedRanges: TestingMappedRangesConstructor
   readonly MessageServer: MessageServerConstructor
 }
 
@@ -25,6 +26,7 @@ export const testing = addon.testing
 export const counts = addon.counts
 /** See ranges.ts. */
 export const TestingRanges = addon.TestingRanges
+export const TestingMappedRanges = addon.TestingMappedRanges
 /** See message-server.ts. */
 export const MessageServer = addon.MessageServer
 export type MessageServer = InstanceType<MessageServerConstructor>

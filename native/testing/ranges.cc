@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// ShmemRanges for JavaScript; declared in ranges.ts.
+// ShmemRanges and MappedRanges for JavaScript; declared in ranges.ts.
 #include "testing/ranges.h"
 
 #include <vector>
 
 #include "binding/arguments.h"
+#include "window/mapped_ranges.h"
 #include "window/shmem_ranges.h"
 
 namespace viewfsd {
@@ -55,9 +56,49 @@ class TestingRanges : public Napi::ObjectWrap<TestingRanges> {
   ShmemRanges ranges_;
 };
 
+class TestingMappedRanges : public Napi::ObjectWrap<TestingMappedRanges> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "TestingMappedRanges",
+                       {InstanceMethod<&TestingMappedRanges::Add>("add"),
+                        InstanceMethod<&TestingMappedRanges::Remove>("remove"),
+                        InstanceMethod<&TestingMappedRanges::From>("from")});
+  }
+  explicit TestingMappedRanges(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<TestingMappedRanges>(info) {}
+
+ private:
+  void Add(const Napi::CallbackInfo& info) {
+    ranges_.Add(OffsetArgument(info, 0, "nodeid"),
+                {OffsetArgument(info, 1, "moffset"), OffsetArgument(info, 2, "length"),
+                 OffsetArgument(info, 3, "foffset")},
+                BooleanArgument(info, 4, "writable"));
+  }
+
+  void Remove(const Napi::CallbackInfo& info) {
+    ranges_.Remove({OffsetArgument(info, 0, "moffset"), OffsetArgument(info, 1, "length")});
+  }
+
+  Napi::Value From(const Napi::CallbackInfo& info) {
+    Napi::Array result = Napi::Array::New(info.Env());
+    for (const MappedRange& mapped :
+         ranges_.From(OffsetArgument(info, 0, "moffset"), OffsetArgument(info, 1, "most"))) {
+      Napi::Array one = Napi::Array::New(info.Env());
+      for (const uint64_t value : {mapped.nodeid, mapped.range.moffset, mapped.range.length,
+                                   mapped.range.foffset, uint64_t{mapped.writable}})
+        one.Set(one.Length(), Napi::Number::New(info.Env(), static_cast<double>(value)));
+      result.Set(result.Length(), one);
+    }
+    return result;
+  }
+
+  MappedRanges ranges_;
+};
+
 }  // namespace
 
 void InitTestingRanges(Napi::Env env, Napi::Object exports) {
+  exports.Set("TestingMappedRanges", TestingMappedRanges::Define(env));
   exports.Set("TestingRanges", TestingRanges::Define(env));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The bookkeeping of a shmem window without a frontend: ranges.cc. */
+/** The bookkeeping of windows without a frontend: ranges.cc. */
 
 export interface TestingRanges {
   /** What a map request means; a free range is taken. */
@@ -16,3 +16,13 @@ export interface TestingRanges {
 }
 
 export type TestingRangesConstructor = new () => TestingRanges
+
+/** What those who look on are shown of a window; see native/window/mapped_ranges.h. */
+export interface TestingMappedRanges {
+  add(nodeid: number, moffset: number, length: number, foffset: number, writable: boolean): void
+  remove(moffset: number, length: number): void
+  /** @returns up to `most` from `moffset` on: nodeid, moffset, length, foffset, 1 for a writable one */
+  from(moffset: number, most: number): number[][]
+}
+
+export type TestingMappedRangesConstructor = new () => TestingMappedRanges

@@ -28,6 +28,8 @@
 #include "memory/guest_memory.h"
 #include "session/counters.h"
 #include "session/guest_session.h"
+#include "session/hot_inodes.h"
+#include "session/latencies.h"
 #include "util/unique_fd.h"
 #include "virtio/backend_channel.h"
 #include "virtio/split_virtqueue.h"
@@ -85,6 +87,8 @@ struct WorkerPort {
   std::atomic<uint64_t> waits{0};
   std::atomic<uint64_t> spin_hits{0};
   FuseCounters fuse;
+  Latencies latencies;
+  HotInodes hot;
   RequestInProgress request;
 };
 

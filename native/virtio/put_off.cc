@@ -38,6 +38,7 @@ void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
   put_off->mailbox = &mailbox_;
   put_off->use = current_;
   put_off->head = chain_.head;
+  put_off->began = timing_.began;
   current_->under_way++;
   under_way_++;
   current_ = nullptr;
@@ -75,12 +76,16 @@ int RequestServer::Complete(PutOffRequest& served) {
   if (answer.kind == Answer::Kind::kWait) {
     const bool old = served.session != device_->sessions().present();
     if (!old && use->queue->runnable.load() && !device_->shutting_down()) {
-      MakeCurrent(use, served.head, served.bytes, served.request.writable, std::move(served.table));
+      MakeCurrent(use, served.head, served.bytes, served.request.writable, std::move(served.table),
+                  {served.began, false});
       return static_cast<int>(use->index);
     }
     answer = {Answer::Kind::kInPlace, old ? -ENOTCONN : -EAGAIN};
   }
-  plane_->Count(served.request.header.opcode, answer);
+  const fuse_in_header& header = served.request.header;
+  plane_->Count(header.opcode, answer);
+  port_->latencies.Add(header.opcode, Latencies::Now() - served.began);
+  port_->hot.Add(header.opcode, header.nodeid, 1);
   Finish(use, served.head, Answered(served));
   if (answer.value != -ENFILE) return kTimedOut;
   std::copy_n(served.bytes.begin(), sizeof(fuse_in_header), request_);

@@ -219,6 +219,7 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
 
 // Copies the current request in. False where it was refused and completed.
 bool RequestServer::ReadRequest() {
+  timing_ = {};
   const uint64_t size = chain_.readable_size;
   const auto refuse = [this](int error) {
     if (chain_.writable_size >= kOutHeader)
@@ -263,6 +264,29 @@ void RequestServer::ShowProgress(uint32_t opcode) {
   shown.opcode.store(opcode, std::memory_order_relaxed);
   shown.nodeid.store(nodeid, std::memory_order_relaxed);
   shown.since.store(CoarseNow(), std::memory_order_release);
+}
+
+// The current request takes its time, so that the clock costs next to nothing.
+void RequestServer::TimeEachTime() {
+  fuse_in_header header;
+  memcpy(&header, request_, sizeof(header));
+  if (timing_.due) port_->latencies.Postpone(header.opcode);
+  if (timing_.began == 0) timing_.began = Latencies::Now();
+  timing_.due = false;
+}
+
+// The current request is about to be completed.
+void RequestServer::NoteLatency() {
+  if (timing_.began == 0) return;
+  fuse_in_header header;
+  memcpy(&header, request_, sizeof(header));
+  const int64_t took = Latencies::Now() - timing_.began;
+  uint32_t requests = 1;
+  if (timing_.due)
+    requests = port_->latencies.AddDue(header.opcode, took);
+  else
+    port_->latencies.Add(header.opcode, took);
+  port_->hot.Add(header.opcode, header.nodeid, requests);
 }
 
 int RequestServer::Next(int timeout_ms) {
@@ -407,6 +431,7 @@ void RequestServer::SignalAll() {
 }
 
 void RequestServer::Complete(uint32_t written) {
+  NoteLatency();
   QueueUse* use = current_;
   current_ = nullptr;
   resumed_table_.reset();
@@ -416,7 +441,8 @@ void RequestServer::Complete(uint32_t written) {
 int64_t RequestServer::Defer() {
   if (current_ == nullptr || chain_.writable_size < kOutHeader || payload_size_ > 0) return -EINVAL;
   if (deferred_.size() >= kMaxDeferred || request_size_ > kDeferredRequest) return -ENOLCK;
-  Deferred deferred = {current_, chain_.head, {request_, request_ + request_size_}, {}, 0, {}};
+  Deferred deferred = {current_, chain_.head, {request_, request_ + request_size_}, {}, 0,
+                       {},       timing_};
   deferred.table = resumed_table_ != nullptr ? std::move(resumed_table_) : current_->table;
   deferred.reply.resize(kDeferredReply);
   const int count =
@@ -448,14 +474,15 @@ int64_t RequestServer::Resume(uint32_t number) {
   use->deferred--;
   MakeCurrent(use, deferred.head, deferred.request,
               {deferred.reply.data(), deferred.reply.size(), deferred.reply_size},
-              std::move(deferred.table));
+              std::move(deferred.table), deferred.timing);
   return 0;
 }
 
 // One that was current before, and had no payload.
 void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
-                                const GuestBuffers& reply, Snapshot table) {
+                                const GuestBuffers& reply, Snapshot table, Timing timing) {
   current_ = use;
+  timing_ = timing;
   resumed_table_ = std::move(table);
   chain_.head = head;
   chain_.readable_count = 0;
@@ -573,8 +600,10 @@ bool RequestServer::PutHeader(int error, uint64_t body_size) {
 // Serves the current request where the data plane may; else it is the control plane's.
 RequestServer::Served RequestServer::ServeNatively(bool again) {
   FuseRequest request;
-  if (!plane_.has_value() || !DecodeHeader(request_, request_size_, payload_size_, &request))
+  if (!plane_.has_value() || !DecodeHeader(request_, request_size_, payload_size_, &request)) {
+    TimeEachTime();
     return Served::kNot;
+  }
   request.readable = chain_.ReadableBuffers();
   request.payload_offset = request_size_;
   request.payload_size = payload_size_;
@@ -584,17 +613,22 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
     NoReply();
     return Served::kYes;
   }
+  if (!again && port_->latencies.Due(request.header.opcode)) timing_ = {Latencies::Now(), true};
   const Answer answer =
       plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader, again);
   switch (answer.kind) {
     case Answer::Kind::kAsk:
+      TimeEachTime();
       return Served::kNot;
     case Answer::Kind::kWait:
+      TimeEachTime();
       return Served::kWaits;
     case Answer::Kind::kPutOff:
+      TimeEachTime();
       PutOff(request, answer.moved);
       return Served::kYes;
     case Answer::Kind::kInterrupted:
+      TimeEachTime();
       GiveBack();
       return Served::kYes;
     case Answer::Kind::kSilent:

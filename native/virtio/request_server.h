@@ -97,6 +97,14 @@ class RequestServer final : public FinishedWork {
     uint32_t under_way = 0;
   };
 
+  // Since when a request is timed.
+  struct Timing {
+    // Of Latencies::Now(); 0 where it is not timed.
+    int64_t began = 0;
+    // See Latencies::Due.
+    bool due = false;
+  };
+
   struct Deferred {
     QueueUse* use;
     uint16_t head;
@@ -105,6 +113,7 @@ class RequestServer final : public FinishedWork {
     std::vector<iovec> reply;
     uint64_t reply_size;
     Snapshot table;
+    Timing timing;
   };
   // More than a ring of Linux has descriptors for.
   static constexpr size_t kMaxDeferred = 1024;
@@ -137,10 +146,12 @@ class RequestServer final : public FinishedWork {
   void NoteTime(uint64_t nodeid);
   bool PutHeader(int error, uint64_t body_size);
   void ShowProgress(uint32_t opcode);
+  void TimeEachTime();
+  void NoteLatency();
   void Complete(uint32_t written);
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
   void MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
-                   const GuestBuffers& reply, Snapshot table);
+                   const GuestBuffers& reply, Snapshot table, Timing timing);
   // Those that the stop answers, or all.
   enum class Ended { kByStop, kAll };
   void EndDeferred(QueueUse* use, Ended which, bool answer);
@@ -174,6 +185,7 @@ class RequestServer final : public FinishedWork {
   uint32_t request_size_ = 0;
   uint32_t payload_size_ = 0;
   uint32_t session_ = 0;
+  Timing timing_;
   std::optional<DataPlane> plane_;
   Mailbox mailbox_;
   std::deque<PutOffRef> collected_;

@@ -19,7 +19,7 @@ const NEWLINE = 10
 
 export class ControlConnection {
   readonly #fd: number
-  readonly #answer: (line: string) => string
+  readonly #answer: (line: string) => Promise<string>
   readonly #onClose: () => void
   readonly #watcher: FdWatcher
   readonly #buffer = new Uint8Array(MAX_LINE_BYTES)
@@ -31,13 +31,14 @@ export class ControlConnection {
   #next: NodeJS.Immediate | undefined
   #closed = false
   #closing = false
+  #answering = false
 
   /**
    * @param fd the socket, owned by this object
-   * @param answer a line without its newline to a reply with one; does not throw
+   * @param answer a line without its newline to a reply with one; does not fail
    * @param onClose called once
    */
-  constructor(fd: number, answer: (line: string) => string, onClose: () => void) {
+  constructor(fd: number, answer: (line: string) => Promise<string>, onClose: () => void) {
     this.#fd = fd
     this.#answer = answer
     this.#onClose = onClose
@@ -57,7 +58,7 @@ export class ControlConnection {
 
   #woken(): void {
     // Not armed while a line is being answered: the peer has hung up.
-    if (this.#unsent.length > 0 || this.#next !== undefined) this.close()
+    if (this.#unsent.length > 0 || this.#answering || this.#next !== undefined) this.close()
     else this.#receive()
   }
 
@@ -81,7 +82,8 @@ export class ControlConnection {
       const line = new TextDecoder().decode(this.#buffer.subarray(0, end))
       this.#buffer.copyWithin(0, end + 1, this.#filled)
       this.#filled -= end + 1
-      this.#begin(this.#answer(line))
+      this.#answering = true
+      void this.#answer(line).then((reply) => this.#begin(reply))
     } else if (this.#filled === this.#buffer.length) {
       this.#closing = true
       this.#begin(encodeReply({ ok: false, error: `a line of more than ${MAX_LINE_BYTES} bytes` }))
@@ -89,6 +91,8 @@ export class ControlConnection {
   }
 
   #begin(reply: string): void {
+    this.#answering = false
+    if (this.#closed) return
     this.#unsent = new TextEncoder().encode(reply)
     this.#sendUntil = Date.now() + SEND_PATIENCE_MS
     this.#send()

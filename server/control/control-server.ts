@@ -7,17 +7,21 @@ import type { Metrics } from '../metrics.ts'
 import type { LogLevel } from '../options/table.ts'
 import { type Command, ControlError, decodeCommand, encodeReply, type PlainCommand } from './command.ts'
 import { ControlConnection } from './control-connection.ts'
+import type { FilesReport } from './files.ts'
+import type { Latencies } from './latencies.ts'
 import { openMetrics } from './open-metrics.ts'
 import type { ActiveRequest, Status } from './status.ts'
 
 /** Peers at a time; others are turned away. */
 export const MAX_PEERS = 8
 
-/** What can be asked. Nothing of it waits for anything. */
+/** What can be asked. Nothing of it makes a queue or the main thread wait. */
 export interface ControlSubject {
   status(): Status
   requests(): readonly ActiveRequest[]
   counters(): Metrics
+  latencies(): readonly Latencies[]
+  files(): Promise<FilesReport>
   setLogLevel(level: LogLevel): void
 }
 
@@ -63,9 +67,9 @@ export class ControlServer {
     this.#peers.add(peer)
   }
 
-  #answer(line: string): string {
+  async #answer(line: string): Promise<string> {
     try {
-      return encodeReply({ ok: true, result: this.#result(decodeCommand(line)) })
+      return encodeReply({ ok: true, result: await this.#result(decodeCommand(line)) })
     } catch (error) {
       if (error instanceof ControlError) return encodeReply({ ok: false, error: error.message })
       this.#log.error({ err: error }, 'a command of the control socket failed')
@@ -83,9 +87,21 @@ export class ControlServer {
       status: () => subject.status(),
       requests: () => subject.requests(),
       counters: () => subject.counters(),
-      metrics: () => openMetrics(subject.counters(), subject.status()),
-      dump: () => ({ status: subject.status(), requests: subject.requests(), counters: subject.counters() }),
+      latencies: () => subject.latencies(),
+      files: () => subject.files(),
+      metrics: () => metricsText(subject),
+      dump: async () => ({
+        status: subject.status(),
+        requests: subject.requests(),
+        counters: subject.counters(),
+        latencies: subject.latencies(),
+        files: await subject.files(),
+      }),
     }
     return answers[request.command]()
   }
+}
+
+export function metricsText(subject: Pick<ControlSubject, 'counters' | 'status' | 'latencies'>): string {
+  return openMetrics(subject.counters(), subject.status(), subject.latencies())
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The counters as OpenMetrics 1.0 text, for Prometheus and its like. */
 import type { Metrics } from '../metrics.ts'
+import type { Latencies } from './latencies.ts'
+import { cumulativeByOctave } from './latencies.ts'
 import type { Status } from './status.ts'
 
 type Samples = number | Readonly<Record<string, number>>
@@ -64,8 +66,28 @@ function families(metrics: Metrics, status: Status): Family[] {
   ]
 }
 
-export function openMetrics(metrics: Metrics, status: Status): string {
-  return `${families(metrics, status).map(text).join('')}# EOF\n`
+export function openMetrics(metrics: Metrics, status: Status, latencies: readonly Latencies[]): string {
+  return `${families(metrics, status).map(text).join('')}${histogram(latencies)}# EOF\n`
+}
+
+/** Each opcode's steps are the same at all times, as those who query them expect. */
+function histogram(latencies: readonly Latencies[]): string {
+  if (latencies.length === 0) return ''
+  const name = 'viewfsd_request_duration_seconds'
+  const samples = latencies.flatMap((one) => {
+    const opcode = `opcode="${one.opcode}"`
+    const steps = cumulativeByOctave(one)
+    const count = steps.at(-1)?.requests ?? 0
+    return [
+      ...steps.map(({ seconds, requests }) => `${name}_bucket{${opcode},le="${seconds}"} ${requests}\n`),
+      `${name}_bucket{${opcode},le="+Inf"} ${count}\n`,
+      `${name}_sum{${opcode}} ${one.nanoseconds / 1e9}\n`,
+      `${name}_count{${opcode}} ${count}\n`,
+    ]
+  })
+  const help =
+    'From the ring to the reply. Of requests that are served from memory one of eight is timed, at random, and stands for the others.'
+  return [`# TYPE ${name} histogram\n`, `# UNIT ${name} seconds\n`, `# HELP ${name} ${help}\n`, ...samples].join('')
 }
 
 function text({ name, type, unit, help, label, value }: Family): string {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A daemon's answers, for unit tests. */
 import type { Metrics } from '../metrics.ts'
+import type { FilesReport } from './files.ts'
+import type { Latencies } from './latencies.ts'
 import type { Status } from './status.ts'
 
 export const METRICS: Metrics = {
@@ -43,4 +45,31 @@ export const STATUS: Status = {
   queueThreads: 1,
   activeRequests: 0,
   logLevel: 'info',
+}
+
+export const LATENCIES: readonly Latencies[] = [{ opcode: 'READ', buckets: buckets(), nanoseconds: 1_100_000_000 }]
+
+/** 30 requests of a microsecond, 9 of two, one of a second. */
+function buckets(): number[] {
+  const steps = Array.from({ length: 112 }, () => 0)
+  steps[8] = 30
+  steps[12] = 9
+  steps[88] = 1
+  return steps
+}
+
+export const FILES: FilesReport = {
+  files: [
+    {
+      nodeid: 5,
+      device: 2049,
+      inode: 77,
+      path: '/a/file',
+      requests: 40,
+      rangeCount: 1,
+      ranges: [{ windowOffset: 2 << 20, fileOffset: 0, bytes: 2 << 20, writable: false }],
+    },
+    { nodeid: 1, device: 2049, inode: 2, path: '/', requests: 3, rangeCount: 0, ranges: [] },
+  ],
+  window: [0.5, ...Array.from({ length: 62 }, () => 0), 1],
 }

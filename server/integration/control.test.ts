@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The control socket, through viewfsdctl and by hostile peers. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, existsSync, openSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { text as allText } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import { receiveWithFds, sendWithFds } from '../../native/index.ts'
 import { testing } from '../../native/testing/index.ts'
 import { MAX_PEERS } from '../control/control-server.ts'
 import type { Daemon } from './harness/daemon.ts'
-import { ROOT_ID } from './harness/fuse-abi.ts'
+import { ROOT_ID, MappingFlag } from './harness/fuse-abi.ts'
 import { Request } from './harness/vhost-user.ts'
+import { startWindowSession } from './harness/window-session.ts'
 import { connectFrontend, outcome, type Session, startDaemon, startSession } from './harness/session.ts'
 
 const VIEWFSDCTL = resolve(import.meta.dirname, '../../dist/server/viewfsdctl.js')
@@ -63,9 +66,52 @@ test('tells of the guest and counts its requests', async () => {
   expect(ctl(daemon, 'top', '--once')).toMatch(/^requests +\d+\/s, /m)
   expect(ctl(daemon, 'requests')).toBe('no queue thread is at work on a request\n')
   const file = join(daemon.sharedDir, 'file')
-  expect(json(daemon, 'dax', file)).toMatchObject({ inUse: false, file: { path: file, allowed: false } })
+  expect(json(daemon, 'dax', file)).toMatchObject({ inUse: false, file: { path: file, allowed: false }, mapped: [] })
   expect(ctl(daemon, 'dump')).not.toContain(daemon.sharedDir)
   expect(ctl(daemon, 'dump', '--paths')).toContain(daemon.sharedDir)
+  expect(ctl(daemon, 'metrics')).toMatch(/^viewfsd_request_duration_seconds_count\{opcode="INIT"\} 1$/m)
+})
+
+const RANGE = 2 << 20
+
+test.each(['namespace', 'none'])('tells what of which file the window shows: --sandbox=%s', async (sandbox) => {
+  const { daemon, client } = await startWindowSession({ window: 'shmem', args: [`--sandbox=${sandbox}`] })
+  const file = join(daemon.sharedDir, 'file')
+  writeFileSync(file, Buffer.alloc(2 * RANGE))
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  client.setupMapping(nodeid, RANGE, RANGE, MappingFlag.READ, 3 * RANGE)
+  const range = { windowOffset: 3 * RANGE, fileOffset: RANGE, bytes: RANGE, writable: false }
+  const mapped = [{ path: '/file', inode: statSync(file).ino, rangeCount: 1, ranges: [range] }]
+  expect(json(daemon, 'dax')).toMatchObject({ inUse: true, mapped })
+  expect(json(daemon, 'dax', file)).toMatchObject({ mapped })
+  expect(json(daemon, 'dax', daemon.sharedDir)).toMatchObject({ mapped })
+  expect(ctl(daemon, 'dax', file)).toContain('/file: 1 range mapped\n  0x200000-0x400000 at 0x600000, read-only\n')
+  expect(ctl(daemon, 'top', '--once')).toMatch(/^window {2}\|.*[▁▂▃▄▅▆▇█].*\|$/m)
+  expect(ctl(daemon, 'dump')).not.toContain('/file')
+  client.removeMapping(nodeid, [{ moffset: 3 * RANGE, length: RANGE }])
+  expect(json(daemon, 'dax', file)).toMatchObject({ inUse: false, mapped: [] })
+  client.setupMapping(nodeid, 0, RANGE, MappingFlag.READ, 0)
+  client.destroy()
+  expect(json(daemon, 'dax')).toMatchObject({ mapped: [] })
+})
+
+test('top shows rates and latencies by opcode, and the files that are asked about', async () => {
+  const { daemon, client } = await startSession()
+  writeFileSync(join(daemon.sharedDir, 'hot'), 'x')
+  const { nodeid } = client.lookup(ROOT_ID, 'hot')
+  const top = spawn(process.execPath, [VIEWFSDCTL, `--socket=${daemon.socketPath}`, '--json', 'top', '--once'])
+  const output = allText(top.stdout)
+  const ended = once(top, 'exit')
+  while (top.exitCode === null) {
+    for (let i = 0; i < 100; i++) client.getattr(nodeid)
+    await new Promise(setImmediate)
+  }
+  await ended
+  const report: unknown = JSON.parse(await output)
+  expect(report).toMatchObject({
+    opcodes: [{ opcode: 'GETATTR', p50: expect.any(Number), p99: expect.any(Number) }],
+    files: [{ path: '/hot', rangeCount: 0 }],
+  })
 })
 
 /** Opens more files than there is room for, of which the log tells by a queue thread's own logger. */

@@ -17,8 +17,8 @@ export const CTL_USAGE = `Usage: viewfsdctl [--socket=PATH] [--json] COMMAND
   status            the daemon, its frontend, its guest and its window
   requests          what queue threads are at work on
   metrics           all counters, as OpenMetrics text; with --json as an object
-  dax [PATH]        whether DAX is in use, and for a file or directory of the share whether it may be in the window, and why not
-  top [--once]      rates of requests and bytes, each second; --once: one second, for scripts
+  dax [PATH]        whether DAX is in use, what is mapped, and for a file or directory of the share whether it may be in the window, and why not
+  top [--once]      rates, latencies, files and the window, each second; --once: one second, for scripts
   log-level LEVEL   error, warn, info, debug, trace or off, until the daemon ends
   dump [--paths]    all of it as JSON, for a bug report; names of files only with --paths
 

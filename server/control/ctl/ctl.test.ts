@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { VIEWABLE_TYPES } from '../../dax/viewable.ts'
-import { METRICS, STATUS } from '../testing.ts'
+import { FILES, LATENCIES, METRICS, STATUS } from '../testing.ts'
 import { parseCtl } from './arguments.ts'
-import { type Candidate, judgeDax } from './dax.ts'
-import { requestsScreen, statusScreen, topScreen } from './screens.ts'
-import { bytes, duration } from './units.ts'
+import { type Candidate, daxReport, daxScreen, judgeDax } from './dax.ts'
+import { requestsScreen, statusScreen } from './screens.ts'
+import { topReport, topScreen } from './top.ts'
+import { bytes, duration, latency } from './units.ts'
 
 function scratch(): string {
   const directory = mkdtempSync(join(tmpdir(), 'ctl-'))
@@ -76,6 +77,7 @@ test.each<[what: Parameters<typeof judgeDax>, allowed: boolean, reason: RegExp]>
 
 test('numbers as people read them', () => {
   expect([0, 1023, 1024, 1536, 1 << 30].map(bytes)).toEqual(['0 B', '1023 B', '1 KiB', '1.5 KiB', '1 GiB'])
+  expect([1500, 50_000, 2.5e6, 5e7, 3e9].map(latency)).toEqual(['1.5 us', '50 us', '2.5 ms', '50 ms', '3.0 s'])
   expect([5, 65, 3700, 90_000].map(duration)).toEqual(['5 s', '1 min 5 s', '1 h 1 min', '1 d 1 h'])
 })
 
@@ -99,9 +101,17 @@ test('screens', () => {
     "queue thread 0  READ            nodeid 5  for 12000 ms, since 2026-11-28T23:00:00.000Z
     "
   `)
+})
+
+test('top: rates and latencies of what has come since, files, and the window as blocks', () => {
   const requests = { LOOKUP: 7, READ: 140 }
-  const after = { ...METRICS, fuse: { ...METRICS.fuse, requests, requestsTotal: 147, bytesRead: 8192 + (8 << 20) } }
-  expect(topScreen(STATUS, METRICS, after, 2)).toMatchInlineSnapshot(`
+  const counters = { ...METRICS, fuse: { ...METRICS.fuse, requests, requestsTotal: 147, bytesRead: 8192 + (8 << 20) } }
+  const files = { ...FILES, files: FILES.files.map((file) => ({ ...file, requests: file.requests + 20 })) }
+  const after = { counters, latencies: LATENCIES, files }
+  const report = topReport({ counters: METRICS, latencies: [], files: FILES }, after, 2)
+  expect(report).toMatchObject({ requestsPerSecond: 50, readBytesPerSecond: 4 << 20, writtenBytesPerSecond: 0 })
+  expect(report.opcodes).toEqual([{ opcode: 'READ', perSecond: 50, p50: 1280, p99: 2 ** 30 * 1.25 }])
+  expect(topScreen(STATUS, after, report)).toMatchInlineSnapshot(`
     "guest          FUSE 7.46, window, file by file, flags 0x1 0x0
     window         memory-view, 1 GiB, shown by the frontend, 3 live ranges
     requests       50/s, 0 under way
@@ -109,7 +119,35 @@ test('screens', () => {
     WRITE          0 B/s
     window faults  0/s, 0 mappings/s
 
-    READ  50/s
+    opcode  per second     p50    p99
+      READ          50  1.3 us  1.3 s
+
+    per second  ranges  file
+            10       1  /a/file
+            10       0  /
+
+    window  |▄                                                              █|
     "
   `)
+})
+
+test('says what of a file or directory is mapped, and how many of its files may be', () => {
+  const directory = scratch()
+  mkdirSync(join(directory, 'a'))
+  writeFileSync(join(directory, 'a/file'), '')
+  writeFileSync(join(directory, 'a/other'), '')
+  const status = { ...STATUS, sharedDir: directory, session: null }
+  const mapped = (path?: string): readonly (string | null)[] =>
+    daxReport(status, METRICS, FILES, path).mapped.map((file) => file.path)
+  expect(mapped()).toEqual(['/a/file'])
+  expect(mapped(directory)).toEqual(['/a/file'])
+  expect(mapped(join(directory, 'a'))).toEqual(['/a/file'])
+  expect(mapped(join(directory, 'a/other'))).toEqual([])
+  const { dev, ino } = statSync(join(directory, 'a/file'))
+  // Known by its number alone.
+  const renamed = { ...FILES, files: FILES.files.map((file) => ({ ...file, path: null, device: dev, inode: ino })) }
+  expect(daxReport(status, METRICS, renamed, join(directory, 'a/file')).mapped).toHaveLength(1)
+  const screen = daxScreen(daxReport(status, METRICS, FILES, join(directory, 'a')))
+  expect(screen).toContain('  2 files: no, no guest has the directory mounted\n')
+  expect(screen).toContain('/a/file: 1 range mapped\n  0x0-0x200000 at 0x200000, read-only\n')
 })

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `viewfsdctl dax`: is DAX in use, and may this file be in the window? */
-import { statfsSync, statSync, type Stats } from 'node:fs'
+import { readdirSync, realpathSync, statfsSync, statSync, type Stats } from 'node:fs'
+import { join } from 'node:path'
 import { VIEWABLE_TYPES } from '../../dax/viewable.ts'
 import type { Metrics } from '../../metrics.ts'
+import type { FileReport, FilesReport } from '../files.ts'
 import type { Status } from '../status.ts'
 import { windowText } from './screens.ts'
 import { bytes, printable } from './units.ts'
@@ -20,6 +22,10 @@ export interface DaxReport {
   }
   /** Of the path that was asked about. */
   readonly file?: { readonly path: string } & Judgement
+  /** The files of a directory that was asked about, not of those below it: how many may be in the window, or not, and why. */
+  readonly verdicts?: readonly (Judgement & { readonly files: number })[]
+  /** What is mapped now, of the path that was asked about or of all. */
+  readonly mapped: readonly FileReport[]
 }
 
 /** A file on the host, as far as the policy looks at it. */
@@ -32,7 +38,12 @@ export interface Candidate {
   readonly fileSystem: number
 }
 
-export function daxReport(status: Status, counters: Metrics, path: string | undefined): DaxReport {
+export function daxReport(
+  status: Status,
+  counters: Metrics,
+  { files }: FilesReport,
+  path: string | undefined,
+): DaxReport {
   const { mappingsSetUp, mappingsSetUpWritable, mappingsRefused, mappingsRemoved } = counters.fuse
   return {
     inUse: status.session?.window === true && counters.window.live > 0,
@@ -43,8 +54,41 @@ export function daxReport(status: Status, counters: Metrics, path: string | unde
       refused: mappingsRefused,
       removed: mappingsRemoved,
     },
-    ...(path === undefined ? {} : { file: { path, ...judgeDax(status, look(path)) } }),
+    ...(path === undefined ? {} : about(status, path)),
+    mapped: mappedOf(files, status.sharedDir, path),
   }
+}
+
+function about(status: Status, path: string): Pick<DaxReport, 'file' | 'verdicts'> {
+  const candidate = look(path)
+  const file = { path, ...judgeDax(status, candidate) }
+  return candidate.directory ? { file, verdicts: verdictsOn(status, path) } : { file }
+}
+
+function verdictsOn(status: Status, directory: string): NonNullable<DaxReport['verdicts']> {
+  const verdicts = new Map<string, Judgement & { files: number }>()
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const judgement = judgeDax(status, look(join(directory, entry.name)), brief)
+    const known = verdicts.get(judgement.reason)
+    if (known === undefined) verdicts.set(judgement.reason, { ...judgement, files: 1 })
+    else known.files++
+  }
+  return [...verdicts.values()]
+}
+
+/** Those of the path, or below it, that have something in the window. */
+function mappedOf(files: readonly FileReport[], sharedDir: string, path: string | undefined): FileReport[] {
+  const mapped = files.filter(({ rangeCount }) => rangeCount > 0)
+  if (path === undefined) return mapped
+  const { dev, ino } = statSync(path)
+  const root = realpathSync(sharedDir)
+  const real = realpathSync(path)
+  const below = real === root ? '/' : real.startsWith(`${root}/`) ? `${real.slice(root.length)}/` : undefined
+  return mapped.filter(
+    (file) =>
+      (file.device === dev && file.inode === ino) || (below !== undefined && file.path?.startsWith(below) === true),
+  )
 }
 
 function look(path: string): Candidate {
@@ -67,8 +111,17 @@ function no(reason: string): Judgement {
   return { allowed: false, reason }
 }
 
+function inFull(sizeBytes: number, wanted: number): string {
+  return `it has ${bytes(sizeBytes)}; --dax-policy wants ${bytes(wanted)}`
+}
+
+/** The same for all that are too small. */
+function brief(_sizeBytes: number, wanted: number): string {
+  return `it is smaller than the ${bytes(wanted)} that --dax-policy wants`
+}
+
 /** Whether the guest that is there may see this file through the window, in the order in which it is decided. */
-export function judgeDax(status: Status, candidate: Candidate): Judgement {
+export function judgeDax(status: Status, candidate: Candidate, tooSmall = inFull): Judgement {
   const { session, window, daxPolicy } = status
   if (window.kind === 'none') return no('the daemon has no window')
   if (!window.active) return no('the frontend shows no window')
@@ -82,7 +135,7 @@ export function judgeDax(status: Status, candidate: Candidate): Judgement {
   if (session.daxForEveryFile) return { allowed: true, reason: 'the guest is mounted with dax=always' }
   if (!daxPolicy.enabled) return no('--dax-policy=never; the guest is not mounted with dax=always')
   if (candidate.sizeBytes < daxPolicy.minSizeBytes) {
-    return no(`it has ${bytes(candidate.sizeBytes)}; --dax-policy wants ${bytes(daxPolicy.minSizeBytes)}`)
+    return no(tooSmall(candidate.sizeBytes, daxPolicy.minSizeBytes))
   }
   if (candidate.ageSeconds < daxPolicy.minAgeSeconds) {
     return no(`its data has changed in the last ${daxPolicy.minAgeSeconds} s, see --dax-policy`)
@@ -90,12 +143,33 @@ export function judgeDax(status: Status, candidate: Candidate): Judgement {
   return { allowed: true, reason: 'by --dax-policy; the guest asks when it first looks the file up' }
 }
 
-export function daxScreen({ inUse, window, mappings, file }: DaxReport): string {
+/** Of each file; with --json all that the daemon tells. */
+const MOST_RANGES_SHOWN = 16
+
+function hex(offset: number): string {
+  return `0x${offset.toString(16)}`
+}
+
+export function daxScreen({ inUse, window, mappings, file, verdicts = [], mapped }: DaxReport): string {
   const lines = [
     `DAX is ${inUse ? '' : 'not '}in use.`,
     `window: ${windowText(window)}${window.faults === undefined ? '' : `, ${window.faults} faults served`}`,
     `mappings: ${mappings.setUp} set up (${mappings.writable} writable), ${mappings.removed} removed, ${mappings.refused} refused`,
   ]
   if (file !== undefined) lines.push(`${printable(file.path)}: ${file.allowed ? 'yes' : 'no'}, ${file.reason}`)
+  for (const { files, allowed, reason } of verdicts) {
+    lines.push(`  ${files} ${files === 1 ? 'file' : 'files'}: ${allowed ? 'yes' : 'no'}, ${reason}`)
+  }
+  for (const { nodeid, path, rangeCount, ranges } of mapped) {
+    lines.push(
+      `${printable(path ?? `nodeid ${nodeid}`)}: ${rangeCount} ${rangeCount === 1 ? 'range' : 'ranges'} mapped`,
+    )
+    for (const { fileOffset, bytes: length, windowOffset, writable } of ranges.slice(0, MOST_RANGES_SHOWN)) {
+      const access = writable ? 'read-write' : 'read-only'
+      lines.push(`  ${hex(fileOffset)}-${hex(fileOffset + length)} at ${hex(windowOffset)}, ${access}`)
+    }
+    const left = rangeCount - Math.min(ranges.length, MOST_RANGES_SHOWN)
+    if (left > 0) lines.push(`  and ${left} more`)
+  }
   return `${lines.join('\n')}\n`
 }

@@ -4,11 +4,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { UsageError } from '../../options/usage-error.ts'
 import type { Metrics } from '../../metrics.ts'
+import type { FilesReport } from '../files.ts'
+import type { Latencies } from '../latencies.ts'
 import type { ActiveRequest, Status } from '../status.ts'
 import { CTL_USAGE, type CtlArguments, parseCtl } from './arguments.ts'
 import { ControlClient } from './control-client.ts'
 import { daxReport, daxScreen } from './dax.ts'
-import { requestsScreen, statusScreen, topScreen } from './screens.ts'
+import { requestsScreen, statusScreen } from './screens.ts'
+import { type Look, topReport, topScreen } from './top.ts'
 
 /** How often `top` looks, in milliseconds. */
 const TOP_MS = 1000
@@ -18,8 +21,12 @@ interface Answers {
   readonly status: Status
   readonly requests: readonly ActiveRequest[]
   readonly counters: Metrics
+  readonly latencies: readonly Latencies[]
+  readonly files: FilesReport
   readonly metrics: string
-  readonly dump: Readonly<Record<'status' | 'requests' | 'counters', object>>
+  readonly dump: Readonly<Record<'status' | 'requests' | 'counters' | 'latencies', object>> & {
+    readonly files: FilesReport
+  }
 }
 
 async function ask<Name extends keyof Answers>(client: ControlClient, command: Name): Promise<Answers[Name]> {
@@ -55,7 +62,12 @@ async function run(client: ControlClient, args: CtlArguments): Promise<void> {
       else print(await ask(client, 'metrics'))
       break
     case 'dax': {
-      const report = daxReport(await ask(client, 'status'), await ask(client, 'counters'), argument)
+      const report = daxReport(
+        await ask(client, 'status'),
+        await ask(client, 'counters'),
+        await ask(client, 'files'),
+        argument,
+      )
       if (json) printJson(report)
       else print(daxScreen(report))
       break
@@ -65,8 +77,7 @@ async function run(client: ControlClient, args: CtlArguments): Promise<void> {
       break
     case 'dump': {
       const dump = await ask(client, 'dump')
-      const names = { sharedDir: null, socketPath: null, tag: null }
-      printJson(args.paths ? dump : { ...dump, status: { ...dump.status, ...names } })
+      printJson(args.paths ? dump : withoutNames(dump))
       break
     }
     case 'top':
@@ -74,18 +85,33 @@ async function run(client: ControlClient, args: CtlArguments): Promise<void> {
   }
 }
 
+function withoutNames(dump: Answers['dump']): object {
+  const names = { sharedDir: null, socketPath: null, tag: null }
+  const files = dump.files.files.map((file) => ({ ...file, path: null }))
+  return { ...dump, status: { ...dump.status, ...names }, files: { ...dump.files, files } }
+}
+
+async function look(client: ControlClient): Promise<Look> {
+  return {
+    counters: await ask(client, 'counters'),
+    latencies: await ask(client, 'latencies'),
+    files: await ask(client, 'files'),
+  }
+}
+
 async function top(client: ControlClient, { once, json }: CtlArguments): Promise<void> {
-  let before = await ask(client, 'counters')
+  let before = await look(client)
   let since = performance.now()
   for (;;) {
     await delay(TOP_MS)
-    const after = await ask(client, 'counters')
+    const after = await look(client)
     const status = await ask(client, 'status')
     const now = performance.now()
     const seconds = (now - since) / 1000
-    if (json) printJson({ seconds, status, before, after })
+    const report = topReport(before, after, seconds)
+    if (json) printJson(report)
     // Home, then clear what was there.
-    else print(`${once ? '' : '\u001b[H\u001b[J'}${topScreen(status, before, after, seconds)}`)
+    else print(`${once ? '' : '\u001b[H\u001b[J'}${topScreen(status, after, report)}`)
     if (once) return
     before = after
     since = now

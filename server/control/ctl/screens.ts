@@ -4,7 +4,7 @@ import type { Metrics } from '../../metrics.ts'
 import type { ActiveRequest, Status } from '../status.ts'
 import { bytes, duration, printable } from './units.ts'
 
-function table(rows: readonly (readonly [name: string, value: string])[]): string {
+export function table(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('')
 }
@@ -15,7 +15,7 @@ export function windowText(window: Metrics['window']): string {
   return `${window.kind}, ${bytes(window.sizeBytes)}, ${shown}, ${window.live} live ranges`
 }
 
-function guestText({ session }: Status): string {
+export function guestText({ session }: Status): string {
   if (session === null) return 'none has mounted it'
   const dax = !session.window ? 'no window' : session.daxForEveryFile ? 'window, dax=always' : 'window, file by file'
   return `FUSE 7.${session.fuseMinor}, ${dax}, flags ${session.flags} ${session.flags2}`
@@ -47,29 +47,4 @@ export function requestsScreen(requests: readonly ActiveRequest[]): string {
         `queue thread ${queueThread}  ${opcode.padEnd(15)} nodeid ${nodeid}  for ${milliseconds} ms, since ${since}\n`,
     )
     .join('')
-}
-
-/** How many opcodes `top` shows. */
-const BUSIEST = 10
-
-/** @param before the counters of `seconds` ago */
-export function topScreen(status: Status, before: Metrics, after: Metrics, seconds: number): string {
-  const rate = (now: number, then: number): number => (now - then) / seconds
-  const rates = Object.entries(after.fuse.requests)
-    .map(([opcode, count]) => [opcode, rate(count, before.fuse.requests[opcode] ?? 0)] as const)
-    .filter(([, perSecond]) => perSecond > 0)
-    .toSorted(([, one], [, other]) => other - one)
-  const total = rate(after.fuse.requestsTotal, before.fuse.requestsTotal)
-  const faults = rate(after.window.faults ?? 0, before.window.faults ?? 0)
-  const mappings = rate(after.fuse.mappingsSetUp, before.fuse.mappingsSetUp)
-  const summary = table([
-    ['guest', guestText(status)],
-    ['window', windowText(after.window)],
-    ['requests', `${total.toFixed(0)}/s, ${status.activeRequests} under way`],
-    ['READ', `${bytes(Math.round(rate(after.fuse.bytesRead, before.fuse.bytesRead)))}/s`],
-    ['WRITE', `${bytes(Math.round(rate(after.fuse.bytesWritten, before.fuse.bytesWritten)))}/s`],
-    ['window faults', `${faults.toFixed(0)}/s, ${mappings.toFixed(0)} mappings/s`],
-  ])
-  const busiest = rates.slice(0, BUSIEST).map(([opcode, perSecond]) => [opcode, `${perSecond.toFixed(0)}/s`] as const)
-  return busiest.length === 0 ? summary : `${summary}\n${table(busiest)}`
 }

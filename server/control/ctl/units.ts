@@ -13,6 +13,14 @@ export function bytes(count: number): string {
   return `${unit === 0 || Number.isInteger(value) ? value : value.toFixed(1)} ${BYTES[unit] ?? 'B'}`
 }
 
+/** @param nanoseconds up to minutes */
+export function latency(nanoseconds: number): string {
+  if (nanoseconds < 1e6) return `${(nanoseconds / 1e3).toFixed(nanoseconds < 1e4 ? 1 : 0)} us`
+  return nanoseconds < 1e9
+    ? `${(nanoseconds / 1e6).toFixed(nanoseconds < 1e7 ? 1 : 0)} ms`
+    : `${(nanoseconds / 1e9).toFixed(1)} s`
+}
+
 export function duration(seconds: number): string {
   const days = Math.floor(seconds / 86400)
   const hours = Math.floor((seconds % 86400) / 3600)

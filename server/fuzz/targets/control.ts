@@ -10,14 +10,15 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { listenUnix, receiveWithFds, sendWithFds } from '../../../native/index.ts'
 import { testing } from '../../../native/testing/index.ts'
 import { MAX_LINE_BYTES } from '../../control/control-connection.ts'
+import { PLAIN_COMMANDS } from '../../control/command.ts'
 import { ControlServer } from '../../control/control-server.ts'
-import { METRICS, STATUS } from '../../control/testing.ts'
+import { FILES, LATENCIES, METRICS, STATUS } from '../../control/testing.ts'
 import { LOG_LEVELS } from '../../options/table.ts'
 import { type Script, splitProgram } from '../engine/script.ts'
 import type { Target } from '../engine/target.ts'
 
 const PEERS = 3
-const WORDS = ['status', 'requests', 'counters', 'metrics', 'dump', 'log-level', 'level', 'command', ...LOG_LEVELS]
+const WORDS = [...PLAIN_COMMANDS, 'log-level', 'level', 'command', ...LOG_LEVELS]
 const REQUEST = { opcode: 'READ', nodeid: 5, queueThread: 0, since: '2026-01-01T00:00:00.000Z', milliseconds: 7 }
 
 export class ControlTarget implements Target {
@@ -37,6 +38,11 @@ export class ControlTarget implements Target {
       status: () => STATUS,
       requests: () => [REQUEST],
       counters: () => METRICS,
+      latencies: () => LATENCIES,
+      files: async () => {
+        await turn()
+        return FILES
+      },
       setLogLevel: (level: (typeof LOG_LEVELS)[number]) => {
         outcomes.push(1000 + LOG_LEVELS.indexOf(level))
       },

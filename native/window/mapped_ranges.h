@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the guest has been shown where in the window, of whichever kind: for those who look on. Two
+// queues that change one place at once may leave the wrong one of their ranges here.
+#ifndef VIEWFSD_WINDOW_MAPPED_RANGES_H_
+#define VIEWFSD_WINDOW_MAPPED_RANGES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "window/window.h"
+
+namespace viewfsd {
+
+struct MappedRange {
+  WindowRange range;
+  uint64_t nodeid;
+  bool writable;
+};
+
+class MappedRanges {
+ public:
+  // Some 100 bytes of memory each: 512 GiB of a Linux guest's. What is mapped beyond them is not
+  // seen here.
+  static constexpr size_t kMaxRanges = size_t{1} << 18;
+
+  // In place of whatever was there.
+  void Add(uint64_t nodeid, const WindowRange& range, bool writable);
+  void Remove(const WindowPart& part);
+  void Clear();
+
+  // Up to `most` of them from `moffset` on, by their place. Nobody who maps waits for longer than
+  // that takes.
+  std::vector<MappedRange> From(uint64_t moffset, size_t most);
+
+ private:
+  struct Place {
+    uint64_t length;
+    uint64_t foffset;
+    uint64_t nodeid;
+    bool writable;
+  };
+  // These need `mutex_`.
+  void Put(uint64_t moffset, const Place& place);
+  void Cut(const WindowPart& part);
+
+  std::mutex mutex_;
+  // By offset in the window; disjoint.
+  std::map<uint64_t, Place> places_;
+};
+
+}  // namespace viewfsd
+
+#endif  // VIEWFSD_WINDOW_MAPPED_RANGES_H_
