@@ -12,7 +12,7 @@ const place = fc
 const change = fc.record({ place, nodeid: fc.nat(3), foffset: fc.nat(100), writable: fc.boolean() })
 
 /** What each page shows. */
-function pagesOf(ranges: TestingMappedRanges): (string | undefined)[] {
+function pagesOf(ranges: InstanceType<typeof TestingMappedRanges>): (string | undefined)[] {
   const pages: (string | undefined)[] = Array.from({ length: PAGES })
   // Two at a time, as whoever does not want to hold anybody up for long.
   for (let next = 0; ; ) {
