@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the program says of itself: --version and --print-capabilities. */
-import { readFileSync } from 'node:fs'
 import { MemoryView, memoryViewAbiVersion } from '../native/index.ts'
 
+/** Put in by server/bundle.sh. */
+declare const VIEWFSD_VERSION: string
+declare const VIEWFSD_COMMIT: string
+
 export function programVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return /"version": "([^"]+)"/.exec(text)?.[1] ?? 'unknown'
+  return VIEWFSD_VERSION
 }
 
 /** The ABI version of the driver that is loaded, or why that is not known. */
@@ -24,7 +26,7 @@ function driverAbi(): string {
 }
 
 export function versionText(): string {
-  return `viewfsd ${programVersion()}\nmemory-view ABI: ${memoryViewAbiVersion}; driver: ${driverAbi()}\n`
+  return `viewfsd ${programVersion()} (commit ${VIEWFSD_COMMIT})\nmemory-view ABI: ${memoryViewAbiVersion}; driver: ${driverAbi()}\n`
 }
 
 /**

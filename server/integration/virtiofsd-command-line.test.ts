@@ -229,10 +229,12 @@ describe('prints and ends', () => {
     expect(JSON.parse(viewfsd.stdout)).toEqual({ type: 'fs', features })
   })
 
-  test('the version, ours with that of the driver’s ABI', async () => {
+  test('the version, ours with the commit and that of the driver’s ABI', async () => {
     const { virtiofsd, viewfsd } = await runBoth(['--version'])
     expect(virtiofsd.stdout).toMatch(/^virtiofsd 1\.\d+\.\d+\n$/)
-    expect(viewfsd.stdout).toMatch(/^viewfsd \d+\.\d+\.\d+\nmemory-view ABI: \d+; driver: .+\n$/)
+    expect(viewfsd.stdout).toMatch(
+      /^viewfsd \d+\.\d+\.\d+ \(commit (?:[0-9a-f]{12}(?:-dirty)?|unknown)\)\nmemory-view ABI: \d+; driver: .+\n$/,
+    )
   })
 
   test('every option of virtiofsd in the help', async () => {
