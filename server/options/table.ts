@@ -6,7 +6,7 @@
 import { FAULT_POLICIES, WINDOW_CHOICES } from '../dax/window.ts'
 import { parseIdMap, parseTranslation } from './id-maps.ts'
 import { XattrMap } from '../passthrough/xattr-map.ts'
-import { choice, daxPolicy, mountTag, type ValueParser, wholeNumber, windowSize } from './values.ts'
+import { choice, daxPolicy, mountTag, type ValueParser, wholeNumber, windowSize, withChoices } from './values.ts'
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace', 'off'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -23,6 +23,7 @@ export const MIGRATION_REACTIONS = ['abort', 'guest-error'] as const
 export const FEATURE_MODES = ['never', 'auto', 'always'] as const
 export type FeatureMode = (typeof FEATURE_MODES)[number]
 export const WHEN_CHOICES = ['auto', 'on', 'off'] as const
+const ON_OFF = ['on', 'off'] as const
 
 /** Typed values; the option's name is put before what they throw. */
 export const VALUE = {
@@ -32,7 +33,10 @@ export const VALUE = {
   sandbox: choice(SANDBOX_KINDS),
   seccomp: choice(SECCOMP_ACTIONS),
   // "fallback" is the old name of "prefer".
-  fileHandles: (text: string): FileHandleChoice => (text === 'fallback' ? 'prefer' : choice(FILE_HANDLE_CHOICES)(text)),
+  fileHandles: withChoices(
+    FILE_HANDLE_CHOICES,
+    (text): FileHandleChoice => (text === 'fallback' ? 'prefer' : choice(FILE_HANDLE_CHOICES)(text)),
+  ),
   cache: choice(CACHE_CHOICES, true),
   logLevel: choice(LOG_LEVELS, true),
   migrationMode: choice(MIGRATION_MODES),
@@ -44,7 +48,7 @@ export const VALUE = {
   daxPolicy,
   feature: choice(FEATURE_MODES),
   when: choice(WHEN_CHOICES),
-  onOff: (text: string): boolean => choice(['on', 'off'])(text) === 'on',
+  onOff: withChoices(ON_OFF, (text) => choice(ON_OFF)(text) === 'on'),
   // Stays text: each queue thread makes its own.
   xattrMap: (text: string): string => {
     void new XattrMap(text)

@@ -4,14 +4,22 @@ import { TAG_BYTES } from '../virtio/virtio-fs-config.ts'
 
 export type ValueParser<T> = (text: string) => T
 
+/** A parser that can tell what it takes. */
+export type ChoiceParser<T> = ValueParser<T> & { readonly choices: readonly string[] }
+
+/** `parse`, which takes `choices` and perhaps other names of them. */
+export function withChoices<T>(choices: readonly string[], parse: ValueParser<T>): ChoiceParser<T> {
+  return Object.assign((text: string) => parse(text), { choices })
+}
+
 /** One of `choices`; `caseless` where virtiofsd does not mind capitals. */
-export function choice<T extends string>(choices: readonly T[], caseless = false): ValueParser<T> {
-  return (text) => {
+export function choice<T extends string>(choices: readonly T[], caseless = false): ChoiceParser<T> {
+  return withChoices(choices, (text) => {
     const wanted = caseless ? text.toLowerCase() : text
     const found = choices.find((candidate) => candidate === wanted)
     if (found === undefined) throw new Error(`must be one of ${choices.join(', ')}`)
     return found
-  }
+  })
 }
 
 /** A decimal number from `low` to `high`. */
