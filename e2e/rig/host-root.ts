@@ -6,8 +6,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { machineAptSettings, machineMirror } from './apt-mirror.ts'
+import { machineMirror } from './apt-mirror.ts'
 import { output, runLogged, shellQuote } from './command.ts'
+import { APT_INSTALL, aptFiles, aptInRoot, bootstrap, inRoot } from './debian-root.ts'
 import {
   BACKPORTS_PACKAGES,
   KERNEL_LABELS,
@@ -45,41 +46,11 @@ export interface HostRoot {
   readonly manifest: RootManifest
 }
 
-const MOUNTS = 'mount -t proc proc "$ROOT/proc" && mount --bind /dev "$ROOT/dev" && mount -t tmpfs tmpfs "$ROOT/tmp"'
-
-/** argv that runs `script` (sh) inside `root`, with mounts that vanish with it. `extraMounts` runs before, outside. */
-export function inRoot(root: string, script: string, extraMounts = 'true'): string[] {
-  const outer = `set -e; ROOT=${shellQuote(root)}; ${MOUNTS}; ${extraMounts}; exec chroot "$ROOT" sh -ec ${shellQuote(script)}`
-  return ['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-ec', outer]
-}
-
-function aptFiles(root: string, mirror: string): void {
-  writeFileSync(
-    join(root, 'etc/apt/sources.list'),
-    [RELEASE, `${RELEASE}-updates`, `${RELEASE}-backports`].map((suite) => `deb ${mirror} ${suite} main\n`).join(''),
-  )
-  writeFileSync(
-    join(root, 'etc/apt/apt.conf.d/99viewfsd'),
-    `APT::Install-Recommends "false";\nAcquire::Languages "none";\nAPT::Sandbox::User "root";\n${machineAptSettings()}`,
-  )
-  // Speed over safety: a root that loses power while it is built is built again.
-  writeFileSync(
-    join(root, 'etc/dpkg/dpkg.cfg.d/viewfsd'),
-    'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\n',
-  )
-  for (const name of ['resolv.conf', 'hosts']) {
-    const source = join('/etc', name)
-    if (!existsSync(source)) continue
-    rmSync(join(root, 'etc', name), { force: true })
-    writeFileSync(join(root, 'etc', name), readFileSync(source))
-  }
-}
-
 /**
  * Makes an image of `tree`, which needs no mount. A tenth more than the files take is room for what ext4 keeps of them; nothing
  * will be written to it.
  */
-async function makeImage(tree: string, image: string, logPath: string): Promise<void> {
+export async function makeImage(tree: string, image: string, logPath: string): Promise<void> {
   const [kib] = output(['du', '-sk', tree]).split('\t')
   rmSync(image, { force: true })
   const options = ['-q', '-t', 'ext4', '-O', '^has_journal,^resize_inode', '-m', '0', '-E', 'lazy_itable_init=1']
@@ -88,43 +59,23 @@ async function makeImage(tree: string, image: string, logPath: string): Promise<
 }
 
 function stages(mirror: string, logPath: string): Stage[] {
-  const archives = cacheSubdir('apt-archives')
-  const apt = (what: string, root: string, script: string) =>
-    runLogged(
-      what,
-      inRoot(
-        root,
-        `export DEBIAN_FRONTEND=noninteractive LC_ALL=C; ${script}`,
-        `mount --bind ${shellQuote(archives)} "$ROOT/var/cache/apt/archives"`,
-      ),
-      logPath,
-    )
+  const apt = (what: string, root: string, script: string) => runLogged(what, aptInRoot(root, script), logPath)
   return [
     {
       name: 'debootstrap',
-      build: async (dir) => {
-        const root = join(dir, TREE)
-        rmSync(root, { recursive: true, force: true })
-        await runLogged(
-          'debootstrap',
-          ['unshare', '--mount', '--pid', '--fork', '--kill-child', 'debootstrap', '--variant=minbase'].concat([
-            '--include=ca-certificates,eatmydata',
-            `--cache-dir=${archives}`,
-            RELEASE,
-            root,
-            mirror,
-          ]),
-          logPath,
-        )
-      },
+      build: (dir) => bootstrap(RELEASE, mirror, join(dir, TREE), logPath),
     },
     {
       name: 'user land',
       build: async (dir) => {
         const root = join(dir, TREE)
-        aptFiles(root, mirror)
-        const install = 'eatmydata apt-get -y -o Dpkg::Use-Pty=0 install --no-install-recommends'
-        await apt('installing packages', root, `apt-get update; ${install} ${RELEASE_PACKAGES.join(' ')}`)
+        aptFiles(root, RELEASE, mirror)
+        // Nobody reads there.
+        writeFileSync(
+          join(root, 'etc/dpkg/dpkg.cfg.d/viewfsd-rig'),
+          'path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\n',
+        )
+        await apt('installing packages', root, `apt-get update; ${APT_INSTALL} ${RELEASE_PACKAGES.join(' ')}`)
       },
     },
     {
