@@ -27,8 +27,12 @@ export interface SessionOptions extends DaemonOptions {
 }
 
 /** A started device. */
-export interface Session {
+export interface Session extends Device {
   readonly daemon: Daemon
+}
+
+/** The same, whoever serves it. */
+export interface Device {
   readonly frontend: Frontend
   readonly memory: GuestMemory
   readonly queues: VirtqueueDriver[]
@@ -64,6 +68,16 @@ export async function connectFrontend(daemon: Daemon, options: SessionOptions = 
 
 /** A device with its driver on a realized frontend, started; then INIT. */
 export function startDevice(daemon: Daemon, frontend: Frontend, options: SessionOptions = {}): Session {
+  const onIdle = (): void => {
+    if (!daemon.alive) {
+      throw new Error(`the daemon is gone\n${daemon.log.slice(-2000)}`)
+    }
+  }
+  return { daemon, ...driveDevice(frontend, onIdle, options) }
+}
+
+/** @param onIdle called while an answer is waited for; may throw */
+export function driveDevice(frontend: Frontend, onIdle: () => void, options: SessionOptions = {}): Device {
   const memory = options.guestMemory ?? new GuestMemory(options.memory)
   onTestFinished(() => memory.close())
   const features = frontend.negotiable()
@@ -78,15 +92,11 @@ export function startDevice(daemon: Daemon, frontend: Frontend, options: Session
   }
   const transport = new FuseTransport(frontend, memory, queues)
   const hiprio = queues[0] ?? transport.requestQueue
-  transport.onIdle = () => {
-    if (!daemon.alive) {
-      throw new Error(`the daemon is gone\n${daemon.log.slice(-2000)}`)
-    }
-  }
+  transport.onIdle = onIdle
   const client = new FuseClient(transport)
   frontend.start(memory, queues)
   const initReply = options.noInit === true ? undefined : client.init(options.initFlags ?? GUEST_INIT_FLAGS)
-  return { daemon, frontend, memory, queues, hiprio, transport, client, initReply }
+  return { frontend, memory, queues, hiprio, transport, client, initReply }
 }
 
 /** Daemon, frontend, device, INIT. */
