@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** RLIMIT_NOFILE, for --rlimit-nofile. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileSystem as native } from '../native/index.ts'
 
 /** Where nothing is asked for. */
@@ -15,7 +15,7 @@ export const MIN_LIMIT = 600
  */
 export function setDescriptorLimit(wanted: number | undefined): string | undefined {
   if (wanted === 0) return undefined
-  const highest = Number(readFileSync('/proc/sys/fs/nr_open', 'utf8'))
+  const highest = systemLimit()
   if (wanted === undefined) {
     const useful = Math.min(DEFAULT_LIMIT, highest)
     const limit = native.setDescriptorLimit(useful)
@@ -26,4 +26,10 @@ export function setDescriptorLimit(wanted: number | undefined): string | undefin
   const limit = native.setDescriptorLimit(wanted)
   if (limit < wanted) throw new Error(`--rlimit-nofile=${wanted}: not permitted above ${limit}`)
   return undefined
+}
+
+/** What no process can go beyond; infinity where /proc has processes alone (subset=pid), and only setrlimit(2) knows. */
+function systemLimit(): number {
+  const path = '/proc/sys/fs/nr_open'
+  return existsSync(path) ? Number(readFileSync(path, 'utf8')) : Number.POSITIVE_INFINITY
 }
