@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Test tiers. `unit` needs nothing but Node; `native` needs the built addon; `integration` needs the built daemon (dist/) and
- * root; `libvirt` needs libvirtd, QEMU and the rig's root besides; `device` needs /dev/memory-view, so it runs inside the rig. `bench` is no test. The driver's selftests and the
+ * root; `libvirt` needs libvirtd, QEMU and the rig's root besides; `packages` needs what npm run package
+ * has built; `device` needs /dev/memory-view, so it runs inside the rig. `bench` is no test. The driver's selftests and the
  * nested end-to-end run are not vitest: see doc/testing.md.
  */
 import { defineConfig } from 'vitest/config'
@@ -16,7 +17,12 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['server/**/*.test.ts', 'e2e/**/*.test.ts'],
-          exclude: ['e2e/libvirt/**', 'server/integration/**', 'server/fuzz/corpus*.test.ts'],
+          exclude: [
+            'e2e/libvirt/**',
+            'e2e/packages/{packages,service}.test.ts',
+            'server/integration/**',
+            'server/fuzz/corpus*.test.ts',
+          ],
         },
       },
       {
@@ -48,6 +54,16 @@ export default defineConfig({
           include: ['e2e/libvirt/*.test.ts'],
           pool: 'forks',
           testTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: 'packages',
+          include: ['e2e/packages/{packages,service}.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 1_200_000,
         },
       },
       {

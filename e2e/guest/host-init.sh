@@ -29,6 +29,21 @@ if [ "$1" != second ]; then
   exec chroot . busybox sh /repo/e2e/guest/host-init.sh second
 fi
 
+# Runs the command and powers off; under systemd, as its last service.
+run_command() {
+  cd /repo || exit
+  stty -F /dev/hvc0 raw -echo
+  setsid -c /bin/sh /out/.command </dev/hvc0 >/dev/hvc0 2>&1
+  status=$?
+  dmesg >/out/.dmesg
+  echo $status >/out/.status
+  sync
+  # Lets the console drain; then ACPI power-off, which ends the emulator with status 0.
+  sleep 0.2
+  busybox poweroff -f
+}
+[ "$1" != service ] || run_command
+
 # As an init system does it: a sandboxed daemon sees what is mounted below its directory later.
 mount --make-rshared /
 mount -t sysfs sysfs /sys
@@ -46,13 +61,18 @@ ip link set lo up
 # shellcheck disable=SC3045 # dash has it
 ulimit -c 0
 
-cd /repo || exit
-stty -F /dev/hvc0 raw -echo
-setsid -c /bin/sh /out/.command </dev/hvc0 >/dev/hvc0 2>&1
-status=$?
-dmesg >/out/.dmesg
-echo $status >/out/.status
-sync
-# Lets the console drain; then ACPI power-off, which ends the emulator with status 0.
-sleep 0.2
-poweroff -f
+if grep -qw viewfsd.init=systemd /proc/cmdline; then
+  units=/run/systemd/system
+  mkdir -p $units/multi-user.target.wants
+  cat >$units/viewfsd-run.service <<'EOF'
+[Unit]
+After=multi-user.target
+DefaultDependencies=no
+[Service]
+Type=simple
+ExecStart=/bin/busybox sh /repo/e2e/guest/host-init.sh service
+EOF
+  ln -s ../viewfsd-run.service $units/multi-user.target.wants/
+  exec /lib/systemd/systemd
+fi
+run_command

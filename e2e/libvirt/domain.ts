@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A domain that lives on two shares by viewfsd, as libvirt starts it; emulated, so that it runs on any machine. */
+/** A domain that lives on two shares by viewfsd, as libvirt starts it, and may have a third with a window. */
 
 export interface DomainOptions {
   readonly name: string
+  /** Emulated unless it is 'kvm', so that it runs on any machine. */
+  readonly type?: 'qemu' | 'kvm'
   readonly kernelImage: string
   readonly commandLine: string
   /** The back-end of the root share; that of the other one is found by its description. */
@@ -11,11 +13,23 @@ export interface DomainOptions {
   readonly dataDir: string
   readonly consoleLog: string
   readonly agentSocket: string
+  /** The socket of a daemon with a window, which libvirt does not know of. */
+  readonly windowSocket?: string
+}
+
+function windowDevice(socket: string): string {
+  return `  <qemu:commandline>
+    <qemu:arg value='-chardev'/>
+    <qemu:arg value='socket,id=viewfsd0,path=${socket}'/>
+    <qemu:arg value='-device'/>
+    <qemu:arg value='vhost-user-test-device-pci,virtio-id=26,num_vqs=2,vq_size=1024,config_size=40,chardev=viewfsd0'/>
+  </qemu:commandline>
+`
 }
 
 /** The document for `virsh create`. */
 export function domainXml(options: DomainOptions): string {
-  return `<domain type='qemu'>
+  return `<domain type='${options.type ?? 'qemu'}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>${options.name}</name>
   <memory unit='MiB'>512</memory>
   <memoryBacking>
@@ -23,7 +37,7 @@ export function domainXml(options: DomainOptions): string {
     <access mode='shared'/>
   </memoryBacking>
   <vcpu>1</vcpu>
-  <cpu mode='maximum'/>
+  <cpu mode='${options.type === 'kvm' ? 'host-passthrough' : 'maximum'}'/>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>${options.kernelImage}</kernel>
@@ -62,6 +76,6 @@ export function domainXml(options: DomainOptions): string {
     </channel>
     <memballoon model='none'/>
   </devices>
-</domain>
+${options.windowSocket === undefined ? '' : windowDevice(options.windowSocket)}</domain>
 `
 }

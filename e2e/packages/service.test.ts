@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The package's units under a real systemd: every operation of a guest behind their walls, and how they come and go. */
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { testing } from '../../native/testing/index.ts'
+import { ALL_OPTIONS, everyOperation } from '../../server/integration/harness/every-operation.ts'
+import { Frontend } from '../../server/integration/harness/frontend.ts'
+import { type Device, driveDevice, outcome } from '../../server/integration/harness/session.ts'
+import { cacheSubdir } from '../rig/paths.ts'
+import { Manager, SHARED } from './manager.ts'
+import { bootableRoot } from './roots.ts'
+
+const NAME = 'test'
+const SERVICE = `viewfsd@${NAME}.service`
+const SOCKET = `viewfsd@${NAME}.socket`
+const OWNER = 12_345
+let shared: string
+let manager: Manager
+
+const state = (property: string): string => manager.run(`systemctl show -P ${property} ${SERVICE}`)
+
+async function until(property: string, value: string): Promise<void> {
+  while (state(property) !== value) await sleep(50)
+}
+
+function configure(options: readonly string[]): void {
+  manager.run(`printf '%s\\n' 'VIEWFSD_OPTIONS="${options.join(' ')}"' >/etc/viewfsd/${NAME}.conf`)
+}
+
+/** A frontend at the unit's socket, which starts the service where it does not run. */
+function connect(): Frontend {
+  const frontend = new Frontend(testing.connectUnix(manager.path(`/run/viewfsd/${NAME}.sock`)))
+  onTestFinished(() => frontend.close())
+  frontend.realize()
+  return frontend
+}
+
+function drive(frontend: Frontend): Device {
+  return driveDevice(frontend, () => {
+    const now = state('ActiveState')
+    if (now === 'failed') throw new Error(manager.run(`journalctl -u ${SERVICE} -n 30 -o cat`))
+  })
+}
+
+beforeAll(async () => {
+  if (process.geteuid?.() !== 0) throw new Error('these tests need root')
+  const packages = join(cacheSubdir('packages'), 'trixie')
+  const deb = readdirSync(packages).find((name) => name.startsWith('viewfsd_'))
+  if (deb === undefined) throw new Error('no packages: npm run package')
+  shared = mkdtempSync(join(tmpdir(), 'viewfsd-service-'))
+  chmodSync(shared, 0o755)
+  mkdirSync(join(shared, 'share'))
+  copyFileSync(join(packages, deb), join(shared, deb))
+  manager = new Manager(await bootableRoot(), shared)
+  await manager.ready()
+  manager.run(`dpkg -i ${SHARED}/${deb}`)
+  configure([`--shared-dir=${SHARED}/share`])
+  manager.run(`systemctl start ${SOCKET}`)
+}, 300_000)
+
+afterAll(() => {
+  manager?.stop()
+  rmSync(shared, { recursive: true, force: true })
+})
+
+test('what systemd itself thinks of the walls', () => {
+  const rating = manager.run(`systemd-analyze security --no-pager ${SERVICE}`)
+  expect(Number(/exposure level for [^:]*: ([\d.]+)/.exec(rating)?.[1]), rating).toBeLessThan(2)
+})
+
+test('the service starts for a frontend, serves all that a guest can ask, and ends with it', async () => {
+  const sandbox = /^--(sandbox|keep-listening)/
+  configure([`--shared-dir=${SHARED}/share`, ...ALL_OPTIONS.filter((option) => !sandbox.test(option))])
+  expect(state('ActiveState')).toBe('inactive')
+  const frontend = connect()
+  const device = drive(frontend)
+  const failed = everyOperation(device, OWNER)
+    .map(([name, operation]) => [name, outcome(operation)])
+    .filter(([, how]) => how !== 'ok')
+  expect(failed).toEqual([])
+  expect(statSync(join(shared, 'share/directory')).mode & 0o7777).toBe(0o755)
+  expect(statSync(join(shared, 'share/file')).uid).toBe(OWNER)
+  expect(state('StatusText')).not.toBe('')
+  expect(manager.run('viewfsdctl status')).toContain('viewfsd')
+  frontend.close()
+  await until('ActiveState', 'inactive')
+  expect(state('Result')).toBe('success')
+  // The next one.
+  drive(connect()).client.statfs(1n)
+})
+
+test('what dies is started again, and serves the next frontend', async () => {
+  manager.run(`systemctl start ${SERVICE}`)
+  const first = state('MainPID')
+  manager.run(`systemctl kill --kill-whom=main --signal=KILL ${SERVICE}`)
+  await until('NRestarts', '1')
+  await until('ActiveState', 'active')
+  expect(state('MainPID')).not.toBe(first)
+  drive(connect()).client.statfs(1n)
+})
+
+test('a wrong command line is not tried again', async () => {
+  manager.run(`systemctl stop ${SERVICE}`)
+  configure(['--no-such-option'])
+  manager.run(`! systemctl start ${SERVICE}`)
+  await until('ActiveState', 'failed')
+  expect([state('ExecMainStatus'), state('NRestarts')]).toEqual(['2', '0'])
+  expect(manager.run(`journalctl -u ${SERVICE} -n 5 -o cat`)).toContain('--no-such-option')
+})
+
+test('the end of the socket is the end of all', () => {
+  manager.run(`systemctl reset-failed ${SERVICE}`)
+  configure([`--shared-dir=${SHARED}/share`])
+  manager.run(`systemctl start ${SERVICE}; systemctl stop ${SOCKET}`)
+  expect(state('ActiveState')).toBe('inactive')
+  expect(state('Result')).toBe('success')
+  expect(manager.run('ls /run/viewfsd')).toBe('')
+})
