@@ -13,6 +13,7 @@ import type { DeviceControlConstructor, DeviceWindow, QueueWorkerConstructor } f
 import type { NativeFileSystem } from './file-system.ts'
 import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
 import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
+import type { FileOperations } from './operations.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
 import type { ViewRanges, WindowFiles } from './view-ranges.ts'
@@ -25,6 +26,7 @@ interface NativeAddon extends UnixSockets {
   readonly memoryViewAbiVersion: number
   readonly FdWatcher: FdWatcherConstructor
   readonly fileSystem: NativeFileSystem
+  readonly operations: FileOperations
   readonly viewRanges: ViewRanges
   readonly windowFiles: WindowFiles
   readonly sandbox: NativeSandbox
@@ -81,7 +83,7 @@ export const deviceWindow = addon.deviceWindow
 export const FdWatcher = addon.FdWatcher
 export type FdWatcher = InstanceType<FdWatcherConstructor>
 
-export const { listenUnix, listenTcp, adoptListener, groupId, acceptUnix, lockPidFile } = addon
+export const { listenUnix, adoptListener, groupId, acceptUnix, lockPidFile } = addon
 export const { receiveWithFds, sendWithFds } = addon
 export const { openSystemLog, writeSystemLog } = addon
 export const exitNow: (code: number) => never = addon.exitNow
@@ -127,8 +129,10 @@ export class MemoryView extends addon.MemoryView implements NativeMemoryView {
   }
 }
 
-/** The operations of shared directories; see file-system.ts. */
+/** Shared directories; see file-system.ts. */
 export const fileSystem = addon.fileSystem
+/** What is done with their files; see operations.ts. */
+export const operations = addon.operations
 export type { AgreedFeatures, NativeFileSystem, OpenPolicy, SharedDirectoryId } from './file-system.ts'
 
 /** What only server/sandbox/ needs; see sandbox.ts. */

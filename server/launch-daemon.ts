@@ -48,8 +48,7 @@ export function launchDaemon(options: Options): never {
       cleanup: socketFiles(options).map((path) => resolve(path)),
       listener: listener.fd,
       controlListener: listener.control,
-      metricsListener: listener.metrics,
-      descriptors: [listener.lock, listener.control, listener.metrics].filter((fd) => fd >= 0),
+      descriptors: [listener.lock, listener.control].filter((fd) => fd >= 0),
       argv: [script, ...args],
     })
   } catch (error) {

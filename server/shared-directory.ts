@@ -4,8 +4,7 @@ import { VIEWABLE_TYPES } from './dax/viewable.ts'
 import { FuseSession } from './fuse/session.ts'
 import type { Options } from './options.ts'
 import type { PassthroughOptions } from './passthrough/options.ts'
-import { createSharedDirectory, type PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
-import { openFileSystem } from './passthrough/translating-file-system.ts'
+import { createSharedDirectory, PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
 
 /** Plain data for workerData; the tables behind `id` are process-global. */
 export interface SharedDirectory {
@@ -52,5 +51,5 @@ export function openSharedDirectory(
   session: SharedArrayBuffer,
   warn: (message: string) => void,
 ): PassthroughFileSystem {
-  return openFileSystem(directory.id, new FuseSession(session), directory.options, warn)
+  return new PassthroughFileSystem(directory.id, new FuseSession(session), directory.options, warn)
 }

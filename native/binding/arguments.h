@@ -62,11 +62,14 @@ struct Bytes {
   size_t size;
 };
 inline Bytes BytesArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
-  const Napi::Value value = info[index];
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+  napi_typedarray_type type;
+  size_t length;
+  void* data;
+  if (napi_get_typedarray_info(info.Env(), info[index], &type, &length, &data, nullptr, nullptr) !=
+          napi_ok ||
+      type != napi_uint8_array)
     throw Napi::TypeError::New(info.Env(), std::string(name) + " must be a Uint8Array");
-  Napi::Uint8Array array = value.As<Napi::Uint8Array>();
-  return {array.Data(), array.ElementLength()};
+  return {static_cast<uint8_t*>(data), length};
 }
 
 }  // namespace viewfsd

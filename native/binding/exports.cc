@@ -8,6 +8,7 @@
 #include "binding/fd_watcher.h"
 #include "binding/file_system_exports.h"
 #include "binding/memory_view.h"
+#include "binding/operation_exports.h"
 #include "binding/queue_worker.h"
 #include "binding/sandbox.h"
 #include "binding/unix_socket.h"
@@ -23,6 +24,7 @@ void InitProduct(Napi::Env env, Napi::Object exports) {
   InitMemoryView(env, exports);
   InitFdWatcher(env, exports);
   InitFileSystem(env, exports);
+  InitOperations(env, exports);
   InitViewRanges(env, exports);
   InitWindowFiles(env, exports);
   InitDeviceControl(env, exports);

@@ -16,7 +16,7 @@
 namespace viewfsd {
 namespace {
 
-// fuse_init_out.map_alignment says so (server/fuse/init.ts).
+// fuse_init_out.map_alignment says so (server/operations/init.ts).
 constexpr uint64_t kAlignment = 4096;
 constexpr uint64_t kKnownFlags = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE;
 // FUSE_REMOVEMAPPING_MAX_ENTRY for pages of 4 KiB.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The addon's fileSystem against its caller's mistakes: wrong types and ranges throw, everything else is an errno. */
+/** The addon's fileSystem and operations against its caller's mistakes: wrong types and ranges throw, everything else is an errno. */
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Errno } from '../../server/errno.ts'
-import { fileSystem } from '../index.ts'
+import { FIELDS } from '../file-request.ts'
+import { fileSystem, operations } from '../index.ts'
+import { operate } from './testing/operate.ts'
 
 let scratch: string
 let directory: number
@@ -21,7 +23,6 @@ afterAll(() => {
 })
 
 const name = Buffer.from('name\0')
-const reply = new Uint8Array(512)
 
 describe('createSharedDirectory', () => {
   test('throws system errors', () => {
@@ -39,28 +40,44 @@ describe('createSharedDirectory', () => {
 test('an unknown directory number throws', () => {
   for (const id of [-1, 1023, 1024, 1e9, 1.5, Number.NaN]) {
     expect(() => fileSystem.reset(id)).toThrow(RangeError)
-    expect(() => fileSystem.unlink(id, 1, name, 0, 4)).toThrow(RangeError)
+    expect(() => operate('unlink', { directory: id, nodeid: 1, nameLength: 4 }, name)).toThrow(RangeError)
   }
 })
 
 test('names and replies that leave their arrays throw', () => {
-  expect(() => fileSystem.unlink(directory, 1, name, 0, 5)).toThrow(RangeError)
-  expect(() => fileSystem.unlink(directory, 1, name, 6, 0)).toThrow(RangeError)
-  expect(() => fileSystem.unlink(directory, 1, name, 2 ** 53, 2)).toThrow(RangeError)
-  expect(() => fileSystem.unlink(directory, 1, name, -1, 2)).toThrow(RangeError)
-  expect(() => fileSystem.statfs(directory, 1, reply, 512 - 79)).toThrow(RangeError)
-  expect(() => fileSystem.statfs(directory, 1, new Uint8Array(79), 0)).toThrow(RangeError)
-  expect(() => fileSystem.readlink(directory, 1, reply, 500, 13)).toThrow(RangeError)
+  const unlink = (nameOffset: number, nameLength: number) => () =>
+    operate('unlink', { directory, nodeid: 1, nameOffset, nameLength }, name)
+  for (const [offset, length] of [
+    [0, 5],
+    [6, 0],
+    [2 ** 53, 2],
+    [-1, 2],
+    [0.5, 2],
+    [0, Number.NaN],
+  ] as const)
+    expect(unlink(offset, length)).toThrow(RangeError)
+  const statfs = (replyOffset: number, bytes: number) => () =>
+    operate('statfs', { directory, nodeid: 1, replyOffset }, name, new Uint8Array(bytes))
+  expect(statfs(512 - 79, 512)).toThrow(RangeError)
+  expect(statfs(0, 79)).toThrow(RangeError)
+  const readlink = { directory, nodeid: 1, replyOffset: 500, replySize: 13 }
+  expect(() => operate('readlink', readlink)).toThrow(RangeError)
+})
+
+test('a record of another length throws', () => {
+  for (const length of [0, FIELDS - 1, FIELDS + 1])
+    expect(() => operations.statfs(new Float64Array(length), name, name)).toThrow(RangeError)
 })
 
 /** What operations answer to a name. */
 function answers(text: string): number[] {
   const bytes = Buffer.from(text, 'latin1')
-  const length = bytes.length - 1
+  const nameLength = bytes.length - 1
+  const entry = { directory, nodeid: 1, nameLength }
   return [
-    fileSystem.unlink(directory, 1, bytes, 0, length),
-    fileSystem.rename(directory, 1, bytes, 0, length, 1, bytes, 0, length, 0, 0, 0, 0, bytes, 0, 0),
-    fileSystem.mkdir(directory, 1, bytes, 0, length, 0o755, 0, 0, 0, bytes, 0, 0, reply, 0),
+    operate('unlink', entry, bytes),
+    operate('rename', { ...entry, otherNodeid: 1, secondLength: nameLength }, bytes),
+    operate('mkdir', { ...entry, mode: 0o755 }, bytes),
   ]
 }
 
@@ -77,14 +94,14 @@ test('nodeids, handles and counts of any size are merely unknown', () => {
       fc.oneof(fc.double(), fc.constantFrom(2 ** 53, 2 ** 63, 2 ** 64, Infinity, -1, Number.NaN)),
       (number) => {
         fc.pre(Math.trunc(number) !== 1)
-        expect(fileSystem.statfs(directory, number, reply, 0)).toBe(-Errno.ESTALE)
-        expect(fileSystem.release(directory, 1, number)).toBe(-Errno.EBADF)
-        fileSystem.forget(directory, 1, number)
-        fileSystem.forget(directory, number, number)
+        expect(operate('statfs', { directory, nodeid: number })).toBe(-Errno.ESTALE)
+        expect(operate('release', { directory, nodeid: 1, fh: number })).toBe(-Errno.EBADF)
+        operate('forget', { directory, nodeid: 1, nlookup: number })
+        operate('forget', { directory, nodeid: number, nlookup: number })
       },
     ),
   )
-  expect(fileSystem.statfs(directory, 1, reply, 0)).toBe(0)
+  expect(operate('statfs', { directory, nodeid: 1 })).toBe(0)
 })
 
 test('any argument of a wrong type throws, and nothing crashes', () => {
@@ -92,14 +109,21 @@ test('any argument of a wrong type throws, and nothing crashes', () => {
     fc.constantFrom(undefined, null, '', 'text', {}, [], true, -1, 1.5, 2 ** 40, Number.NaN, new Uint8Array(3)),
     fc.constantFrom(new ArrayBuffer(8), new Uint16Array(4), 1n, Symbol.iterator),
   )
-  const skipped = new Set(['closeMappingFile', 'setDescriptorLimit', 'attachThread'])
-  const operations = Object.entries(fileSystem).filter(([operation]) => !skipped.has(operation))
-  expect(operations.length).toBeGreaterThan(30)
+  const skipped = new Set(['setDescriptorLimit', 'attachThread'])
+  const setUp = Object.entries(fileSystem).filter(([operation]) => !skipped.has(operation))
+  const calls: [string, (...parameters: never[]) => unknown][] = [...setUp, ...Object.entries(operations)]
+  expect(calls.length).toBeGreaterThan(30)
+  // Any numbers at the places of a record, below the directory's.
+  const numbers = fc.array(fc.oneof(fc.nat(), fc.double()), { minLength: FIELDS - 1, maxLength: FIELDS - 1 })
+  const first = fc.oneof(
+    fc.constant(directory),
+    numbers.map((rest) => Float64Array.of(directory, ...rest)),
+  )
   fc.assert(
-    fc.property(fc.constantFrom(...operations), fc.array(junk, { maxLength: 14 }), ([, call], parameters) => {
+    fc.property(fc.constantFrom(...calls), first, fc.array(junk, { maxLength: 6 }), ([, call], begin, parameters) => {
       let outcome: unknown
       try {
-        outcome = Reflect.apply(call, fileSystem, [directory, ...parameters])
+        outcome = Reflect.apply(call, fileSystem, [begin, ...parameters])
       } catch (error) {
         outcome = error
       }
@@ -112,6 +136,6 @@ test('any argument of a wrong type throws, and nothing crashes', () => {
 
 test('the array is not kept: garbage collection may take it while the directory lives', () => {
   for (let index = 0; index < 1000; index++) {
-    expect(fileSystem.statfs(directory, 1, new Uint8Array(80), 0)).toBe(0)
+    expect(operate('statfs', { directory, nodeid: 1 }, name, new Uint8Array(80))).toBe(0)
   }
 })

@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { fileSystem } from '../index.ts'
 import { counts } from '../testing/index.ts'
+import { makeRecord } from './testing/operate.ts'
 import { publishDefaultPolicy } from './testing/policy.ts'
 
 const ROUNDS = 200
@@ -16,8 +17,8 @@ const ROUNDS = 200
 const PROGRAM = `
 const fs = require('node:fs')
 const { parentPort, workerData } = require('node:worker_threads')
-const { addon, directory, folder, index, rounds, rename } = workerData
-const { fileSystem, MessageServer } = require(addon)
+const { addon, directory, folder, index, rounds, operation, record } = workerData
+const { fileSystem, operations, MessageServer } = require(addon)
 const steps = new Int32Array(workerData.steps)
 fileSystem.attachThread()
 const names = Buffer.from('a\\0b\\0c\\0d\\0')
@@ -47,14 +48,12 @@ for (let round = 0; round < rounds; round++) {
   if (index === 0) {
     fs.writeFileSync(folder + '/a', 'text')
     fs.linkSync(folder + '/a', folder + '/b')
-    if (rename) for (const name of ['c', 'd']) fs.writeFileSync(folder + '/' + name, '')
+    if (operation === 'rename') for (const name of ['c', 'd']) fs.writeFileSync(folder + '/' + name, '')
     if (serve(LOOKUP, 1, names.subarray(0, 2)) !== 0) wrong.push('lookup')
     nodeid = Number(reply.readBigUInt64LE(16))
   }
   meet()
-  const result = rename
-    ? fileSystem.rename(directory, 1, names, 4 + 2 * index, 1, 1, names, 2 * index, 1, 0, 0, 0, 0, new Uint8Array(0), 0, 0)
-    : fileSystem.unlink(directory, 1, names, 2 * index, 1)
+  const result = operations[operation](record, names, reply)
   if (result !== 0) wrong.push('round ' + round + ': ' + result)
   meet()
   if (index === 0) {
@@ -63,7 +62,7 @@ for (let round = 0; round < rounds; round++) {
     if (result !== 0 || nlink !== 0) wrong.push('round ' + round + ': getattr ' + result + ', nlink ' + nlink)
     serve(FORGET, nodeid, numbers(1))
     // What has been put in their places.
-    if (rename) for (const name of ['a', 'b']) fs.unlinkSync(folder + '/' + name)
+    if (operation === 'rename') for (const name of ['a', 'b']) fs.unlinkSync(folder + '/' + name)
   }
 }
 parentPort.postMessage(wrong)
@@ -78,16 +77,19 @@ afterEach(() => {
 })
 
 test.each([
-  ['unlinked', false],
-  ['replaced', true],
-])('%s', async (_, rename) => {
+  ['unlinked', 'unlink'],
+  ['replaced', 'rename'],
+] as const)('%s', async (_, operation) => {
   const directory = fileSystem.createSharedDirectory(folder, 1, 1, 2, 1000)
   publishDefaultPolicy(directory)
   const addon = createRequire(import.meta.url).resolve('#native-addon')
-  const shared = { addon, directory, folder, rounds: ROUNDS, rename, steps: new SharedArrayBuffer(4) }
+  const shared = { addon, directory, folder, rounds: ROUNDS, operation, steps: new SharedArrayBuffer(4) }
   const results = await Promise.all(
     [0, 1].map(async (index) => {
-      const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, index } })
+      const one = { directory, nodeid: 1, nameOffset: 2 * index, nameLength: 1 }
+      const onto = { ...one, nameOffset: 4 + 2 * index, otherNodeid: 1, secondOffset: 2 * index, secondLength: 1 }
+      const record = makeRecord(operation === 'rename' ? onto : one)
+      const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, index, record } })
       const wrong = await new Promise<string[]>((resolve, reject) => {
         worker.once('message', resolve)
         worker.once('error', reject)

@@ -10,7 +10,7 @@ import { Errno } from '../../server/errno.ts'
 import { decodeDirectory, decodeOpenOut, type DirectoryEntry, requests } from '../../server/fuse/testing/messages.ts'
 import { createSharedDirectory } from '../../server/passthrough/passthrough-file-system.ts'
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
-import { fileSystem as native } from '../index.ts'
+import { operate } from './testing/operate.ts'
 import { MAPPED, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 
 const { O_RDONLY, O_RDWR } = fs.constants
@@ -229,7 +229,7 @@ test(
       bench = new PassthroughBench({}, where)
       const lookUp = (index: number): number => bench.lookup(`f${index}`).nodeid
       // What a first lookup brings along is not counted.
-      native.forget(bench.directory, lookUp(0), 1)
+      operate('forget', { directory: bench.directory, nodeid: lookUp(0), nlookup: 1 })
       const descriptors = countDescriptors()
       const memory = process.memoryUsage.rss()
       const nodeids = new Float64Array(MANY)
@@ -246,7 +246,7 @@ test(
       }
       const cached = Math.min(131_072, Math.floor(limit / 4), Math.ceil(MANY / STEP))
       expect(countDescriptors()).toBe(descriptors + cached)
-      for (const nodeid of nodeids) native.forget(bench.directory, nodeid, 1)
+      for (const nodeid of nodeids) operate('forget', { directory: bench.directory, nodeid, nlookup: 1 })
       expect(bench.inodes).toBe(1)
       expect(countDescriptors()).toBe(descriptors)
       const left = process.memoryUsage.rss() - memory

@@ -30,6 +30,11 @@ export class IdTranslator {
     this.#rules = rules
   }
 
+  /** Every id is the host's, too. */
+  get changesNothing(): boolean {
+    return this.#rules.length === 0
+  }
+
   /** @returns the host's id, or FORBIDDEN */
   toHost(id: number): number {
     if (id === NO_ID) return id

@@ -2,10 +2,11 @@
 /** Whether `--security-label` can be kept at all: found out when the daemon starts, not by each file that a guest makes. */
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
+import { Field, FIELDS } from '../../native/file-request.ts'
 import { FUSE_ROOT_ID } from '../fuse/abi.ts'
-import type { FileSystem } from '../fuse/file-system.ts'
 import { WireBytes } from '../fuse/wire.ts'
-import { XattrMap } from './xattr-map.ts'
+import type { FileSystem } from './file-system.ts'
+import type { XattrMap } from './xattr-map.ts'
 
 /** What SELinux guests send; other modules' names are kept, or not, by the same rules. */
 const LABEL = 'security.selinux'
@@ -18,39 +19,47 @@ const { EACCES, EOPNOTSUPP, EPERM } = constants.errno
 /** What says that none will ever be kept. */
 const REFUSALS: readonly number[] = [EACCES, EOPNOTSUPP, EPERM]
 
-function wireName(text: string): WireBytes {
-  const bytes = new TextEncoder().encode(`${text}\0`)
-  const name = new WireBytes()
+/** The host's name for the label, NUL-terminated; undefined where the rules refuse it. */
+function hostLabel(xattrMap: XattrMap | undefined): Uint8Array | undefined {
+  const bytes = new TextEncoder().encode(`${LABEL}\0`)
+  const [name, host] = [new WireBytes(), new WireBytes()]
   name.set(bytes, 0, bytes.length - 1)
-  return name
-}
-
-/** Who refuses to keep a label. */
-function explainRefusal(xattrMap: string | undefined): string {
-  const host = wireName(LABEL)
-  if (xattrMap !== undefined && new XattrMap(xattrMap).toHost(wireName(LABEL), host) < 0) {
-    return `the rules of --xattrmap refuse ${LABEL}`
-  }
-  const name = new TextDecoder().decode(host.bytes.subarray(host.offset, host.offset + host.length))
-  return `this process can't write ${name} in the shared directory`
+  if (xattrMap === undefined) return bytes
+  if (xattrMap.toHost(name, host) < 0) return undefined
+  return host.bytes.slice(host.offset, host.offset + host.length + 1)
 }
 
 /**
  * Asks for a change of the shared directory's own label that changes nothing, whether it has one or not.
- * @returns one sentence that says what to do, or undefined where labels can be kept
+ * @returns 0 or `-errno`
  */
-export function explainLabels(fileSystem: FileSystem, xattrMap: string | undefined): string | undefined {
-  if (fileSystem.readOnly) return undefined
-  const name = wireName(LABEL)
-  const bytes = new Uint8Array(VALUE_BYTES)
-  const reply = { bytes, view: new DataView(bytes.buffer), offset: 0, capacity: bytes.length }
-  const length = fileSystem.getxattr(FUSE_ROOT_ID, name, VALUE_BYTES, reply)
-  const value = new WireBytes()
-  value.set(bytes, 0, Math.max(0, length))
-  const result = fileSystem.setxattr(FUSE_ROOT_ID, name, value, length < 0 ? XATTR_REPLACE : XATTR_CREATE, false)
+function tryLabel({ directory, operations }: FileSystem, name: Uint8Array): number {
+  const value = new Uint8Array(VALUE_BYTES)
+  const record = new Float64Array(FIELDS)
+  record[Field.directory] = directory
+  record[Field.nodeid] = FUSE_ROOT_ID
+  record[Field.nameLength] = name.length - 1
+  record[Field.replySize] = value.length
+  const length = operations.getxattr(record, name, value)
+  const present = Math.max(0, length)
+  record[Field.secondOffset] = name.length
+  record[Field.secondLength] = present
+  record[Field.flags] = length < 0 ? XATTR_REPLACE : XATTR_CREATE
+  return operations.setxattr(record, Buffer.concat([name, value.subarray(0, present)]), value)
+}
+
+/** @returns one sentence that says what to do, or undefined where labels can be kept */
+export function explainLabels(fileSystem: FileSystem): string | undefined {
+  if (fileSystem.readOnly || !fileSystem.xattr) return undefined
+  const name = hostLabel(fileSystem.xattrMap)
+  const result = name === undefined ? -EPERM : tryLabel(fileSystem, name)
   if (!REFUSALS.includes(-result)) return undefined
+  const why =
+    name === undefined
+      ? `the rules of --xattrmap refuse ${LABEL}`
+      : `this process can't write ${new TextDecoder().decode(name.subarray(0, -1))} in the shared directory`
   return (
-    `--security-label: ${explainRefusal(xattrMap)} (${getSystemErrorName(result)}); use --xattrmap=:map:${LABEL}:user.virtiofs.: ` +
+    `--security-label: ${why} (${getSystemErrorName(result)}); use --xattrmap=:map:${LABEL}:user.virtiofs.: ` +
     `or, for labels of symbolic links and devices, too, --xattrmap=:map:${LABEL}:trusted.virtiofs.: with --modcaps=+sys_admin`
   )
 }

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { Errno } from '../../../server/errno.ts'
 import { FuseInHeader, FuseInitFlag, FuseInitFlag2, FuseOpcode } from '../../../server/fuse/abi.ts'
 import { FuseCounters } from '../../../server/fuse/counters.ts'
-import { FuseServer } from '../../../server/fuse/server.ts'
+import { FuseServer } from '../../../server/operations/server.ts'
 import { FuseSession } from '../../../server/fuse/session.ts'
 import { BothPlanes } from '../../../server/fuse/testing/both-planes.ts'
 import { FakeChannel, type FakeReply } from '../../../server/fuse/testing/fake-channel.ts'
@@ -22,11 +22,7 @@ import {
   requests,
 } from '../../../server/fuse/testing/messages.ts'
 import type { PassthroughOptions } from '../../../server/passthrough/options.ts'
-import {
-  createSharedDirectory,
-  type PassthroughFileSystem,
-} from '../../../server/passthrough/passthrough-file-system.ts'
-import { openFileSystem } from '../../../server/passthrough/translating-file-system.ts'
+import { createSharedDirectory, PassthroughFileSystem } from '../../../server/passthrough/passthrough-file-system.ts'
 import { deviceWindow, fileSystem as native } from '../../index.ts'
 import { counts } from '../../testing/index.ts'
 
@@ -95,7 +91,7 @@ export class PassthroughBench implements Disposable {
     this.path = where ?? this.#temporary ?? ''
     this.directory = createSharedDirectory(this.path, options)
     deviceWindow.attachView(this.directory, VIEW)
-    this.fileSystem = openFileSystem(this.directory, this.session, options)
+    this.fileSystem = new PassthroughFileSystem(this.directory, this.session, options)
     const counters = new FuseCounters(FuseCounters.allocate())
     this.server = new FuseServer(this.fileSystem, this.mapper, this.session, counters)
     this.#planes = new BothPlanes(this.directory, this.server)

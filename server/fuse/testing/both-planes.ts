@@ -2,7 +2,7 @@
 /** Both planes as a queue thread has them, without a ring: what the data plane does not serve goes to the FUSE server. */
 import { MessageServer } from '../../../native/testing/index.ts'
 import { Served } from '../channel.ts'
-import type { FuseServer } from '../server.ts'
+import type { FuseServer } from '../../operations/server.ts'
 import type { FakeChannel } from './fake-channel.ts'
 
 export class BothPlanes {

@@ -2,12 +2,11 @@
 /** The FUSE server alone, over a file system that answers anything within its contract, at the whim of the program. */
 import { Errno } from '../../errno.ts'
 import { FuseCounters } from '../../fuse/counters.ts'
-import { NullFileSystem } from '../../fuse/null-file-system.ts'
-import { FuseServer } from '../../fuse/server.ts'
 import { FuseSession } from '../../fuse/session.ts'
 import { FakeChannel } from '../../fuse/testing/fake-channel.ts'
 import { FakeMapper } from '../../fuse/testing/fake-mapper.ts'
-import type { ReplyBody } from '../../fuse/wire.ts'
+import { FuseServer } from '../../operations/server.ts'
+import { FakeFileSystem, field, type OperationCall, zeros } from '../../operations/testing/fake-file-system.ts'
 import { splitProgram } from '../engine/script.ts'
 import type { Target } from '../engine/target.ts'
 import { type Known, nextRequest } from './fuse-grammar.ts'
@@ -15,32 +14,42 @@ import { serve } from './serve.ts'
 
 const WINDOW_BYTES = 64 << 20
 
-function zeros(reply: ReplyBody, bytes: number): number {
-  reply.bytes.fill(0, reply.offset, reply.offset + bytes)
-  return bytes
-}
-
-class WhimsicalFileSystem extends NullFileSystem {
-  override readonly readOnly: boolean
+class WhimsicalFileSystem extends FakeFileSystem {
   override readonly initFlags = -1
   override readonly initFlags2 = -1
+  override readonly readOnly: boolean
   whim = 0
 
   constructor(readOnly: boolean) {
-    super()
+    super((call) => this.#answer(call))
     this.readOnly = readOnly
-    const fails = (): boolean => this.whim % 3 === 0
-    const upTo = (reply: ReplyBody, bytes: number): number => zeros(reply, (this.whim * 97) % (bytes + 1))
-    const entry = (reply: ReplyBody, bytes: number): number => (fails() ? -Errno.ENOENT : zeros(reply, bytes))
-    this.create = (...args) => entry(args[7], 144)
-    this.tmpfile = (...args) => entry(args[6], 144)
-    this.setattr = (_nodeid, _attributes, reply) => entry(reply, 104)
-    this.readlink = (_nodeid, reply) => upTo(reply, reply.capacity)
-    this.getxattr = (_nodeid, _name, size, reply) => (size === 0 ? this.whim : upTo(reply, size))
-    this.listxattr = (_nodeid, size, reply) => (size === 0 ? this.whim : upTo(reply, size))
-    this.ioctl = (...args) => (fails() ? -Errno.ENOTTY : zeros(args[5], args[3] === 0x8008_6601 ? 4 : 0))
-    this.lseek = () => this.whim
-    this.setlk = () => (fails() ? -Errno.EAGAIN : 0)
+  }
+
+  #answer(call: OperationCall): number {
+    const size = field(call, 'replySize')
+    const upTo = (bytes: number): number => zeros(call, (this.whim * 97) % (bytes + 1))
+    const unless = (errno: number, bytes: number): number => (this.whim % 3 === 0 ? -errno : zeros(call, bytes))
+    switch (call.name) {
+      case 'create':
+      case 'tmpfile':
+        return unless(Errno.ENOENT, 144)
+      case 'setattr':
+        return unless(Errno.ENOENT, 104)
+      case 'readlink':
+        return upTo(size)
+      case 'getxattr':
+      case 'listxattr':
+        return size === 0 ? this.whim : upTo(size)
+      case 'ioctl':
+        return unless(Errno.ENOTTY, field(call, 'command') === 0x8008_6601 ? 4 : 0)
+      case 'setlk':
+      case 'flock':
+        return unless(Errno.EAGAIN, 0)
+      case 'lseek':
+        return this.whim
+      default:
+        return -Errno.ENOSYS
+    }
   }
 }
 
@@ -49,7 +58,7 @@ export class FuseTarget implements Target {
   readonly #channel = new FakeChannel(256 * 1024)
 
   covers(url: string): boolean {
-    return /\/server\/fuse\/[^/]*$/.test(url)
+    return /\/server\/(fuse|operations)\/[^/]*$/.test(url)
   }
 
   async run(program: Uint8Array): Promise<Iterable<number>> {

@@ -9,15 +9,14 @@ import path from 'node:path'
 import { fileSystem as native } from '../../../native/index.ts'
 import { counts } from '../../../native/testing/index.ts'
 import { FuseCounters } from '../../fuse/counters.ts'
-import { FuseServer } from '../../fuse/server.ts'
 import { FuseSession } from '../../fuse/session.ts'
 import { BothPlanes } from '../../fuse/testing/both-planes.ts'
 import { FakeChannel } from '../../fuse/testing/fake-channel.ts'
 import { FakeMapper } from '../../fuse/testing/fake-mapper.ts'
 import { requests } from '../../fuse/testing/messages.ts'
+import { FuseServer } from '../../operations/server.ts'
 import type { PassthroughOptions } from '../../passthrough/options.ts'
-import { createSharedDirectory } from '../../passthrough/passthrough-file-system.ts'
-import { openFileSystem } from '../../passthrough/translating-file-system.ts'
+import { createSharedDirectory, PassthroughFileSystem } from '../../passthrough/passthrough-file-system.ts'
 import { splitProgram } from '../engine/script.ts'
 import type { Target } from '../engine/target.ts'
 import { type Known, nextRequest } from './fuse-grammar.ts'
@@ -68,7 +67,7 @@ export class PassthroughTarget implements Target {
     this.#instances = VARIANTS.map((options) => {
       const session = new FuseSession(FuseSession.allocate())
       const directory = createSharedDirectory(this.#share, { descriptorLimit: 0, ...options })
-      const fileSystem = openFileSystem(directory, session, options)
+      const fileSystem = new PassthroughFileSystem(directory, session, options)
       const counters = new FuseCounters(FuseCounters.allocate())
       const server = new FuseServer(fileSystem, new FakeMapper(64 << 20), session, counters)
       return { directory, session, server, planes: new BothPlanes(directory, server) }
@@ -76,7 +75,7 @@ export class PassthroughTarget implements Target {
   }
 
   covers(url: string): boolean {
-    return /\/server\/(fuse|passthrough)\/[^/]*$/.test(url)
+    return /\/server\/(fuse|operations|passthrough)\/[^/]*$/.test(url)
   }
 
   async run(program: Uint8Array): Promise<Iterable<number>> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** FUSE_INIT: what both sides agree on, and DESTROY, which ends it. */
+/** INIT: what both sides agree on. */
 import { Errno } from '../errno.ts'
 import {
   FUSE_COMPAT_INIT_IN_SIZE,
@@ -10,7 +10,9 @@ import {
   FuseInitFlag2,
   FuseInitIn,
   FuseInitOut,
-} from './abi.ts'
+} from '../fuse/abi.ts'
+import { endSession } from './end-session.ts'
+import { operation } from './operation.ts'
 import { BODY, INTERRUPTED, type RequestContext } from './request-context.ts'
 
 /** The most bytes of one WRITE and, in pages, of any request's data. Guests limit it further by their queue size. */
@@ -92,24 +94,11 @@ function wishes(context: RequestContext, request: InitRequest): { flags: number;
 }
 
 /**
- * Forgets everything that the guest, or the one before it, had: inodes, handles, mappings. What other queues are still
- * doing for it leaves nothing behind.
- * @returns what `session.start` wants
- */
-function dropState(context: RequestContext): number {
-  const ended = context.session.clear()
-  context.channel.beginSession()
-  context.mapper.reset()
-  context.fileSystem.reset()
-  return ended
-}
-
-/**
  * Answers only when the window is where the guest will look for it.
  * @returns EPROTO for a guest that is too old, of another major version or without a required feature, ENOTCONN where a
  *   DESTROY or another INIT came meanwhile, or what `mapper.start` answered
  */
-export function handleInit(context: RequestContext): number {
+function serve(context: RequestContext): number {
   const { view, end, mapper, fileSystem, session, reply } = context
   const request: InitRequest = {
     major: view.getUint32(BODY + FuseInitIn.major, true),
@@ -131,7 +120,7 @@ export function handleInit(context: RequestContext): number {
   const withWindow = wishes(context, request)
   if (withWindow === undefined) return -Errno.EPROTO
 
-  const ended = dropState(context)
+  const ended = endSession(context)
   // A guest mounted with dax=inode maps only files that have FUSE_ATTR_DAX. Where the file system marks none it needs no
   // window, and it must not fail for want of one. A guest that asks for the window without that maps all files.
   const perInode = (request.flags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
@@ -151,7 +140,7 @@ export function handleInit(context: RequestContext): number {
   if (!window) agreed = negotiate(request, without, false)
   const { minor, flags, flags2 } = agreed
   if (!session.start(ended, minor, flags, flags2, window, window && !perInode)) return -Errno.ENOTCONN
-  fileSystem.begin?.(flags, mapper.size)
+  fileSystem.begin(flags, mapper.size)
 
   reply.bytes.fill(0, out, out + FuseInitOut.SIZE)
   reply.view.setUint32(out + FuseInitOut.major, FUSE_KERNEL_VERSION, true)
@@ -168,7 +157,4 @@ export function handleInit(context: RequestContext): number {
   return FuseInitOut.SIZE
 }
 
-export function handleDestroy(context: RequestContext): number {
-  dropState(context)
-  return 0
-}
+export const init = operation(serve, FUSE_COMPAT_INIT_IN_SIZE, FuseInitOut.SIZE, { early: true })

@@ -4,6 +4,8 @@
  * hot request allocates nothing.
  */
 import { Errno } from '../errno.ts'
+import { Field, FIELDS } from '../../native/file-request.ts'
+import type { FileOperation } from '../../native/operations.ts'
 import type { WindowMapper } from '../dax/window-mapper.ts'
 import {
   FUSE_EXT_GROUPS,
@@ -15,13 +17,13 @@ import {
   FuseOutHeader,
   FuseSecctx,
   FuseSuppGroups,
-} from './abi.ts'
-import { type FuseChannel, Served } from './channel.ts'
-import type { FuseCounters } from './counters.ts'
-import type { Caller, FileSystem, LockRequest, SetattrArguments } from './file-system.ts'
-import type { FuseSession } from './session.ts'
-import { Waits } from './waits.ts'
-import { decodeString, getU64, NAME_MAX, ReplyBody, WireBytes } from './wire.ts'
+} from '../fuse/abi.ts'
+import { type FuseChannel, Served } from '../fuse/channel.ts'
+import type { FuseCounters } from '../fuse/counters.ts'
+import type { FuseSession } from '../fuse/session.ts'
+import { Waits } from '../fuse/waits.ts'
+import { decodeComponent, decodeString, getU64, NAME_MAX, ReplyBody, WireBytes } from '../fuse/wire.ts'
+import type { FileSystem } from '../passthrough/file-system.ts'
 
 /** A handler's result for a request that it has completed through the channel itself. */
 export const COMPLETED = -0x10000
@@ -40,6 +42,17 @@ const LEASE_PATIENCE_MS = 120_000
 
 /** Where the operation's own struct begins in the request. */
 export const BODY = FuseInHeader.SIZE
+
+/** On whose behalf a request runs, as the guest says. */
+interface Caller {
+  uid: number
+  gid: number
+  /** That came with a create request, 32 bits each; of length 0 for none. */
+  readonly supplementaryGroups: WireBytes
+  /** The extended attribute that what is created must be born with, and its value; a name of length 0 for none. */
+  readonly labelName: WireBytes
+  readonly label: WireBytes
+}
 
 export class RequestContext {
   readonly fileSystem: FileSystem
@@ -61,39 +74,19 @@ export class RequestContext {
   readonly caller: Caller = {
     uid: 0,
     gid: 0,
-    pid: 0,
     supplementaryGroups: new WireBytes(),
     labelName: new WireBytes(),
     label: new WireBytes(),
   }
   readonly reply = new ReplyBody()
   readonly waits = new Waits()
-  readonly lock: LockRequest = {
-    nodeid: 0,
-    fh: 0,
-    ownerLow: 0,
-    ownerHigh: 0,
-    start: 0,
-    length: 0,
-    type: 0,
-    flock: false,
-  }
-
-  // Scratch for handlers.
+  /** The arguments of the operation that serves it, at places of Field; zero at first but for directory, nodeid and the reply's. */
+  readonly record = new Float64Array(FIELDS)
+  /** What the record's ranges lie in. */
+  source: Uint8Array = new Uint8Array(0)
+  #sourceLength = 0
+  /** The name or text that was taken last. */
   readonly name = new WireBytes()
-  readonly secondName = new WireBytes()
-  readonly setattr: SetattrArguments = {
-    valid: 0,
-    fh: 0,
-    size: 0,
-    atimeSeconds: 0,
-    atimeNanoseconds: 0,
-    mtimeSeconds: 0,
-    mtimeNanoseconds: 0,
-    mode: 0,
-    uid: 0,
-    gid: 0,
-  }
 
   constructor(
     fileSystem: FileSystem,
@@ -167,6 +160,8 @@ export class RequestContext {
     reply.capacity = Math.max(0, (wanted < room ? wanted : room) - FuseOutHeader.SIZE)
 
     const copied = channel.requestLength
+    this.source = this.bytes
+    this.#sourceLength = copied
     if (copied < FuseInHeader.SIZE) {
       this.opcode = 0
       return -Errno.EINVAL
@@ -176,10 +171,15 @@ export class RequestContext {
     const length = view.getUint32(FuseInHeader.len, true)
     if (length < FuseInHeader.SIZE || length > copied + channel.payloadLength) return -Errno.EINVAL
     this.nodeid = getU64(view, FuseInHeader.nodeid)
+    const { record } = this
+    record.fill(0)
+    record[Field.directory] = this.fileSystem.directory
+    record[Field.nodeid] = this.nodeid
+    record[Field.replyOffset] = reply.offset
+    record[Field.replySize] = reply.capacity
     const { caller } = this
     caller.uid = view.getUint32(FuseInHeader.uid, true)
     caller.gid = view.getUint32(FuseInHeader.gid, true)
-    caller.pid = view.getUint32(FuseInHeader.pid, true)
     caller.supplementaryGroups.length = 0
     caller.labelName.length = 0
     this.end = length < copied ? length : copied
@@ -188,6 +188,55 @@ export class RequestContext {
     if (extensions === 0 || this.session.minor < EXTENSIONS_MINOR || this.opcode === FuseOpcode.INIT) return 0
     // They are at the end, which must be among what was copied.
     return length > copied ? -Errno.EINVAL : this.#decodeExtensions(extensions)
+  }
+
+  /** Does an operation with the record. */
+  call(operation: FileOperation): number {
+    return operation(this.record, this.source, this.reply.bytes)
+  }
+
+  /** As `call`, for one that gives a file to somebody. */
+  callForOwner(operation: FileOperation): number {
+    const result = this.call(operation)
+    if (result === -Errno.EPERM) this.fileSystem.ownerRefused()
+    return result
+  }
+
+  /**
+   * Takes one path component from `start`.
+   * @param place of the record that gets its offset, the next one its length
+   * @returns the position behind its NUL, or `-errno`
+   */
+  takeName(start: number, place: number = Field.nameOffset): number {
+    const next = decodeComponent(this.bytes, start, this.end, this.name)
+    this.setRange(place, this.name)
+    return next
+  }
+
+  /** As `takeName`, for a string of at most `maximum` bytes of any kind; `tooLong`: what to answer to a longer one. */
+  takeText(start: number, maximum: number, tooLong: number, place: number): number {
+    const next = decodeString(this.bytes, start, this.end, maximum, tooLong, this.name)
+    this.setRange(place, this.name)
+    return next
+  }
+
+  setRange(place: number, { offset, length }: WireBytes): void {
+    this.record[place] = offset
+    this.record[place + 1] = length
+  }
+
+  /**
+   * Puts bytes that are not the guest's, and a NUL behind them, where the record's ranges lie: into a copy of the request, at its end.
+   * @returns their offset
+   */
+  append(bytes: Uint8Array): number {
+    const offset = this.#sourceLength
+    const longer = new Uint8Array(offset + bytes.length + 1)
+    longer.set(this.source.subarray(0, offset))
+    longer.set(bytes, offset)
+    this.source = longer
+    this.#sourceLength = longer.length
+    return offset
   }
 
   /**

@@ -2,52 +2,42 @@
 import * as fc from 'fast-check'
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Errno } from '../errno.ts'
-import { FuseInitFlag, FuseInitFlag2, FuseOpcode } from './abi.ts'
-import { FuseCounters, NOTHING_SERVED } from './counters.ts'
-import { NullFileSystem } from './null-file-system.ts'
+import { FuseInitFlag, FuseInitFlag2, FuseOpcode } from '../fuse/abi.ts'
+import { FuseCounters, NOTHING_SERVED } from '../fuse/counters.ts'
 import { FuseServer } from './server.ts'
-import { FuseSession } from './session.ts'
-import { FakeChannel, type FakeReply } from './testing/fake-channel.ts'
-import { FakeMapper } from './testing/fake-mapper.ts'
-import { concat, decodeInitOut, encodeRequest, requests } from './testing/messages.ts'
-import { type ReplyBody, WireBytes } from './wire.ts'
+import { FuseSession } from '../fuse/session.ts'
+import { FakeChannel, type FakeReply } from '../fuse/testing/fake-channel.ts'
+import { FakeMapper } from '../fuse/testing/fake-mapper.ts'
+import { concat, decodeInitOut, encodeRequest, requests } from '../fuse/testing/messages.ts'
+import { describeCall, FakeFileSystem, field, type OperationCall } from './testing/fake-file-system.ts'
 
 const WINDOW = 64 * 1024 * 1024
 const CAPACITY = 4096
 
-function describeArgument(argument: unknown): string {
-  if (argument instanceof WireBytes) return Buffer.from(argument.copy()).toString('latin1')
-  if (typeof argument !== 'object' || argument === null) return String(argument)
-  if (!('supplementaryGroups' in argument && 'uid' in argument && 'gid' in argument)) return ''
-  const { supplementaryGroups: groups } = argument
-  const ids = groups instanceof WireBytes ? new Uint32Array(groups.copy().buffer).join('+') : ''
-  return `by ${String(argument.uid)}:${String(argument.gid)}:${ids}`
-}
+const unsupported = (): number => -Errno.ENOSYS
 
-/** Every operation succeeds with an empty reply, and is written down with its names. */
-class RecordingFileSystem extends NullFileSystem {
-  override readonly readOnly: boolean
-  override readonly initFlags: number = FuseInitFlag.SETXATTR_EXT
+/** Every operation succeeds, and is written down with what it was asked for. */
+class RecordingFileSystem extends FakeFileSystem {
+  override readonly initFlags: number = FuseInitFlag.SETXATTR_EXT | FuseInitFlag.DONT_MASK
   override readonly initFlags2 = FuseInitFlag2.CREATE_SUPP_GROUP
   readonly calls: string[] = []
 
   constructor(readOnly = false) {
-    super()
+    super((call) => {
+      this.calls.push(describeCall(call))
+      return 0
+    })
     this.readOnly = readOnly
-    for (const [operation, original] of Object.entries(this)) {
-      if (typeof original !== 'function') continue
-      Object.defineProperty(this, operation, {
-        value: (...parameters: unknown[]) => {
-          this.calls.push([operation, ...parameters.map(describeArgument).filter((text) => text !== '')].join(' '))
-          return 0
-        },
-      })
-    }
+    this.reset = () => void this.calls.push('reset')
   }
 }
 
-class MarkingFileSystem extends NullFileSystem {
+class MarkingFileSystem extends FakeFileSystem {
   override readonly initFlags2 = FuseInitFlag2.HAS_INODE_DAX
+
+  constructor() {
+    super(unsupported)
+  }
 }
 
 interface Bench {
@@ -59,7 +49,7 @@ interface Bench {
   send: (message: Uint8Array, replyCapacity?: number) => FakeReply | null
 }
 
-function makeBench(fileSystem: NullFileSystem, windowSize = WINDOW): Bench {
+function makeBench(fileSystem: FakeFileSystem, windowSize = WINDOW): Bench {
   const channel = new FakeChannel()
   const mapper = new FakeMapper(windowSize)
   const session = new FuseSession(FuseSession.allocate())
@@ -75,7 +65,11 @@ function makeBench(fileSystem: NullFileSystem, windowSize = WINDOW): Bench {
 }
 
 const INIT_FLAGS =
-  FuseInitFlag.MAP_ALIGNMENT | FuseInitFlag.INIT_EXT | FuseInitFlag.MAX_PAGES | FuseInitFlag.POSIX_LOCKS
+  FuseInitFlag.DONT_MASK |
+  FuseInitFlag.MAP_ALIGNMENT |
+  FuseInitFlag.INIT_EXT |
+  FuseInitFlag.MAX_PAGES |
+  FuseInitFlag.POSIX_LOCKS
 
 const bytes = (length: number): Uint8Array => new Uint8Array(length)
 
@@ -108,18 +102,15 @@ const bodyless = new Set(['READLINK', 'STATFS', 'DESTROY'])
 const minimalLength: Record<string, number> = { INIT: 56, TMPFILE: 56 }
 
 test('a server without descriptors answers ENFILE, and says so once in a session', () => {
-  class Exhausted extends NullFileSystem {
-    errno: number = Errno.EMFILE
-    override statx = (): number => -this.errno
-  }
-  const fileSystem = new Exhausted()
+  let errno: number = Errno.EMFILE
+  const fileSystem = new FakeFileSystem(() => -errno)
   const { server, send } = makeBench(fileSystem)
   const told: number[] = []
   server.onShortage = (opcode) => told.push(opcode)
   const start = (): void => void send(requests.init({ flags: INIT_FLAGS }))
   start()
   expect(send(requests.statx(1, 0))?.error).toBe(-Errno.ENFILE)
-  fileSystem.errno = Errno.ENFILE
+  errno = Errno.ENFILE
   expect(send(requests.statx(1, 0))?.error).toBe(-Errno.ENFILE)
   server.noteShortage(FuseOpcode.LOOKUP)
   expect(told).toEqual([FuseOpcode.STATX])
@@ -131,16 +122,15 @@ test('a server without descriptors answers ENFILE, and says so once in a session
 
 describe('a lease on the host', () => {
   /** `-EAGAIN`, until the lease is given up. */
-  class Leased extends NullFileSystem {
+  class Leased extends FakeFileSystem {
     held = true
     calls = 0
-    readonly #open = (): number => {
-      this.calls++
-      return this.held ? -Errno.EAGAIN : 16
+    constructor() {
+      super(() => {
+        this.calls++
+        return this.held ? -Errno.EAGAIN : 0
+      })
     }
-    override create = this.#open
-    override setattr = this.#open
-    override getlk = this.#open
   }
   const O_NONBLOCK = 0o4000
   let fileSystem: Leased
@@ -152,7 +142,10 @@ describe('a lease on the host', () => {
   })
   const endings = (): unknown[] => [...bench.channel.deferred.values()]
 
-  test.each(['CREATE', 'SETATTR'])('%s waits for its end', (name) => {
+  test.each([
+    ['CREATE', 144],
+    ['SETATTR', 104],
+  ])('%s waits for its end', (name, replySize) => {
     const { channel, counters, send, server } = bench
     expect(send(samples[name] ?? bytes(0))).toBeNull()
     server.retryWaits(channel)
@@ -160,7 +153,7 @@ describe('a lease on the host', () => {
     fileSystem.held = false
     server.retryWaits(channel)
     expect([endings(), fileSystem.calls, server.waitMs]).toEqual([[0], 3, -1])
-    expect(channel.completion?.body.length).toBe(16)
+    expect(channel.completion?.body.length).toBe(replySize)
     // Once, however often it is tried.
     expect(FuseCounters.sum([counters], NOTHING_SERVED).requests).toEqual({ INIT: 1, [name]: 1 })
   })
@@ -296,7 +289,7 @@ describe('dispatch', () => {
     // Any bytes but NUL and the slash make a name.
     const allBytes = Uint8Array.from({ length: 255 }, (_, index) => (index + 1 === 0x2f ? 0xff : index + 1))
     expect(bench.send(requests.unlink(1, allBytes))?.error).toBe(0)
-    expect(fileSystem.calls).toEqual([`unlink 1 ${Buffer.from(allBytes).toString('latin1')}`])
+    expect(fileSystem.calls).toEqual([`unlink nodeid=1 name=${Buffer.from(allBytes).toString('latin1')}`])
   })
 
   test('arguments reach the file system', () => {
@@ -307,12 +300,12 @@ describe('dispatch', () => {
     bench.send(requests.setxattr(5, 'user.x', new TextEncoder().encode('value'), 1, false))
     bench.send(requests.lseek(5, 6, 5_000_000_000, 3))
     expect(fileSystem.calls).toEqual([
-      'rename 5 old 6 new 2 by 0:0:',
-      'symlink 5 link /a/../b by 7:8:',
-      'create 5 f 66 416 18 0 by 7:8:9',
-      'mknod 5 n 8576 1281 0 by 0:0:',
-      'setxattr 5 user.x value 1 false',
-      'lseek 5 6 5000000000 3',
+      'rename nodeid=5 name=old second=new otherNodeid=6 flags=2',
+      'symlink nodeid=5 name=link second=/a/../b uid=7 gid=8',
+      'create nodeid=5 name=f flags=66 mode=416 umask=18 uid=7 gid=8 groups=9',
+      'mknod nodeid=5 name=n mode=8576 rdev=1281',
+      'setxattr nodeid=5 name=user.x second=value flags=1',
+      'lseek nodeid=5 fh=6 offset=5000000000 type=3',
     ])
   })
 
@@ -338,9 +331,9 @@ describe('dispatch', () => {
     expect(bench.send(requests.mkdir(1, 'dir', 0o755, 0, { groups: [9, 0xffff_fffe, 11, 12] }))?.error).toBe(0)
     expect(bench.send(requests.mkdir(1, 'dir', 0o755, 0, { groups: [] }))?.error).toBe(0)
     expect(fileSystem.calls).toEqual([
-      'mkdir 1 dir 493 0 by 0:0:9',
-      'mkdir 1 dir 493 0 by 0:0:9+4294967294+11+12',
-      'mkdir 1 dir 493 0 by 0:0:',
+      'mkdir nodeid=1 name=dir mode=493 groups=9',
+      'mkdir nodeid=1 name=dir mode=493 groups=9+4294967294+11+12',
+      'mkdir nodeid=1 name=dir mode=493',
     ])
     const groups = mkdir.length - 8
     const alter = (change: (view: DataView) => void): number | undefined => {
@@ -429,14 +422,14 @@ describe('INIT', () => {
   })
 
   test('the reply’s bytes', () => {
-    const bench = makeBench(new NullFileSystem(), 0)
+    const bench = makeBench(new FakeFileSystem(unsupported), 0)
     const reply = bench.send(requests.init({ minor: 31, maxReadahead: 0x20000, flags: FuseInitFlag.BIG_WRITES }))
     const golden = `070000001f0000000000020020000000ffffffbf0000100001000000000100${'00'.repeat(33)}`
     expect(Buffer.from(reply?.body ?? []).toString('hex')).toBe(golden)
   })
 
   test('fails if the window can’t be started', () => {
-    const bench = makeBench(new NullFileSystem())
+    const bench = makeBench(new FakeFileSystem(unsupported))
     bench.mapper.startResult = -Errno.ETIMEDOUT
     expect(bench.send(requests.init({ flags: FuseInitFlag.MAP_ALIGNMENT }))?.error).toBe(-Errno.ETIMEDOUT)
     expect(bench.session.initialized).toBe(false)
@@ -450,7 +443,7 @@ describe('INIT', () => {
   })
 
   test('refuses old and foreign versions without touching the session', () => {
-    const bench = makeBench(new NullFileSystem())
+    const bench = makeBench(new FakeFileSystem(unsupported))
     bench.send(requests.init())
     expect(bench.send(requests.init({ minor: 26 }))?.error).toBe(-Errno.EPROTO)
     expect(bench.send(requests.init({ major: 6 }))?.error).toBe(-Errno.EPROTO)
@@ -498,16 +491,17 @@ test('a read-only file system refuses every modification', () => {
 
 describe('fuzz', () => {
   /** Answers anything within its contract, at the whim of the bytes it is given. */
-  class WhimsicalFileSystem extends NullFileSystem {
+  class WhimsicalFileSystem extends FakeFileSystem {
     whim = 0
     constructor() {
-      super()
-      const fill = (reply: ReplyBody | undefined): number =>
-        reply === undefined ? 0 : this.whim % (reply.capacity + 1)
-      this.readlink = (_, reply) => fill(reply)
-      this.getxattr = (_nodeid, _name, size) => (size === 0 ? this.whim : this.whim % (size + 1))
-      this.listxattr = (_nodeid, size) => (size === 0 ? this.whim : this.whim % (size + 1))
-      this.lseek = () => this.whim
+      super((call) => this.#answer(call))
+    }
+
+    #answer(call: OperationCall): number {
+      const size = field(call, 'replySize')
+      if (call.name === 'readlink') return this.whim % (size + 1)
+      if (call.name === 'getxattr' || call.name === 'listxattr') return size === 0 ? this.whim : this.whim % (size + 1)
+      return call.name === 'lseek' ? this.whim : -Errno.ENOSYS
     }
   }
 
