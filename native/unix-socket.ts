@@ -19,6 +19,12 @@ export interface UnixSockets {
    */
   readonly listenUnix: (path: string, group?: number) => number
   /**
+   * A listening TCP socket at an address, IPv4 or IPv6, which is no name.
+   * @returns a descriptor owned by the caller
+   * @throws EINVAL for a name; EADDRINUSE, EADDRNOTAVAIL, EACCES …
+   */
+  readonly listenTcp: (host: string, port: number) => number
+  /**
    * Prepares an inherited descriptor for `acceptUnix`; it stays the caller's.
    * @throws EBADF, ENOTSOCK; EINVAL for a socket that does not listen
    */
@@ -29,7 +35,7 @@ export interface UnixSockets {
   readonly openSystemLog: (name: string) => void
   /** @param priority LOG_EMERG (0) to LOG_DEBUG (7) */
   readonly writeSystemLog: (priority: number, message: string) => void
-  /** @returns a descriptor owned by the caller, or `-errno`: -EAGAIN where nobody waits */
+  /** Of any stream socket. @returns a descriptor owned by the caller, or `-errno`: -EAGAIN where nobody waits */
   readonly acceptUnix: (fd: number) => number
   /**
    * Receives into `buffer` without waiting and appends descriptors, then owned by the caller, to `fds`.

@@ -10,7 +10,7 @@ import { readFileSync, unlinkSync } from 'node:fs'
 import { resolve as resolvePath } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { acceptUnix, addonPath, exitNow, FdWatcher, viewRanges, windowFiles } from '../native/index.ts'
-import { ControlServer } from './control/control-server.ts'
+import { controlProtocol, type ControlSubject, metricsText } from './control/control-protocol.ts'
 import {
   type FilesReport,
   filesReport,
@@ -21,6 +21,8 @@ import {
   WINDOW_PARTS,
 } from './control/files.ts'
 import { latenciesOf } from './control/latencies.ts'
+import { metricsProtocol } from './control/metrics-protocol.ts'
+import { PeerServer } from './control/peer-server.ts'
 import { activeRequest, sessionStatus, type Status } from './control/status.ts'
 import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
@@ -81,7 +83,8 @@ export class Daemon {
   #watch: NodeJS.Timeout | undefined
   #listener: { readonly fd: number; readonly watcher: FdWatcher } | undefined
   #connection: Connection | undefined
-  #control: ControlServer | undefined
+  /** Of the control socket and of --metrics, where there are such. */
+  readonly #watchers: PeerServer[] = []
   /** Of performance.now(). */
   #connectedAt = 0
   #sinkReport: SinkReport | undefined
@@ -113,13 +116,17 @@ export class Daemon {
 
   /** Starts to listen. @throws the socket's and the PID file's errors */
   start(): void {
-    const { fd, control } =
+    const { fd, control, metrics } =
       this.#launched === undefined
         ? openListener(this.#options)
-        : { fd: this.#launched.listener, control: this.#launched.controlListener }
+        : {
+            fd: this.#launched.listener,
+            control: this.#launched.controlListener,
+            metrics: this.#launched.metricsListener,
+          }
     const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
     if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
-    this.#serveControl(control)
+    this.#serveWatchers(control, metrics)
     const { view } = this.#plan
     if (view !== undefined)
       this.#sinkReport = new SinkReport(
@@ -142,29 +149,35 @@ export class Daemon {
     this.#sayWaiting()
   }
 
-  #serveControl(listener: number): void {
+  /** @param control a socket that listens, or -1; so is `metrics` */
+  #serveWatchers(control: number, metrics: number): void {
+    const subject = this.#controlSubject()
     const wanted = this.#options.control?.path
-    if (listener < 0) {
-      if (wanted !== undefined)
-        this.#log.info({ control: wanted }, 'no control socket: it can not be made beside the socket')
-      return
-    }
+    if (control >= 0) this.#watchers.push(new PeerServer(control, controlProtocol(subject, this.#log)))
+    else if (wanted !== undefined)
+      this.#log.info({ control: wanted }, 'no control socket: it can not be made beside the socket')
+    if (metrics >= 0)
+      this.#watchers.push(
+        new PeerServer(
+          metrics,
+          metricsProtocol(() => metricsText(subject)),
+        ),
+      )
+  }
+
+  #controlSubject(): ControlSubject {
     const level = new LogLevelCell(this.#logOptions.level)
-    this.#control = new ControlServer(
-      listener,
-      {
-        status: () => this.#status(level.get()),
-        requests: () => this.#device.control.requestsInProgress().map((each) => activeRequest(each, Date.now())),
-        counters: () => this.#metrics(),
-        latencies: () => latenciesOf(this.#device.control.latencies()),
-        files: () => this.#files(),
-        setLogLevel: (wished) => {
-          level.set(wished)
-          level.apply(this.#log)
-        },
+    return {
+      status: () => this.#status(level.get()),
+      requests: () => this.#device.control.requestsInProgress().map((each) => activeRequest(each, Date.now())),
+      counters: () => this.#metrics(),
+      latencies: () => latenciesOf(this.#device.control.latencies()),
+      files: () => this.#files(),
+      setLogLevel: (wished) => {
+        level.set(wished)
+        level.apply(this.#log)
       },
-      this.#log,
-    )
+    }
   }
 
   #status(logLevel: string): Status {
@@ -232,7 +245,7 @@ export class Daemon {
       const behindDoors = this.#launched !== undefined && this.#launched.root >= 0
       if (!behindDoors) for (const path of socketFiles(this.#options)) removeIfThere(path)
     }
-    this.#control?.close()
+    for (const watcher of this.#watchers) watcher.close()
     this.#sinkReport?.close()
     this.#connection?.close()
     this.#device.close()

@@ -48,7 +48,8 @@ export function launchDaemon(options: Options): never {
       cleanup: socketFiles(options).map((path) => resolve(path)),
       listener: listener.fd,
       controlListener: listener.control,
-      descriptors: [listener.lock, listener.control].filter((fd) => fd >= 0),
+      metricsListener: listener.metrics,
+      descriptors: [listener.lock, listener.control, listener.metrics].filter((fd) => fd >= 0),
       argv: [script, ...args],
     })
   } catch (error) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where the daemon listens: its own socket with a PID file, or one that it has inherited. */
 import { chmodSync } from 'node:fs'
-import { adoptListener, groupId, listenUnix, lockPidFile } from '../native/index.ts'
+import { adoptListener, groupId, listenTcp, listenUnix, lockPidFile } from '../native/index.ts'
 import type { Options } from './options.ts'
 
 export interface Listener {
@@ -11,17 +11,24 @@ export interface Listener {
   readonly lock: number
   /** The control socket, which listens; -1: there is none. */
   readonly control: number
+  /** Where --metrics is served, which listens; -1: nowhere. */
+  readonly metrics: number
 }
 
 /** The sockets that are this daemon's to remove. */
-export function socketFiles({ socketPath, control }: Pick<Options, 'socketPath' | 'control'>): string[] {
-  return [socketPath, control?.path].filter((path) => path !== undefined)
+export function socketFiles({
+  socketPath,
+  control,
+  metrics,
+}: Pick<Options, 'socketPath' | 'control' | 'metrics'>): string[] {
+  const metricsPath = metrics !== undefined && 'path' in metrics ? metrics.path : undefined
+  return [socketPath, control?.path, metricsPath].filter((path) => path !== undefined)
 }
 
 /** In the process that whoever started it knows, as whose it is. @throws the sockets' and the PID file's errors */
 export function openListener(options: Options): Listener {
   const listener = openFrontendListener(options)
-  return { ...listener, control: openControl(options) }
+  return { ...listener, control: openControl(options), metrics: openMetricsListener(options) }
 }
 
 function openControl({ control }: Options): number {
@@ -38,7 +45,17 @@ function openControl({ control }: Options): number {
   }
 }
 
-function openFrontendListener({ socketPath, socketGroup, listenFd }: Options): Omit<Listener, 'control'> {
+function openMetricsListener({ metrics }: Options): number {
+  if (metrics === undefined) return -1
+  try {
+    return 'path' in metrics ? listenUnix(metrics.path) : listenTcp(metrics.host, metrics.port)
+  } catch (error) {
+    const where = 'path' in metrics ? metrics.path : `${metrics.host}:${metrics.port}`
+    throw new Error(`--metrics=${where}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+function openFrontendListener({ socketPath, socketGroup, listenFd }: Options): Pick<Listener, 'fd' | 'lock'> {
   if (socketPath === undefined) {
     if (listenFd === undefined) throw new Error('neither a socket nor a descriptor to listen on')
     try {

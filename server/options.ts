@@ -19,7 +19,7 @@ import {
 import type { IdTranslation } from './passthrough/id-translation.ts'
 import { refuseUnsupported } from './options/unsupported.ts'
 import { EXIT_FAILURE, UsageError } from './options/usage-error.ts'
-import type { DaxPolicy, ValueParser } from './options/values.ts'
+import type { DaxPolicy, MetricsAddress, ValueParser } from './options/values.ts'
 
 export type { CacheChoice, DaxPolicy, FileHandleChoice, LogLevel, SandboxKind, SeccompAction }
 export type { CapabilityChange, IdMap }
@@ -33,6 +33,8 @@ export interface Options {
   readonly listenFd: number | undefined
   /** Where to listen for viewfsdctl; undefined: nowhere. */
   readonly control: { readonly path: string; readonly required: boolean } | undefined
+  /** Where the counters are served. */
+  readonly metrics: MetricsAddress | undefined
   readonly sharedDir: string
   /** undefined: the configuration space is not offered. */
   readonly tag: string | undefined
@@ -150,6 +152,7 @@ function build(given: Arguments): Options {
     socketGroup: given.value('socket-group'),
     listenFd,
     control: controlSocket(given.value('control'), socketPath),
+    metrics: optional(given, 'metrics', VALUE.metrics),
     sharedDir,
     tag: optional(given, 'tag', VALUE.tag),
     requestQueues: value(given, 'num-request-queues', VALUE.requestQueues),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unix stream sockets with descriptors; declared in native/unix-socket.ts.
+// Stream sockets, and descriptors that go through them; declared in native/unix-socket.ts.
 #include "binding/unix_socket.h"
 
 #include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,8 +12,10 @@
 #include <syslog.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -55,7 +58,31 @@ Napi::Value ListenUnix(const Napi::CallbackInfo& info) {
       throw ErrnoError(env, errno, "chown", path);
     if (chmod(path.c_str(), 0770) != 0) throw ErrnoError(env, errno, "chmod", path);
   }
-  if (listen(fd.get(), 1) != 0) throw ErrnoError(env, errno, "listen", path);
+  if (listen(fd.get(), 8) != 0) throw ErrnoError(env, errno, "listen", path);
+  return Napi::Number::New(env, fd.release());
+}
+
+// (host, port)
+Napi::Value ListenTcp(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::string host = StringArgument(info, 0, "host");
+  const std::string port = std::to_string(IntegerArgument(info, 1, "port", 0, UINT16_MAX));
+  addrinfo hints = {};
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0)
+    throw ErrnoError(env, EINVAL, "getaddrinfo", host);
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> address(found, freeaddrinfo);
+  UniqueFd fd(socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) throw ErrnoError(env, errno, "socket");
+  // What a daemon before had there may still be on its way.
+  const int on = 1;
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
+    throw ErrnoError(env, errno, "setsockopt");
+  if (bind(fd.get(), address->ai_addr, address->ai_addrlen) != 0)
+    throw ErrnoError(env, errno, "bind", host);
+  if (listen(fd.get(), 8) != 0) throw ErrnoError(env, errno, "listen", host);
   return Napi::Number::New(env, fd.release());
 }
 
@@ -172,6 +199,7 @@ void ExitNow(const Napi::CallbackInfo& info) {
 
 void InitUnixSocket(Napi::Env env, Napi::Object exports) {
   exports.Set("listenUnix", Napi::Function::New(env, ListenUnix, "listenUnix"));
+  exports.Set("listenTcp", Napi::Function::New(env, ListenTcp, "listenTcp"));
   exports.Set("adoptListener", Napi::Function::New(env, AdoptListener, "adoptListener"));
   exports.Set("groupId", Napi::Function::New(env, GroupId, "groupId"));
   exports.Set("openSystemLog", Napi::Function::New(env, OpenSystemLog, "openSystemLog"));

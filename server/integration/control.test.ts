@@ -2,13 +2,15 @@
 /** The control socket, through viewfsdctl and by hostile peers. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, openSync, statSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type NetConnectOpts } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
 import { text as allText } from 'node:stream/consumers'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { receiveWithFds, sendWithFds } from '../../native/index.ts'
 import { testing } from '../../native/testing/index.ts'
-import { MAX_PEERS } from '../control/control-server.ts'
+import { MAX_PEERS } from '../control/peer-server.ts'
 import type { Daemon } from './harness/daemon.ts'
 import { ROOT_ID, MappingFlag } from './harness/fuse-abi.ts'
 import { Request } from './harness/vhost-user.ts'
@@ -145,6 +147,55 @@ test('a path that is given must be had, the default one need not, and none is no
   const none = startDaemon({ args: ['--control=none'] })
   await connectFrontend(none)
   expect(existsSync(`${none.socketPath}.ctl`)).toBe(false)
+})
+
+/** @returns the whole reply */
+async function ask(where: NetConnectOpts, request: string): Promise<string> {
+  const socket = connect(where)
+  socket.write(request)
+  return await allText(socket)
+}
+
+/** One that nobody listens at. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+test.each(['namespace', 'chroot', 'none'])('serves metrics to Prometheus: --sandbox=%s', async (sandbox) => {
+  const port = await freePort()
+  const { daemon, client } = await startSession({ args: [`--metrics=127.0.0.1:${port}`, `--sandbox=${sandbox}`] })
+  client.getattr(ROOT_ID)
+  const reply = await ask({ port }, 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  expect(reply).toMatch(/^HTTP\/1\.1 200 OK\r\nContent-Type: application\/openmetrics-text;/)
+  expect(reply).toMatch(/^viewfsd_requests_total\{opcode="GETATTR"\} 1$/m)
+  expect(reply).toMatch(/# EOF\n$/)
+  // Peers that say nothing, and too much.
+  const silent = connect({ port })
+  await once(silent, 'connect')
+  expect(await ask({ port }, 'x'.repeat(4096))).toMatch(/^HTTP\/1\.1 431 /)
+  client.getattr(ROOT_ID)
+  silent.destroy()
+  expect(daemon.log).not.toContain('127.0.0.1')
+})
+
+test('serves metrics at a path, which goes with the daemon, and refuses what it can not have', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'metrics-')), 'socket')
+  onTestFinished(() => rmSync(dirname(path), { recursive: true }))
+  const daemon = startDaemon({ args: [`--metrics=${path}`] })
+  await connectFrontend(daemon)
+  expect(statSync(path).mode & 0o777).toBe(0o700)
+  expect(await ask({ path }, 'GET /metrics HTTP/1.1\r\n\r\n')).toContain('viewfsd_uptime_seconds')
+  daemon.signal('SIGTERM')
+  await daemon.exit()
+  expect(existsSync(path)).toBe(false)
+  const refused = startDaemon({ args: ['--metrics=192.0.2.1:9551'] })
+  expect(await refused.exit()).toEqual({ code: 1, signal: null })
+  expect(refused.log).toMatch(/--metrics=192\.0\.2\.1:9551: .*EADDRNOTAVAIL/)
 })
 
 /** Connects to the control socket without Node's buffers. @returns a descriptor that does not wait */

@@ -33,6 +33,7 @@ if (launched === undefined) {
     cleanup: [],
     listener: 0,
     controlListener: -1,
+    metricsListener: -1,
     descriptors: [],
     argv: [script, ...process.argv.slice(2)],
   })

@@ -160,7 +160,7 @@ test('writes the id into the PID file that whoever started it knows', async () =
 
 test('refuses to serve where the launcher has not bounded it', async () => {
   const daemon = startDaemon({
-    env: { VIEWFSD_LAUNCHED: '-1,-1,-1,0', VIEWFSD_LISTENER: '0,-1' },
+    env: { VIEWFSD_LAUNCHED: '-1,-1,-1,0', VIEWFSD_LISTENER: '0,-1,-1' },
     args: ['--seccomp=none'],
   })
   expect(await daemon.exit()).toEqual({ code: 1, signal: null })

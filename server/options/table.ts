@@ -6,7 +6,16 @@
 import { FAULT_POLICIES, WINDOW_CHOICES } from '../dax/window.ts'
 import { parseIdMap, parseTranslation } from './id-maps.ts'
 import { XattrMap } from '../passthrough/xattr-map.ts'
-import { choice, daxPolicy, mountTag, type ValueParser, wholeNumber, windowSize, withChoices } from './values.ts'
+import {
+  choice,
+  daxPolicy,
+  metricsAddress,
+  mountTag,
+  type ValueParser,
+  wholeNumber,
+  windowSize,
+  withChoices,
+} from './values.ts'
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace', 'off'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -46,6 +55,7 @@ export const VALUE = {
   windowSize,
   faultPolicy: choice(FAULT_POLICIES),
   daxPolicy,
+  metrics: metricsAddress,
   feature: choice(FEATURE_MODES),
   when: choice(WHEN_CHOICES),
   onOff: withChoices(ON_OFF, (text) => choice(ON_OFF)(text) === 'on'),
@@ -399,6 +409,17 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     summary: 'socket for viewfsdctl(1), or none [default: the path of --socket-path with .ctl behind it]',
     detail: [
       'Only the user that starts the daemon may connect. Where the default can not be had, the daemon does without and says so; a path that is given must be had. With --fd there is none unless a path is given.',
+    ],
+  },
+  {
+    name: 'metrics',
+    value: 'WHERE',
+    ours: true,
+    check: VALUE.metrics,
+    summary:
+      'serve the counters as OpenMetrics at http://HOST:PORT/metrics, or at a socket: HOST:PORT or PATH, which has a slash',
+    detail: [
+      "Whoever can connect can read them: counters, sizes and times, but no names of files. HOST is an address, in brackets for IPv6, such as 127.0.0.1:9551 or [::1]:9551. A socket is its owner's alone.",
     ],
   },
   {

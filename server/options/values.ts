@@ -57,6 +57,20 @@ export function windowSize(text: string): number {
   return bytes
 }
 
+/** Where --metrics is served. */
+export type MetricsAddress = { readonly path: string } | { readonly host: string; readonly port: number }
+
+/** `HOST:PORT`, or a path, which has a slash. */
+export function metricsAddress(text: string): MetricsAddress {
+  if (text.includes('/')) return { path: text }
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port === 0 || port > 65535) {
+    throw new Error('must be HOST:PORT, such as 127.0.0.1:9551, or a path with a slash')
+  }
+  return { host: match[1] ?? match[2] ?? '', port }
+}
+
 /** A mount tag. */
 export function mountTag(text: string): string {
   const length = Buffer.byteLength(text)

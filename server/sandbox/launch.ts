@@ -23,6 +23,8 @@ export interface Launched {
   readonly listener: number
   /** The control socket that it has made; -1: none. */
   readonly controlListener: number
+  /** The one for --metrics; -1: none. */
+  readonly metricsListener: number
   /** The launcher has made a user namespace. */
   readonly userNamespace: boolean
 }
@@ -31,17 +33,21 @@ export interface Launched {
 export function takeLaunched(): Launched | undefined {
   const state = process.env[STATE]
   if (state === undefined) return undefined
-  const [listener = Number.NaN, controlListener = Number.NaN] = (process.env[LISTENER] ?? '').split(',').map(Number)
+  const [listener = Number.NaN, controlListener = Number.NaN, metricsListener = Number.NaN] = (
+    process.env[LISTENER] ?? ''
+  )
+    .split(',')
+    .map(Number)
   delete process.env[STATE]
   delete process.env[LISTENER]
   const [root = Number.NaN, procFds = Number.NaN, control = Number.NaN, userNamespace = Number.NaN] = state
     .split(',')
     .map(Number)
-  if (![root, procFds, control, userNamespace, listener, controlListener].every(Number.isInteger)) {
+  if (![root, procFds, control, userNamespace, listener, controlListener, metricsListener].every(Number.isInteger)) {
     throw new Error(`${STATE}=${state}: not the launcher's`)
   }
   if (procFds >= 0) sandbox.useProcFds(procFds)
-  return { root, procFds, control, listener, controlListener, userNamespace: userNamespace === 1 }
+  return { root, procFds, control, listener, controlListener, metricsListener, userNamespace: userNamespace === 1 }
 }
 
 /** Whether these options need the launcher. */
@@ -57,8 +63,9 @@ export interface LaunchRequest {
   readonly cleanup: readonly string[]
   /** A socket that listens. */
   readonly listener: number
-  /** Another one, or -1. */
+  /** Others, or -1. */
   readonly controlListener: number
+  readonly metricsListener: number
   /** What has to stay open besides, and 0 to 2. */
   readonly descriptors: readonly number[]
   /** Of the program: the script and its arguments. */
@@ -88,9 +95,10 @@ export function launch(request: LaunchRequest): never {
   ]
   return sandbox.executeProgram(
     argv,
-    Object.entries({ ...process.env, [LISTENER]: `${request.listener},${request.controlListener}` }).map(
-      ([name, value]) => `${name}=${value ?? ''}`,
-    ),
+    Object.entries({
+      ...process.env,
+      [LISTENER]: [request.listener, request.controlListener, request.metricsListener].join(','),
+    }).map(([name, value]) => `${name}=${value ?? ''}`),
     [0, 1, 2, request.listener, ...request.descriptors],
   )
 }

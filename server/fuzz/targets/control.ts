@@ -9,9 +9,10 @@ import path from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { listenUnix, receiveWithFds, sendWithFds } from '../../../native/index.ts'
 import { testing } from '../../../native/testing/index.ts'
-import { MAX_LINE_BYTES } from '../../control/control-connection.ts'
 import { PLAIN_COMMANDS } from '../../control/command.ts'
-import { ControlServer } from '../../control/control-server.ts'
+import { controlProtocol } from '../../control/control-protocol.ts'
+import { MAX_MESSAGE_BYTES } from '../../control/peer-connection.ts'
+import { PeerServer } from '../../control/peer-server.ts'
 import { FILES, LATENCIES, METRICS, STATUS } from '../../control/testing.ts'
 import { LOG_LEVELS } from '../../options/table.ts'
 import { type Script, splitProgram } from '../engine/script.ts'
@@ -47,7 +48,7 @@ export class ControlTarget implements Target {
         outcomes.push(1000 + LOG_LEVELS.indexOf(level))
       },
     }
-    const server = new ControlServer(listenUnix(socket), subject, { error: fail })
+    const server = new PeerServer(listenUnix(socket), controlProtocol(subject, { error: fail }))
     const peers = new Map<number, Peer>()
     for (const step of steps) {
       const index = step.below(PEERS)
@@ -88,7 +89,7 @@ function fail(error: object): never {
 class Peer {
   readonly #fd: number
   readonly #chunks: Uint8Array[] = []
-  #end = MAX_LINE_BYTES + 1
+  #end = MAX_MESSAGE_BYTES + 1
 
   constructor(fd: number) {
     this.#fd = fd

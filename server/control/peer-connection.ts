@@ -1,28 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One peer of the control socket. Whatever it sends, it costs the main thread one short line at a time, and nothing is read
- * from it while it has not taken the reply to the last.
+ * One peer of a socket that main serves. Whatever it sends, it costs the main thread one short message at a time, and nothing is
+ * read from it while it has not taken the reply to the last.
  */
 import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { FdWatcher, receiveWithFds, sendWithFds } from '../../native/index.ts'
-import { encodeReply } from './command.ts'
 
-/** No command is longer. */
-export const MAX_LINE_BYTES = 4096
+/** No message is longer. */
+export const MAX_MESSAGE_BYTES = 4096
 /** How long a peer may leave a reply where it is. */
 const SEND_PATIENCE_MS = 5000
 /** How often to look whether a peer has made room; its socket holds most replies at once. */
 const SEND_AGAIN_MS = 20
 
-const NEWLINE = 10
+/** What is spoken with a peer. */
+export interface Protocol {
+  /** @returns how long the first message is, with its end; undefined: that is not there yet */
+  lengthOfFirst(bytes: Uint8Array): number | undefined
+  /** A whole message to a reply; does not fail. */
+  answer(message: string): Promise<string>
+  /** What a peer is told that has sent `MAX_MESSAGE_BYTES` without an end of its message, before it is dropped. */
+  readonly tooLong: string
+  /** The peer is dropped after its first reply. */
+  readonly once: boolean
+}
 
-export class ControlConnection {
+export class PeerConnection {
   readonly #fd: number
-  readonly #answer: (line: string) => Promise<string>
+  readonly #protocol: Protocol
   readonly #onClose: () => void
   readonly #watcher: FdWatcher
-  readonly #buffer = new Uint8Array(MAX_LINE_BYTES)
+  readonly #buffer = new Uint8Array(MAX_MESSAGE_BYTES)
   #filled = 0
   /** What the peer has not taken yet. */
   #unsent = new Uint8Array(0)
@@ -35,12 +44,11 @@ export class ControlConnection {
 
   /**
    * @param fd the socket, owned by this object
-   * @param answer a line without its newline to a reply with one; does not fail
    * @param onClose called once
    */
-  constructor(fd: number, answer: (line: string) => Promise<string>, onClose: () => void) {
+  constructor(fd: number, protocol: Protocol, onClose: () => void) {
     this.#fd = fd
-    this.#answer = answer
+    this.#protocol = protocol
     this.#onClose = onClose
     this.#watcher = new FdWatcher(fd, () => this.#woken())
     this.#watcher.arm()
@@ -57,7 +65,7 @@ export class ControlConnection {
   }
 
   #woken(): void {
-    // Not armed while a line is being answered: the peer has hung up.
+    // Not armed while a message is being answered: the peer has hung up.
     if (this.#unsent.length > 0 || this.#answering || this.#next !== undefined) this.close()
     else this.#receive()
   }
@@ -75,18 +83,19 @@ export class ControlConnection {
     }
   }
 
-  /** Answers one line, if there is one. */
+  /** Answers one message, if there is one. */
   #serve(): void {
-    const end = this.#buffer.subarray(0, this.#filled).indexOf(NEWLINE)
-    if (end >= 0) {
-      const line = new TextDecoder().decode(this.#buffer.subarray(0, end))
-      this.#buffer.copyWithin(0, end + 1, this.#filled)
-      this.#filled -= end + 1
+    const length = this.#protocol.lengthOfFirst(this.#buffer.subarray(0, this.#filled))
+    if (length !== undefined) {
+      const message = new TextDecoder().decode(this.#buffer.subarray(0, length))
+      this.#buffer.copyWithin(0, length, this.#filled)
+      this.#filled -= length
       this.#answering = true
-      void this.#answer(line).then((reply) => this.#begin(reply))
+      this.#closing = this.#protocol.once
+      void this.#protocol.answer(message).then((reply) => this.#begin(reply))
     } else if (this.#filled === this.#buffer.length) {
       this.#closing = true
-      this.#begin(encodeReply({ ok: false, error: `a line of more than ${MAX_LINE_BYTES} bytes` }))
+      this.#begin(this.#protocol.tooLong)
     } else this.#watcher.arm()
   }
 
