@@ -67,6 +67,36 @@ const OwnIds& Own() {
 
 thread_local bool attached = false;
 
+// What the calling thread may do as a caller of the guest's: nothing but CAP_DAC_OVERRIDE, where it
+// is permitted. Asked for once, since a thread that serves requests never changes what is
+// permitted: it starts behind the sandbox's doors.
+struct CallerCapabilities {
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+  int result = GetCapabilities(data);
+  CallerCapabilities() {
+    if (result < 0) return;
+    for (__user_cap_data_struct& word : data) word.effective = 0;
+    auto& word = data[CAP_TO_INDEX(CAP_DAC_OVERRIDE)];
+    word.effective = CAP_TO_MASK(CAP_DAC_OVERRIDE) & word.permitted;
+  }
+};
+
+// Puts CAP_DAC_OVERRIDE back, which a change of the effective user id may have taken away.
+int KeepDacOverride(uint32_t own_uid) {
+  if (own_uid == 0) {
+    // The change from root has cleared the effective set; going back makes it whole again.
+    static thread_local const CallerCapabilities capabilities;
+    return capabilities.result < 0 ? capabilities.result : SetCapabilities(capabilities.data);
+  }
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+  if (const int result = GetCapabilities(data); result < 0) return result;
+  auto& word = data[CAP_TO_INDEX(CAP_DAC_OVERRIDE)];
+  const uint32_t wanted = word.effective | (CAP_TO_MASK(CAP_DAC_OVERRIDE) & word.permitted);
+  if (wanted == word.effective) return 0;
+  word.effective = wanted;
+  return SetCapabilities(data);
+}
+
 std::mutex refused_mutex;
 std::optional<RefusedOwner> refused;
 bool refused_was_taken = false;
@@ -109,7 +139,7 @@ int ScopedCaller::Assume(const Caller& caller) {
   const uint32_t gid = caller.gid == 0 && own.uid != 0 ? own.gid : caller.gid;
   if (uid == own.uid && gid == own.gid) return 0;
 
-  if (own.groups_can_change) {
+  if (own.groups_can_change && caller.groups != own.groups) {
     if (SetGroups(caller.groups.size(), caller.groups.data()) < 0) return RefuseOwner(uid, gid);
     groups_changed_ = true;
   }
@@ -122,12 +152,7 @@ int ScopedCaller::Assume(const Caller& caller) {
   if (uid != own.uid) {
     if (SetEffectiveUid(uid) < 0) return RefuseOwner(uid, gid);
     uid_changed_ = true;
-    // The change cleared the effective set; the permitted one is still there.
-    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    if (const int result = GetCapabilities(data); result < 0) return result;
-    data[CAP_TO_INDEX(CAP_DAC_OVERRIDE)].effective |=
-        CAP_TO_MASK(CAP_DAC_OVERRIDE) & data[CAP_TO_INDEX(CAP_DAC_OVERRIDE)].permitted;
-    if (const int result = SetCapabilities(data); result < 0) return result;
+    return KeepDacOverride(own.uid);
   }
   return 0;
 }

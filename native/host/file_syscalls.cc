@@ -260,7 +260,7 @@ int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_paren
 int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, int flags) {
   const InodeUse where = directory.Use(parent);
   if (!where) return where.error();
-  const InodeUse pinned = directory.PinChild(where, name);
+  const auto pinned = directory.PinChild(where, name);
   if (unlinkat(where.fd(), name, flags) < 0) return -errno;
   directory.KeepUnlinked(pinned);
   return 0;
@@ -272,7 +272,7 @@ int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, ui
   if (!from) return from.error();
   const InodeUse to = directory.Use(new_parent);
   if (!to) return to.error();
-  InodeUse replaced(-ENOENT);
+  SharedDirectory::PinnedChild replaced = {InodeUse(-ENOENT)};
   if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
     replaced = directory.PinChild(to, new_name);
   {

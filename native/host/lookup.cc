@@ -270,28 +270,32 @@ uint64_t SharedDirectory::NumberListed(const InodeUse& parent, const char* name,
   return numbers_.Shown(home, device, status.stx_ino);
 }
 
-InodeUse SharedDirectory::PinChild(const InodeUse& parent, const char* name) {
-  constexpr int kNothing = -ENOENT;
+SharedDirectory::PinnedChild SharedDirectory::PinChild(const InodeUse& parent, const char* name) {
+  PinnedChild nothing = {InodeUse(-ENOENT)};
   const Mount& mount = *parent->mount();
-  if (mount.handles() < 0) return InodeUse(kNothing);
+  if (mount.handles() < 0) return nothing;
   struct statx status;
-  if (Status(parent.fd(), name, STATX_INO | STATX_MNT_ID, &status) < 0) return InodeUse(kNothing);
+  constexpr uint32_t kWanted = STATX_INO | STATX_MNT_ID | STATX_NLINK;
+  if (Status(parent.fd(), name, kWanted, &status) < 0) return nothing;
   const InodeRef child = inodes_.Find(FactsOf(status).key);
-  if (child == nullptr) return InodeUse(kNothing);
+  if (child == nullptr) return nothing;
   if (mount.renames_what_is_in_use()) {
     inodes_.DropDescriptor(child);
-    return InodeUse(kNothing);
+    return nothing;
   }
-  return inodes_.Use(child);
+  return {inodes_.Use(child), status.stx_nlink == 1};
 }
 
-void SharedDirectory::KeepUnlinked(const InodeUse& pinned) {
-  if (!pinned) return;
+void SharedDirectory::KeepUnlinked(const PinnedChild& pinned) {
+  const InodeUse& inode = pinned.inode;
+  if (!inode) return;
   // Other names may have gone at the same time. Whoever has taken the last one sees that here,
-  // since each has pinned the inode before.
-  struct statx status;
-  const bool named = Status(pinned.fd(), "", STATX_NLINK, &status) == 0 && status.stx_nlink > 0;
-  if (!named || S_ISDIR(pinned->type())) inodes_.Hold(pinned);
+  // since each has pinned the inode before. To hold one that has got a name meanwhile does no harm.
+  if (!pinned.last_name && !S_ISDIR(inode->type())) {
+    struct statx status;
+    if (Status(inode.fd(), "", STATX_NLINK, &status) == 0 && status.stx_nlink > 0) return;
+  }
+  inodes_.Hold(inode);
 }
 
 }  // namespace viewfsd

@@ -182,8 +182,13 @@ class SharedDirectory {
 
   // What the guest knows of a child that is about to lose its name stays usable: to be called
   // before, and where the name is gone, KeepUnlinked with what it has returned.
-  InodeUse PinChild(const InodeUse& parent, const char* name);
-  void KeepUnlinked(const InodeUse& pinned);
+  struct PinnedChild {
+    InodeUse inode;
+    // It had no other name.
+    bool last_name = false;
+  };
+  PinnedChild PinChild(const InodeUse& parent, const char* name);
+  void KeepUnlinked(const PinnedChild& pinned);
 
   int64_t GetAttributes(uint64_t nodeid, fuse_attr_out* out);
   // What is filled in counts as told to the guest.
