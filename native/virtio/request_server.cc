@@ -3,7 +3,6 @@
 
 #include <linux/fuse.h>
 #include <sched.h>
-#include <sys/epoll.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -48,30 +47,8 @@ bool Announces(uint32_t opcode) {
   }
 }
 
-// Whether the stop of its queue waits for a request that was set aside. To a program in the guest a
-// SETUPMAPPING that fails is a SIGBUS; others may be tried again.
-bool OutlivesStop(const std::vector<uint8_t>& request) {
-  uint32_t opcode;
-  memcpy(&opcode, request.data() + 4, 4);
-  return opcode == FUSE_SETUPMAPPING;
-}
-
-// How long to look for the next request before sleeping. Two misses in a row say that the other
-// side is not about to send more (or shares this CPU); then the next thousand waits sleep at once.
-constexpr std::chrono::microseconds kSpin{40};
-constexpr uint32_t kSpinMisses = 2;
-constexpr uint32_t kWaitsWithoutSpin = 1000;
-
 // How many requests are refused before Next returns.
 constexpr uint32_t kRefusals = 64;
-
-void Relax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 }  // namespace
 
@@ -102,85 +79,6 @@ RequestServer::~RequestServer() {
   for (QueueUse& use : uses_) Leave(&use);
   LeaveSession(device_->sessions());
   if (of_thread == this) of_thread = nullptr;
-}
-
-// Lets the ring point into the present memory table. False, with `*reason`, where it is not there.
-bool RequestServer::Attach(QueueUse* use, const char** reason) {
-  if (use->table != nullptr && use->generation == device_->memory().generation()) return true;
-  uint64_t generation = 0;
-  Snapshot table = device_->memory().Get(&generation);
-  const auto is_window = [this](const Region& region) { return device_->IsWindow(region); };
-  if (use->generation != generation && !use->queue->ring.Attach(*table, is_window, reason))
-    return false;
-  use->table = std::move(table);
-  use->generation = generation;
-  return true;
-}
-
-// Takes the queue for this thread, where main lets it.
-bool RequestServer::Enter(QueueUse* use) {
-  Queue* queue = use->queue;
-  if (!queue->runnable.load(std::memory_order_relaxed)) return false;
-  queue->in_use.store(true);
-  if (!queue->runnable.load() || queue->broken.load()) {
-    device_->Leave(queue);
-    return false;
-  }
-  use->entered = true;
-  const uint32_t start_count = queue->start_count.load();
-  const bool fresh = use->start_count != start_count;
-  if (fresh) {
-    queue->ring.Configure(queue->size, queue->addresses, device_->event_idx(), device_->indirect());
-    use->generation = 0;
-    use->unsignalled = 0;
-  }
-  use->start_count = start_count;
-  const char* reason = nullptr;
-  if (!Attach(use, &reason)) {
-    Break(use, reason);
-    return false;
-  }
-  if ((fresh && !queue->ring.Resume(queue->base, &reason)) || !queue->ring.DisableKicks()) {
-    Break(use, reason != nullptr ? reason : "the used ring can't be written");
-    return false;
-  }
-  return true;
-}
-
-// Where the pool has requests of the queue, it is left when they are back: by then nothing writes
-// to the guest's memory any more.
-void RequestServer::Leave(QueueUse* use) {
-  if (!use->entered) return;
-  if (!use->queue->broken.load()) EndDeferred(use, Ended::kAll, true);
-  // The ring may have turned out to be broken.
-  if (!use->entered) return;
-  if (!use->queue->broken.load()) Signal(use);
-  LetGo(use);
-}
-
-// Leaves a queue that main wants back, once nothing is set aside that the stop waits for.
-void RequestServer::GrantStop(QueueUse* use) {
-  EndDeferred(use, Ended::kByStop, true);
-  if (use->deferred == 0) Leave(use);
-}
-
-void RequestServer::LetGo(QueueUse* use) {
-  // What has not been completed has no buffers without the table.
-  if (current_ == use) {
-    current_ = nullptr;
-    resumed_table_.reset();
-  }
-  if (use->under_way > 0) return;
-  use->entered = false;
-  use->table.reset();
-  device_->Leave(use->queue);
-}
-
-void RequestServer::Break(QueueUse* use, const char* reason) {
-  EndDeferred(use, Ended::kAll, false);
-  Signal(use);
-  device_->Break(use->queue, reason);
-  LetGo(use);
 }
 
 // Tries to make a request of this queue the current one.
@@ -336,80 +234,6 @@ int RequestServer::Next(int timeout_ms) {
   }
 }
 
-// Until a kick, main or the mailbox wakes the thread. 0 where nothing did in time.
-int RequestServer::Sleep(int timeout_ms) {
-  if (!mailbox_.Arm()) return 1;
-  epoll_event events[4];
-  int count;
-  do count = epoll_wait(port_->epoll.get(), events, 4, timeout_ms);
-  while (count < 0 && errno == EINTR);
-  mailbox_.Disarm();
-  return count;
-}
-
-// Whether requests are taken from a queue that this thread has. Not while a stop waits for those
-// that the pool has.
-bool RequestServer::Takes(const QueueUse& use) const {
-  return under_way_ < kMaxUnderWay && use.queue->runnable.load(std::memory_order_relaxed);
-}
-
-// Whether there is a request that can be served now. FinishStop wakes whoever waits for that.
-bool RequestServer::HasWork(const QueueUse& use) const {
-  return Takes(use) && use.queue->ring.HasWork() && !(use.given_back && device_->Interrupted());
-}
-
-bool RequestServer::SpinForWork() {
-  if (!may_spin_) return false;
-  if (spin_misses_ >= kSpinMisses) {
-    if (++waits_without_spin_ < kWaitsWithoutSpin) return false;
-    waits_without_spin_ = 0;
-    spin_misses_ = 0;
-  }
-  const auto deadline = steady_clock::now() + kSpin;
-  do {
-    for (int i = 0; i < 32; i++) {
-      if (!mailbox_.empty()) {
-        spin_misses_ = 0;
-        return true;
-      }
-      for (QueueUse& use : uses_) {
-        if (!use.entered) continue;
-        // One with requests that were set aside, or put off, may have to wait for them.
-        const bool waits = use.deferred > 0 || use.under_way > 0;
-        if (!waits && !use.queue->runnable.load(std::memory_order_relaxed)) return true;
-        if (HasWork(use)) {
-          spin_misses_ = 0;
-          port_->spin_hits.fetch_add(1, std::memory_order_relaxed);
-          return true;
-        }
-      }
-      Relax();
-    }
-  } while (std::chrono::steady_clock::now() < deadline);
-  spin_misses_++;
-  return false;
-}
-
-// Lets go of everything before a sleep: a stop needs no hand-over then, and an old memory table can
-// be unmapped. False where a request came in meanwhile.
-bool RequestServer::PrepareWait() {
-  for (QueueUse& use : uses_) {
-    if (!use.entered || use.queue->broken.load()) continue;
-    if (!use.queue->ring.EnableKicks()) {
-      Break(&use, "the used ring can't be written");
-      continue;
-    }
-    if (HasWork(use)) {
-      use.queue->ring.DisableKicks();
-      return false;
-    }
-  }
-  // A queue with requests that were set aside stays: their replies need the ring as it is.
-  for (QueueUse& use : uses_)
-    if (use.deferred == 0 && use.under_way == 0) Leave(&use);
-  return true;
-}
-
 void RequestServer::Signal(QueueUse* use) {
   if (use->unsignalled == 0) return;
   use->unsignalled = 0;
@@ -438,46 +262,6 @@ void RequestServer::Complete(uint32_t written) {
   Finish(use, chain_.head, written);
 }
 
-int64_t RequestServer::Defer() {
-  if (current_ == nullptr || chain_.writable_size < kOutHeader || payload_size_ > 0) return -EINVAL;
-  if (deferred_.size() >= kMaxDeferred || request_size_ > kDeferredRequest) return -ENOLCK;
-  Deferred deferred = {current_, chain_.head, {request_, request_ + request_size_}, {}, 0,
-                       {},       timing_};
-  deferred.table = resumed_table_ != nullptr ? std::move(resumed_table_) : current_->table;
-  deferred.reply.resize(kDeferredReply);
-  const int count =
-      chain_.WritableBuffers().Slice(0, std::min<uint64_t>(chain_.writable_size, kDeferredReply),
-                                     deferred.reply.data(), &deferred.reply_size);
-  deferred.reply.resize(static_cast<size_t>(count));
-  const uint32_t number = next_deferred_++;
-  deferred_.emplace(number, std::move(deferred));
-  current_->deferred++;
-  // Completions before it must not wait for it.
-  Signal(current_);
-  current_ = nullptr;
-  return number;
-}
-
-int64_t RequestServer::Resume(uint32_t number) {
-  if (current_ != nullptr) return -EINVAL;
-  const auto found = deferred_.find(number);
-  if (found == deferred_.end()) return -ENOENT;
-  QueueUse* use = found->second.use;
-  // The queue may have waited for long, and its ring have been moved meanwhile.
-  const char* reason = nullptr;
-  if (!Attach(use, &reason)) {
-    Break(use, reason);
-    return -ENOENT;
-  }
-  Deferred deferred = std::move(found->second);
-  deferred_.erase(found);
-  use->deferred--;
-  MakeCurrent(use, deferred.head, deferred.request,
-              {deferred.reply.data(), deferred.reply.size(), deferred.reply_size},
-              std::move(deferred.table), deferred.timing);
-  return 0;
-}
-
 // One that was current before, and had no payload.
 void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
                                 const GuestBuffers& reply, Snapshot table, Timing timing) {
@@ -497,38 +281,6 @@ void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<
   uint32_t opcode;
   memcpy(&opcode, request_ + 4, 4);
   ShowProgress(opcode);
-}
-
-// A queue's requests that were set aside: EAGAIN, or forgotten where the ring is broken.
-void RequestServer::EndDeferred(QueueUse* use, Ended which, bool answer) {
-  std::vector<Deferred> ended;
-  for (auto deferred = deferred_.begin(); deferred != deferred_.end();) {
-    if (deferred->second.use != use ||
-        (which == Ended::kByStop && OutlivesStop(deferred->second.request))) {
-      ++deferred;
-      continue;
-    }
-    ended.push_back(std::move(deferred->second));
-    deferred = deferred_.erase(deferred);
-  }
-  use->deferred -= static_cast<uint32_t>(ended.size());
-  // The ring breaks where it can't be answered on.
-  for (size_t i = 0; answer && use->entered && i < ended.size(); i++)
-    AnswerDeferred(ended[i], EAGAIN);
-}
-
-void RequestServer::AnswerDeferred(const Deferred& deferred, int error) {
-  const char* reason = nullptr;
-  if (!Attach(deferred.use, &reason)) {
-    Break(deferred.use, reason);
-    return;
-  }
-  uint64_t unique;
-  memcpy(&unique, deferred.request.data() + offsetof(fuse_in_header, unique), sizeof(unique));
-  const GuestBuffers buffers = {deferred.reply.data(), deferred.reply.size(), deferred.reply_size};
-  const bool written = WriteReplyHeader(buffers, unique, -error, 0);
-  Finish(deferred.use, deferred.head, written ? kOutHeader : 0);
-  Signal(deferred.use);
 }
 
 void RequestServer::Finish(QueueUse* use, uint16_t head, uint32_t written) {

@@ -126,23 +126,27 @@ class RequestServer final : public FinishedWork {
   // the rings meanwhile.
   static constexpr uint32_t kMaxUnderWay = 1024;
 
+  // queue_use.cc
   bool Enter(QueueUse* use);
   void Leave(QueueUse* use);
   void GrantStop(QueueUse* use);
   void LetGo(QueueUse* use);
   void Break(QueueUse* use, const char* reason);
   bool Attach(QueueUse* use, const char** reason);
+
   // kRefused: there was one, it is completed, and there may be more.
   enum class Taken { kNothing, kRefused, kRequest };
   Taken Take(QueueUse* use);
   bool ReadRequest();
   Served ServeNatively(bool again);
+
   // put_off.cc
   void PutOff(const FuseRequest& request, uint64_t moved);
   int Collect();
   int Complete(PutOffRequest& served);
   static uint32_t Answered(const PutOffRequest& served);
   bool InterruptPutOff(const FuseRequest& request);
+
   void NoteTime(uint64_t nodeid);
   bool PutHeader(int error, uint64_t body_size);
   void ShowProgress(uint32_t opcode);
@@ -152,12 +156,15 @@ class RequestServer final : public FinishedWork {
   void Finish(QueueUse* use, uint16_t head, uint32_t written);
   void MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
                    const GuestBuffers& reply, Snapshot table, Timing timing);
-  // Those that the stop answers, or all.
+  void Signal(QueueUse* use);
+  void SignalAll();
+
+  // deferred.cc; those that the stop answers, or all.
   enum class Ended { kByStop, kAll };
   void EndDeferred(QueueUse* use, Ended which, bool answer);
   void AnswerDeferred(const Deferred& deferred, int error);
-  void Signal(QueueUse* use);
-  void SignalAll();
+
+  // waiting.cc
   bool HasWork(const QueueUse& use) const;
   bool Takes(const QueueUse& use) const;
   // The number of what woke the thread; 0 for the time-out.
