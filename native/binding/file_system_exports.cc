@@ -42,7 +42,7 @@ Napi::Value Number(const Info& info, int64_t value) {
 constexpr size_t kReservedDescriptors = 512;
 // Each keeps an inode of the host in its memory, some 1.5 KiB.
 constexpr size_t kMaxCached = 131'072;
-// Some 65 MB, if a guest walks through more than that many files and forgets them.
+// Some 36 MB, if a guest walks through more than that many files and forgets them.
 constexpr size_t kRemembered = 262'144;
 
 DirectoryLimits LimitsFor(size_t inodes) {

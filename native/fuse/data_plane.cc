@@ -166,10 +166,10 @@ void DataPlane::CountResult(uint32_t opcode, const Answer& answer) {
 }
 
 void DataPlane::AfterReply() {
-  if (released_ == nullptr) return;
+  if (released_.nodeid == 0) return;
   // Closing may take long.
   AnnounceWork();
-  CloseFile(directory_, std::move(released_));
+  CloseFile(directory_, std::exchange(released_, ReleasedHandle()));
 }
 
 }  // namespace viewfsd

@@ -131,7 +131,7 @@ class DataPlane {
   // See Answer.
   uint64_t moved_ = 0;
   // Closes after the reply.
-  HandleRef released_;
+  ReleasedHandle released_;
 };
 
 }  // namespace viewfsd

@@ -53,11 +53,11 @@ int64_t DataPlane::Read(const FuseRequest& request) {
   const HandleRef handle =
       directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
-  const int fd = handle->fd.get();
+  const int fd = handle.fd();
   uint64_t total = 0;
   iovec pieces[IOV_MAX];
   // A read that has to wait must not hold back other requests, or the completions before it.
-  const Wait wait = IsDirect(in.flags, fd) ? Wait::kMay : handle->waits.reads();
+  const Wait wait = IsDirect(in.flags, fd) ? Wait::kMay : handle.waits().reads();
   if (wait == Wait::kMay) {
     if (must_not_wait()) return kWouldWait;
     AnnounceWork();
@@ -71,8 +71,8 @@ int64_t DataPlane::Read(const FuseRequest& request) {
         request.writable.Slice(sizeof(fuse_out_header) + total, size - total, pieces, &taken);
     const ssize_t got = preadv2(fd, pieces, count, static_cast<off_t>(in.offset + total), flags);
     if (got < 0 && flags != 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) {
-      if (errno == EOPNOTSUPP) handle->waits.LearnReads(fd);
-      if (handle->waits.reads() != Wait::kNever) {
+      if (errno == EOPNOTSUPP) handle.waits().LearnReads(fd);
+      if (handle.waits().reads() != Wait::kNever) {
         if (must_not_wait()) return kWouldWait;
         AnnounceWork();
       }
@@ -101,7 +101,7 @@ int64_t DataPlane::Write(const FuseRequest& request) {
   const int flags = WriteFlags(in, cached || policy_->writeback_cache);
   // What has to reach the disk waits for it in any case.
   const bool synced = (flags & (RWF_DSYNC | RWF_SYNC)) != 0;
-  Wait wait = synced || IsDirect(in.flags, handle->fd.get()) ? Wait::kMay : handle->waits.writes();
+  Wait wait = synced || IsDirect(in.flags, handle.fd()) ? Wait::kMay : handle.waits().writes();
   if (wait == Wait::kSeldom && must_not_wait() && directory_.MayWait(request.header.nodeid))
     wait = Wait::kMay;
   if (wait == Wait::kMay) {
@@ -122,14 +122,14 @@ int64_t DataPlane::Write(const FuseRequest& request) {
     uint64_t taken = 0;
     const int count =
         request.readable.Slice(request.payload_offset + total, size - total, pieces, &taken);
-    const ssize_t put = pwritev2(handle->fd.get(), pieces, count,
-                                 static_cast<off_t>(in.offset + total), flags | nowait);
+    const ssize_t put =
+        pwritev2(handle.fd(), pieces, count, static_cast<off_t>(in.offset + total), flags | nowait);
     if (nowait != 0 &&
         (put < 0 ? errno == EAGAIN || errno == EOPNOTSUPP : static_cast<uint64_t>(put) < taken)) {
       const bool refused = put < 0 && errno == EOPNOTSUPP;
       if (put > 0) total += static_cast<uint64_t>(put);
-      if (refused) handle->waits.LearnWrites(handle->fd.get());
-      if (const Wait now = handle->waits.writes(); now != Wait::kNever && now != Wait::kSeldom) {
+      if (refused) handle.waits().LearnWrites(handle.fd());
+      if (const Wait now = handle.waits().writes(); now != Wait::kNever && now != Wait::kSeldom) {
         if (must_not_wait()) return kWouldWait;
         AnnounceWork();
       }

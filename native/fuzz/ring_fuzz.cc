@@ -111,8 +111,7 @@ class Files {
   void Open(const char* name, int fd, In* in) {
     fuse_entry_out entry;
     FUZZ_CHECK(directory_->Lookup(InodeTable::kRootNodeid, name, false, &entry) == 0);
-    const int64_t fh =
-        directory_->handles().Add(std::make_shared<Handle>(entry.nodeid, UniqueFd(fd), false));
+    const int64_t fh = directory_->handles().Add(entry.nodeid, UniqueFd(fd), HandleKind::kFile);
     FUZZ_CHECK(fh >= 0);
     *in = {entry.nodeid, static_cast<uint64_t>(fh)};
   }

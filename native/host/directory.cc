@@ -37,12 +37,12 @@ KernelEntry EntryAt(const DirectoryStream& stream, size_t position) {
 }
 
 // Gets more entries into the buffer. Returns their bytes, 0 at the end, or -errno.
-int64_t Refill(const Handle& handle, DirectoryStream& stream) {
+int64_t Refill(const HandleRef& handle, DirectoryStream& stream) {
   if (stream.buffer == nullptr) stream.buffer = std::make_unique<StreamBuffer>();
   stream.position = stream.length = 0;
   stream.begin = stream.offset;
   const long length =
-      syscall(SYS_getdents64, handle.fd.get(), stream.buffer->bytes.get(), StreamBuffer::kSize);
+      syscall(SYS_getdents64, handle.fd(), stream.buffer->bytes.get(), StreamBuffer::kSize);
   const int64_t result = length < 0 ? -errno : length;
   if (length > 0)
     stream.length = static_cast<size_t>(length);
@@ -69,18 +69,18 @@ bool FindInBuffer(DirectoryStream& stream, int64_t offset) {
   return true;
 }
 
-int64_t Seek(const Handle& handle, DirectoryStream& stream, int64_t offset) {
+int64_t Seek(const HandleRef& handle, DirectoryStream& stream, int64_t offset) {
   if (stream.offset == offset) return 0;
   // Whoever goes back to the start wants to see what is new.
   if (offset != 0 && FindInBuffer(stream, offset)) return 0;
   stream.position = stream.length = 0;
   stream.offset.reset();
-  if (lseek64(handle.fd.get(), offset, SEEK_SET) >= 0) {
+  if (lseek64(handle.fd(), offset, SEEK_SET) >= 0) {
     stream.offset = offset;
     return 0;
   }
   if (offset >= 0 || errno != EINVAL) return -errno;
-  if (lseek64(handle.fd.get(), 0, SEEK_SET) < 0) return -errno;
+  if (lseek64(handle.fd(), 0, SEEK_SET) < 0) return -errno;
   do {
     const int64_t length = Refill(handle, stream);
     if (length <= 0) return length < 0 ? length : -EINVAL;
@@ -98,15 +98,6 @@ void DropExcess(DirectoryStream& stream) {
 
 }  // namespace
 
-int64_t OpenDirectory(SharedDirectory& directory, uint64_t nodeid) {
-  const InodeUse inode = directory.Use(nodeid);
-  if (!inode) return inode.error();
-  if (!S_ISDIR(inode->type())) return -ENOTDIR;
-  UniqueFd fd(openat(inode.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return -errno;
-  return directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), true));
-}
-
 int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int64_t offset,
                       bool plus, uint8_t* out, size_t size) {
   const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kDirectory);
@@ -114,10 +105,10 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
   InodeRef known = directory.inodes().Get(nodeid);
   if (known == nullptr) return -ESTALE;
   // Needs no descriptor but its own.
-  const InodeUse inode(std::move(known), handle->fd.get());
-  DirectoryStream& stream = *handle->stream;
+  const InodeUse inode(std::move(known), handle.fd());
+  DirectoryStream& stream = handle.stream();
   const std::lock_guard lock(stream.mutex);
-  if (const int64_t result = Seek(*handle, stream, offset); result < 0) return result;
+  if (const int64_t result = Seek(handle, stream, offset); result < 0) return result;
 
   const size_t head = plus ? sizeof(fuse_entry_out) + sizeof(fuse_dirent) : sizeof(fuse_dirent);
   const bool mount_points = inode->mount()->MayHaveMountsBelow();
@@ -127,7 +118,7 @@ int64_t ReadDirectory(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
       // A guest whose reader had no room for all goes on in the middle of this reply. Such an
       // offset is found in this buffer, or by reading from the start again.
       if (written > 0 && stream.offset < 0) break;
-      const int64_t length = Refill(*handle, stream);
+      const int64_t length = Refill(handle, stream);
       // An error after some entries comes again with the next request.
       if (length <= 0) return written > 0 ? static_cast<int64_t>(written) : length;
     }

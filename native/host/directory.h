@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading directories: OPENDIR, READDIR, READDIRPLUS. The positions that the guest gets are the
+// Reading directories: READDIR, READDIRPLUS. The positions that the guest gets are the
 // host's own (d_off of getdents64), whatever their values, so they stay valid as long as the host's
 // do, and no list of names is kept.
 #ifndef VIEWFSD_DIRECTORY_H_
@@ -11,9 +11,6 @@
 #include "host/shared_directory.h"
 
 namespace viewfsd {
-
-// Returns the new handle's fh.
-int64_t OpenDirectory(SharedDirectory& directory, uint64_t nodeid);
 
 // Writes entries from `offset` on, whole ones only, as struct fuse_dirent or, where `plus`,
 // fuse_direntplus; each fuse_direntplus with a nodeid raises that inode's lookup count, and no

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/file_handle.h"
 
-#include <fcntl.h>
 #include <linux/magic.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "host/file_system_types.h"
 
@@ -23,9 +21,9 @@ union HandleBuffer {
   char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 };
 
-uint32_t U32At(const std::string& bytes, size_t offset) {
+uint32_t U32At(const uint8_t* bytes, size_t offset) {
   uint32_t value;
-  memcpy(&value, bytes.data() + offset, sizeof(value));
+  memcpy(&value, bytes + offset, sizeof(value));
   return value;
 }
 
@@ -39,17 +37,16 @@ int64_t FileHandle::Get(int directory, const char* name) {
                         *name == '\0' ? AT_EMPTY_PATH : 0) < 0)
     return -errno;
   if (buffer.handle.handle_type < 0 || buffer.handle.handle_type > UINT8_MAX) return -EOPNOTSUPP;
-  bytes_.clear();
-  bytes_.reserve(1 + buffer.handle.handle_bytes);
-  bytes_.push_back(static_cast<char>(buffer.handle.handle_type));
-  bytes_.append(reinterpret_cast<const char*>(buffer.handle.f_handle), buffer.handle.handle_bytes);
+  size_ = static_cast<uint8_t>(1 + buffer.handle.handle_bytes);
+  bytes_[0] = static_cast<uint8_t>(buffer.handle.handle_type);
+  memcpy(bytes_ + 1, buffer.handle.f_handle, buffer.handle.handle_bytes);
   return mount;
 }
 
 bool FileHandle::NamesInode(int64_t file_system, uint64_t number) const {
-  if (bytes_.empty()) return false;
-  const uint8_t type = static_cast<uint8_t>(bytes_[0]);
-  const size_t size = bytes_.size() - 1;
+  if (empty()) return false;
+  const uint8_t type = bytes_[0];
+  const size_t size = size_ - size_t{1};
   switch (file_system) {
     case EXT4_SUPER_MAGIC:
     case kF2fsMagic:
@@ -69,9 +66,9 @@ bool FileHandle::NamesInode(int64_t file_system, uint64_t number) const {
 
 int FileHandle::Open(int mount, int flags) const {
   HandleBuffer buffer;
-  buffer.handle.handle_type = static_cast<uint8_t>(bytes_[0]);
-  buffer.handle.handle_bytes = static_cast<unsigned>(bytes_.size() - 1);
-  memcpy(buffer.handle.f_handle, bytes_.data() + 1, bytes_.size() - 1);
+  buffer.handle.handle_type = bytes_[0];
+  buffer.handle.handle_bytes = size_ - 1u;
+  memcpy(buffer.handle.f_handle, bytes_ + 1, buffer.handle.handle_bytes);
   const int fd = open_by_handle_at(mount, &buffer.handle, flags | O_CLOEXEC);
   return fd < 0 ? -errno : fd;
 }

@@ -5,20 +5,41 @@
 #ifndef VIEWFSD_FILE_HANDLE_H_
 #define VIEWFSD_FILE_HANDLE_H_
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <cstring>
+#include <span>
 
 namespace viewfsd {
 
 class FileHandle {
  public:
+  static constexpr size_t kMaxBytes = 1 + MAX_HANDLE_SZ;
+
+  FileHandle() = default;
+  // From what `bytes()` was.
+  explicit FileHandle(std::span<const uint8_t> bytes) : size_(static_cast<uint8_t>(bytes.size())) {
+    memcpy(bytes_, bytes.data(), bytes.size());
+  }
+  FileHandle(const FileHandle& other) : FileHandle(other.bytes()) {}
+  FileHandle& operator=(const FileHandle& other) {
+    size_ = other.size_;
+    memmove(bytes_, other.bytes_, size_);
+    return *this;
+  }
+
   // The handle of `name` in `directory`, of a symbolic link itself, or of `directory` where the
   // name is empty. Returns the id of its mount, or -errno.
   int64_t Get(int directory, const char* name);
 
-  bool empty() const { return bytes_.empty(); }
-  bool operator==(const FileHandle&) const = default;
+  bool empty() const { return size_ == 0; }
+  bool operator==(const FileHandle& other) const {
+    return size_ == other.size_ && memcmp(bytes_, other.bytes_, size_) == 0;
+  }
+  // The type (one byte is enough for all there are), then what the file system has put in.
+  std::span<const uint8_t> bytes() const { return {bytes_, size_}; }
 
   // Whether the handle certainly names inode `number` of a file system of that type. False where
   // the file system's handles are not known to say so.
@@ -29,9 +50,8 @@ class FileHandle {
   int Open(int mount, int flags) const;
 
  private:
-  // The type (one byte is enough for all there are), then what the file system has put in. Most fit
-  // a string that allocates nothing.
-  std::string bytes_;
+  uint8_t size_ = 0;
+  uint8_t bytes_[kMaxBytes];
 };
 
 }  // namespace viewfsd

@@ -58,7 +58,7 @@ int64_t Truncate(SharedDirectory& directory, const InodeUse& inode, const Setatt
         directory.handles().Get(request.fh, inode->nodeid(), HandleKind::kFile);
     // EINVAL: the handle is not open for writing, as with a write-back cache's own truncation.
     if (handle != nullptr) {
-      const int64_t result = Result(ftruncate(handle->fd.get(), request.size));
+      const int64_t result = Result(ftruncate(handle.fd(), request.size));
       if (result != -EINVAL) return result;
     }
   }
@@ -291,8 +291,8 @@ int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, 
   AnnounceWork();
   // First: the number may be given out again at once.
   if (kind == HandleKind::kFile) directory.locks().DropHandle(nodeid, fh);
-  HandleRef handle = directory.handles().Remove(fh, nodeid, kind);
-  if (handle == nullptr) return -EBADF;
+  ReleasedHandle handle = directory.handles().Remove(fh, nodeid, kind);
+  if (handle.nodeid == 0) return -EBADF;
   CloseFile(directory, std::move(handle));
   return 0;
 }
@@ -301,17 +301,17 @@ int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh) {
   const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
   // Closing any descriptor of the file makes its file system report late errors (NFS, quota).
-  if (const int copy = fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0); copy >= 0)
+  if (const int copy = fcntl(handle.fd(), F_DUPFD_CLOEXEC, 0); copy >= 0)
     return Result(close(copy));
   // No descriptor is left, which is no fault of the file's; fsync reports the same errors.
-  return fsync(handle->fd.get()) == 0 || errno == EINVAL || errno == EROFS ? 0 : -errno;
+  return fsync(handle.fd()) == 0 || errno == EINVAL || errno == EROFS ? 0 : -errno;
 }
 
 int64_t SyncHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
                    bool data_only) {
   const HandleRef handle = directory.handles().Get(fh, nodeid, kind);
   if (handle == nullptr) return -EBADF;
-  const int fd = handle->fd.get();
+  const int fd = handle.fd();
   return Result(data_only ? fdatasync(fd) : fsync(fd));
 }
 
@@ -325,7 +325,7 @@ int64_t Allocate(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int m
     ordinary.emplace();
   }
   directory.ChangedByGuest(nodeid);
-  return Result(fallocate(handle->fd.get(), mode, offset, length));
+  return Result(fallocate(handle.fd(), mode, offset, length));
 }
 
 int64_t Seek(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int64_t offset, int whence) {
@@ -333,7 +333,7 @@ int64_t Seek(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int64_t o
   const HandleRef handle = directory.handles().Get(fh, nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
   // Nobody uses the descriptor's own position: all reads and writes carry theirs.
-  return Result(lseek(handle->fd.get(), offset, whence));
+  return Result(lseek(handle.fd(), offset, whence));
 }
 
 int64_t CopyRange(SharedDirectory& directory, const FileRange& from, const FileRange& to,
@@ -347,7 +347,7 @@ int64_t CopyRange(SharedDirectory& directory, const FileRange& from, const FileR
     ordinary.emplace();
   }
   directory.ChangedByGuest(to.nodeid);
-  return CopyFileRange(source->fd.get(), from.offset, target->fd.get(), to.offset, length);
+  return CopyFileRange(source.fd(), from.offset, target.fd(), to.offset, length);
 }
 
 int64_t FileIoctl(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
@@ -355,7 +355,7 @@ int64_t FileIoctl(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, Hand
   static_assert(sizeof(fsxattr) == kIoctlArgumentSize);
   const HandleRef handle = directory.handles().Get(fh, nodeid, kind);
   if (handle == nullptr) return -EBADF;
-  const int fd = handle->fd.get();
+  const int fd = handle.fd();
   int flags = 0;
   fsxattr attributes = {};
   switch (command) {
@@ -459,7 +459,7 @@ int64_t SetFlock(SharedDirectory& directory, const LockRequest& request) {
   const int operation = request.type == F_RDLCK   ? LOCK_SH
                         : request.type == F_WRLCK ? LOCK_EX
                                                   : LOCK_UN;
-  return Result(flock(handle->fd.get(), operation | LOCK_NB));
+  return Result(flock(handle.fd(), operation | LOCK_NB));
 }
 
 int64_t GetStatfs(SharedDirectory& directory, uint64_t nodeid, fuse_kstatfs* out) {

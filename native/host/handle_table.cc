@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <new>
 
 #include "session/guest_session.h"
 
@@ -11,59 +13,130 @@ namespace viewfsd {
 
 namespace {
 
-bool Matches(const Handle& handle, uint64_t nodeid, HandleKind kind) {
-  return handle.nodeid == nodeid && (handle.stream != nullptr) == (kind == HandleKind::kDirectory);
-}
+// More handles than a process has descriptors for.
+constexpr size_t kMostHandles = size_t{1} << 24;
+// Handles that are released and that requests under way still refer to.
+constexpr size_t kInUse = 65536;
+
+size_t MostHandles(size_t limit) { return std::min(limit, kMostHandles) + kInUse; }
 
 }  // namespace
 
-int64_t HandleTable::Add(HandleRef handle) {
+size_t HandleTable::BytesFor(size_t limit) {
+  const size_t most = MostHandles(limit);
+  return TableMemory::BytesOf<State>(1) + RecordPool<HandleRecord>::BytesFor(most) +
+         RecordIndex<HandleRecord, ByFh>::BytesFor(most);
+}
+
+HandleTable::HandleTable(TableMemory& memory, size_t limit, DescriptorBudget& budget)
+    : budget_(budget),
+      state_(memory.Reserve<State>(1)),
+      records_(memory, MostHandles(limit)),
+      by_fh_(memory, records_, MostHandles(limit)) {}
+
+uint32_t HandleTable::FindOpen(uint64_t fh, uint64_t nodeid, HandleKind kind) const {
+  const uint32_t index = by_fh_.Find(fh);
+  if (index == 0) return 0;
+  const HandleRecord& handle = records_[index];
+  return handle.nodeid == nodeid && handle.kind == kind ? index : 0;
+}
+
+HandleRef HandleTable::Refer(uint32_t index) {
+  if (index == 0) return HandleRef();
+  HandleRecord& handle = records_[index];
+  handle.references.fetch_add(1, std::memory_order_relaxed);
+  const bool is_directory = handle.kind == HandleKind::kDirectory;
+  return HandleRef(this, &handle, is_directory ? streams_[index].get() : nullptr);
+}
+
+int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes) {
+  std::unique_ptr<DirectoryStream> stream;
+  if (kind == HandleKind::kDirectory) stream = std::make_unique<DirectoryStream>();
   const std::lock_guard lock(mutex_);
   if (!InPresentSession()) return -ENOTCONN;
   if (!budget_.Take()) return -ENFILE;
-  const uint64_t fh = next_fh_++;
-  handles_.emplace(fh, std::move(handle));
+  const uint32_t index = records_.Take();
+  if (index == 0) {
+    budget_.Give(1);
+    return -ENFILE;
+  }
+  HandleRecord& handle = *new (&records_[index]) HandleRecord();
+  handle.nodeid = nodeid;
+  handle.fd = fd.release();
+  handle.kind = kind;
+  handle.writes = writes;
+  if (stream != nullptr) {
+    if (streams_.size() <= index) streams_.resize(std::max<size_t>(index + 1, 2 * streams_.size()));
+    streams_[index] = std::move(stream);
+  }
+  const uint64_t fh = ++state_->fhs;
+  handle.fh.store(fh, std::memory_order_release);
+  by_fh_.Insert(index);
   return static_cast<int64_t>(fh);
 }
 
 HandleRef HandleTable::Get(uint64_t fh, uint64_t nodeid, HandleKind kind) {
   const std::lock_guard lock(mutex_);
-  const auto found = handles_.find(fh);
-  if (found == handles_.end() || !Matches(*found->second, nodeid, kind)) return nullptr;
-  return found->second;
+  return Refer(FindOpen(fh, nodeid, kind));
 }
 
 HandleRef HandleTable::Find(uint64_t nodeid, bool writable) {
   const std::lock_guard lock(mutex_);
-  for (const auto& [fh, handle] : handles_) {
-    if (!Matches(*handle, nodeid, HandleKind::kFile)) continue;
-    const int access = fcntl(handle->fd.get(), F_GETFL) & O_ACCMODE;
-    if (access == O_RDWR || (access == O_RDONLY && !writable)) return handle;
-  }
-  return nullptr;
+  uint32_t found = 0;
+  records_.ForEach([&](uint32_t index) {
+    const HandleRecord& handle = records_[index];
+    if (found != 0 || handle.fh == 0 || handle.nodeid != nodeid || handle.kind != HandleKind::kFile)
+      return;
+    const int access = fcntl(handle.fd, F_GETFL) & O_ACCMODE;
+    if (access == O_RDWR || (access == O_RDONLY && !writable)) found = index;
+  });
+  return Refer(found);
 }
 
-HandleRef HandleTable::Remove(uint64_t fh, uint64_t nodeid, HandleKind kind) {
-  const std::lock_guard lock(mutex_);
-  const auto found = handles_.find(fh);
-  if (found == handles_.end() || !Matches(*found->second, nodeid, kind)) return nullptr;
-  HandleRef handle = std::move(found->second);
-  handles_.erase(found);
+// Takes a handle out of everything; it ends here unless somebody refers to it.
+ReleasedHandle HandleTable::Take(uint32_t index) {
+  HandleRecord& handle = records_[index];
+  ReleasedHandle released = {
+      .nodeid = handle.nodeid, .writes = handle.writes, .fd = {}, .stream = {}};
+  by_fh_.Erase(index);
+  handle.fh.store(0, std::memory_order_release);
   budget_.Give(1);
-  return handle;
+  if (handle.references.fetch_sub(1, std::memory_order_acq_rel) == 1) Free(index, &released);
+  return released;
+}
+
+void HandleTable::Free(uint32_t index, ReleasedHandle* released) {
+  HandleRecord& handle = records_[index];
+  released->fd.reset(std::exchange(handle.fd, -1));
+  if (handle.kind == HandleKind::kDirectory) released->stream = std::move(streams_[index]);
+  records_.Give(index);
+}
+
+void HandleTable::Drop(HandleRecord& record) {
+  // Ends after the lock is gone.
+  ReleasedHandle last;
+  const std::lock_guard lock(mutex_);
+  Free(records_.IndexOf(record), &last);
+}
+
+ReleasedHandle HandleTable::Remove(uint64_t fh, uint64_t nodeid, HandleKind kind) {
+  const std::lock_guard lock(mutex_);
+  const uint32_t index = FindOpen(fh, nodeid, kind);
+  return index == 0 ? ReleasedHandle() : Take(index);
 }
 
 void HandleTable::Clear() {
-  // Closes after the lock is gone.
-  std::unordered_map<uint64_t, HandleRef> closed;
+  // End after the lock is gone.
+  std::vector<ReleasedHandle> all;
   const std::lock_guard lock(mutex_);
-  closed.swap(handles_);
-  budget_.Give(closed.size());
+  records_.ForEach([&](uint32_t index) {
+    if (records_[index].fh != 0) all.push_back(Take(index));
+  });
 }
 
 size_t HandleTable::size() {
   const std::lock_guard lock(mutex_);
-  return handles_.size();
+  return by_fh_.size();
 }
 
 }  // namespace viewfsd

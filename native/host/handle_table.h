@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The files and directories that the guest has open: fh -> descriptor. Shared by the threads of all
-// request queues; a descriptor closes with the last reference to its handle, so a RELEASE on
-// another queue can't close it under a system call.
+// The files and directories that the guest has open: fh -> descriptor, as flat records. Shared by
+// the threads of all request queues; a descriptor closes with the last reference to its handle, so
+// a RELEASE on another queue can't close it under a system call.
 #ifndef VIEWFSD_HANDLE_TABLE_H_
 #define VIEWFSD_HANDLE_TABLE_H_
 
@@ -10,79 +10,97 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <unordered_map>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
+#include "host/directory_stream.h"
 #include "host/file_waits.h"
 #include "host/inode_table.h"
+#include "host/record_index.h"
+#include "host/record_pool.h"
+#include "host/table_memory.h"
 #include "util/unique_fd.h"
 
 namespace viewfsd {
 
-// What one getdents64 brings: some hundred entries.
-struct StreamBuffer {
-  static constexpr size_t kSize = 32 * 1024;
-  // A guest that stops in the middle of so many directories makes the next ones read again, so that
-  // the memory that it can take does not grow with its open directories.
-  static constexpr size_t kMaxKept = 1024;
+enum class HandleKind : uint8_t { kFile, kDirectory };
 
-  StreamBuffer() : bytes(new char[kSize]) { count_.fetch_add(1, std::memory_order_relaxed); }
-  ~StreamBuffer() { count_.fetch_sub(1, std::memory_order_relaxed); }
-  StreamBuffer(const StreamBuffer&) = delete;
-  StreamBuffer& operator=(const StreamBuffer&) = delete;
-
-  // Of the whole process.
-  static size_t count() { return count_.load(std::memory_order_relaxed); }
-
-  const std::unique_ptr<char[]> bytes;
-
- private:
-  static inline std::atomic<size_t> count_{0};
-};
-
-// Entries that getdents64 has brought, and those of them that READDIR has not taken yet. Offsets
-// are the host's; some file systems' are negative, and can't be sought.
-struct DirectoryStream {
-  std::mutex mutex;
-  // Null where there are none.
-  std::unique_ptr<StreamBuffer> buffer;
-  size_t position = 0;
-  size_t length = 0;
-  // The offsets of the buffer's first entry and of the next one to take. No value: the next READDIR
-  // has to seek.
-  std::optional<int64_t> begin;
-  std::optional<int64_t> offset = 0;
-};
-
-struct Handle {
-  Handle(uint64_t owner, UniqueFd descriptor, bool is_directory, bool for_writing = false)
-      : nodeid(owner), fd(std::move(descriptor)), writes(for_writing) {
-    if (is_directory) stream = std::make_unique<DirectoryStream>();
-  }
-
+// What the guest has open as a flat record, which counts from the moment that `fh` is set, with one
+// store, and until it is 0 again.
+struct HandleRecord {
+  std::atomic<uint64_t> fh = 0;
   // The inode that it was opened from.
-  const uint64_t nodeid;
-  const UniqueFd fd;
+  uint64_t nodeid = 0;
+  int32_t fd = -1;
+  // The table's own, as long as there is an fh, and one for each HandleRef.
+  std::atomic<uint32_t> references = 1;
+  uint32_t next_by_fh = 0;
+  HandleKind kind = HandleKind::kFile;
   // Counted in Inode::writers().
-  const bool writes;
+  bool writes = false;
   // Files only.
   FileWaits waits;
+};
+static_assert(sizeof(HandleRecord) == 32);
+static_assert(std::is_standard_layout_v<HandleRecord>);
+static_assert(std::is_trivially_destructible_v<HandleRecord>);
+
+class HandleTable;
+
+// An open handle, or none; its descriptor stays open as long as this object.
+class HandleRef {
+ public:
+  HandleRef() = default;
+  HandleRef(HandleRef&& other) noexcept
+      : table_(other.table_),
+        record_(std::exchange(other.record_, nullptr)),
+        stream_(other.stream_) {}
+  HandleRef& operator=(HandleRef&& other) noexcept {
+    std::swap(table_, other.table_);
+    std::swap(record_, other.record_);
+    std::swap(stream_, other.stream_);
+    return *this;
+  }
+  ~HandleRef();
+
+  bool operator==(std::nullptr_t) const { return record_ == nullptr; }
+  int fd() const { return record_->fd; }
+  FileWaits& waits() const { return record_->waits; }
   // Directories only.
+  DirectoryStream& stream() const { return *stream_; }
+
+ private:
+  friend class HandleTable;
+
+  HandleRef(HandleTable* table, HandleRecord* record, DirectoryStream* stream)
+      : table_(table), record_(record), stream_(stream) {}
+
+  HandleTable* table_ = nullptr;
+  HandleRecord* record_ = nullptr;
+  DirectoryStream* stream_ = nullptr;
+};
+
+// What has been a handle, or nothing. The descriptor closes with it, or with the last HandleRef.
+struct ReleasedHandle {
+  // 0 for nothing.
+  uint64_t nodeid = 0;
+  bool writes = false;
+  UniqueFd fd;
   std::unique_ptr<DirectoryStream> stream;
 };
 
-using HandleRef = std::shared_ptr<Handle>;
-
-enum class HandleKind { kFile, kDirectory };
-
 class HandleTable {
  public:
-  explicit HandleTable(DescriptorBudget& budget) : budget_(budget) {}
+  static size_t BytesFor(size_t limit);
+  // For what `limit` descriptors allow. `memory` and `budget` outlive the table.
+  HandleTable(TableMemory& memory, size_t limit, DescriptorBudget& budget);
+  ~HandleTable() { Clear(); }
 
-  // Returns the new handle's fh; never one that was used before. -ENFILE where the guest has as
-  // many descriptors as it may, -ENOTCONN for a request of an older session (guest_session.h).
-  int64_t Add(HandleRef handle);
+  // Returns the new handle's fh; never one that was used before. `writes`: it is counted in the
+  // inode's writers(). -ENFILE where the guest has as many descriptors as it may, -ENOTCONN for a
+  // request of an older session (guest_session.h).
+  int64_t Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes = false);
 
   // Null unless `fh` is an open handle of that inode and kind.
   HandleRef Get(uint64_t fh, uint64_t nodeid, HandleKind kind);
@@ -91,19 +109,51 @@ class HandleTable {
   // there is none. Looks at all handles.
   HandleRef Find(uint64_t nodeid, bool writable);
 
-  // Takes the handle out. The caller's reference is the last one unless it is in use elsewhere.
-  HandleRef Remove(uint64_t fh, uint64_t nodeid, HandleKind kind);
+  // Takes the handle out; nothing where there is none.
+  ReleasedHandle Remove(uint64_t fh, uint64_t nodeid, HandleKind kind);
 
   void Clear();
 
   size_t size();
 
  private:
+  friend class HandleRef;
+
+  struct ByFh {
+    static uint64_t Hash(uint64_t fh) { return fh; }
+    static uint64_t HashOf(const HandleRecord& record) { return record.fh; }
+    static bool Has(const HandleRecord& record, uint64_t fh) { return record.fh == fh; }
+    static uint32_t& Next(HandleRecord& record) { return record.next_by_fh; }
+  };
+  // What follows from no record.
+  struct State {
+    // How many fhs have been given out.
+    uint64_t fhs;
+  };
+
+  // The last reference is gone.
+  void Drop(HandleRecord& record);
+
+  // All of these need the mutex.
+  // 0 for none.
+  uint32_t FindOpen(uint64_t fh, uint64_t nodeid, HandleKind kind) const;
+  HandleRef Refer(uint32_t index);
+  ReleasedHandle Take(uint32_t index);
+  void Free(uint32_t index, ReleasedHandle* released);
+
   DescriptorBudget& budget_;
   std::mutex mutex_;
-  std::unordered_map<uint64_t, HandleRef> handles_;
-  uint64_t next_fh_ = 1;
+  State* const state_;
+  RecordPool<HandleRecord> records_;
+  RecordIndex<HandleRecord, ByFh> by_fh_;
+  // Of directories, by the index of their record.
+  std::vector<std::unique_ptr<DirectoryStream>> streams_;
 };
+
+inline HandleRef::~HandleRef() {
+  if (record_ != nullptr && record_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    table_->Drop(*record_);
+}
 
 }  // namespace viewfsd
 

@@ -2,12 +2,12 @@
 #include "host/inode_table.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <new>
+#include <vector>
 
 #include "session/finished_work.h"
 #include "session/guest_session.h"
@@ -20,9 +20,6 @@ namespace {
 // grain of file systems' clocks.
 constexpr int64_t kBirthGrain = 1'000'000'000;
 
-// So many that their memory is worth giving back.
-constexpr size_t kManyInodes = 65536;
-
 int64_t Now() {
   timespec now;
   clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -33,45 +30,100 @@ bool TellsApart(const Mount& mount, int64_t birth) {
   return mount.dated_by_own_clock() && birth != INT64_MIN && birth < Now() - kBirthGrain;
 }
 
+// Inodes that are known no more and that requests under way still refer to.
+constexpr size_t kInUse = 65536;
+
 }  // namespace
 
-InodeTable::InodeTable(const Limits& limits, DescriptorBudget& budget)
-    : limits_(limits), budget_(budget) {}
+size_t InodeTable::MostInodes(const Limits& limits) {
+  return 1 + limits.inodes + limits.remembered + kInUse;
+}
+
+size_t InodeTable::BytesFor(const Limits& limits) {
+  const size_t inodes = MostInodes(limits);
+  return TableMemory::BytesOf<State>(1) + RecordPool<InodeRecord>::BytesFor(inodes) +
+         HandleStore::BytesFor(inodes) + RecordIndex<InodeRecord, ByNodeid>::BytesFor(inodes) +
+         RecordIndex<InodeRecord, ByKey>::BytesFor(inodes) +
+         DescriptorCache::BytesFor(limits.cached);
+}
+
+InodeTable::InodeTable(TableMemory& memory, const Limits& limits, DescriptorBudget& budget)
+    : limits_(limits),
+      budget_(budget),
+      state_(memory.Reserve<State>(1)),
+      records_(memory, MostInodes(limits)),
+      handles_(memory, MostInodes(limits)),
+      by_nodeid_(memory, records_, MostInodes(limits)),
+      by_key_(memory, records_, MostInodes(limits), ByKey{&mounts_}),
+      cache_(memory, limits.cached) {}
 
 InodeTable::~InodeTable() {
-  by_nodeid_.ForEach([](Inode* inode) {
-    if (inode->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete inode;
-  });
+  if (state_ == nullptr) return;
+  Clear();
+  if (InodeRecord* root = FindListed(kRootNodeid); root != nullptr) close(root->held);
 }
 
-// The table's reference.
-void InodeTable::Adopt(Inode* inode) {
-  inode->references_.fetch_add(1, std::memory_order_relaxed);
-  by_nodeid_.Insert(inode);
-  peak_ = std::max(peak_, by_nodeid_.size());
+InodeRecord* InodeTable::At(uint32_t index) {
+  return index == RecordPool<InodeRecord>::kNone ? nullptr : &records_[index];
 }
 
-void InodeTable::SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd) {
+int InodeTable::Fill(InodeRecord& record, const InodeFacts& facts,
+                     const std::shared_ptr<const Mount>& mount, const FileHandle& handle) {
+  record.number = facts.key.number;
+  record.device = facts.key.device;
+  record.home = facts.home;
+  record.birth = facts.birth;
+  record.type = static_cast<uint16_t>(facts.type);
+  record.submount = facts.submount;
+  record.mount = mounts_.Enter(mount);
+  if (record.mount == MountSlots::kNone) return -ENFILE;
+  const int result = handles_.Put(record, handle);
+  if (result < 0) mounts_.Leave(record.mount);
+  return result;
+}
+
+// The mount is the caller's, too, so that it does not end here. So is `held` where this fails.
+int InodeTable::Add(const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,
+                    const FileHandle& handle, int held, uint64_t nodeid, InodeRecord** added) {
+  const uint32_t index = records_.Take();
+  if (index == RecordPool<InodeRecord>::kNone) return -ENFILE;
+  InodeRecord& record = *new (&records_[index]) InodeRecord();
+  if (const int result = Fill(record, facts, mount, handle); result < 0) {
+    records_.Give(index);
+    return result;
+  }
+  record.nodeid = nodeid;
+  record.held = held;
+  record.mount_root = handle.empty() && (nodeid == kRootNodeid || record.held < 0);
+  by_nodeid_.Insert(index);
+  by_key_.Insert(index);
+  record.listed.store(true, std::memory_order_release);
+  *added = &record;
+  return 0;
+}
+
+int InodeTable::SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd) {
   const std::lock_guard lock(mutex_);
-  auto* root = new Inode(kRootNodeid, facts, std::move(mount), FileHandle(), std::move(fd));
-  Adopt(root);
-  by_key_.Insert(root);
+  InodeRecord* root;
+  const int result = Add(facts, mount, FileHandle(), fd.get(), kRootNodeid, &root);
+  if (result == 0) fd.release();
+  return result;
 }
 
 // Not one that the guest has forgotten.
-Inode* InodeTable::FindKnown(uint64_t nodeid) {
-  Inode* inode = by_nodeid_.Find(nodeid);
-  return inode != nullptr && inode->lookups_ > 0 ? inode : nullptr;
+InodeRecord* InodeTable::FindKnown(uint64_t nodeid) {
+  InodeRecord* inode = FindListed(nodeid);
+  return inode != nullptr && inode->lookups > 0 ? inode : nullptr;
 }
 
 InodeRef InodeTable::Get(uint64_t nodeid) {
   const std::lock_guard lock(mutex_);
-  return InodeRef(FindKnown(nodeid));
+  return InodeRef(Inode(this, FindKnown(nodeid)));
 }
 
 InodeRef InodeTable::Recall(uint64_t nodeid) {
   const std::lock_guard lock(mutex_);
-  return InodeRef(by_nodeid_.Find(nodeid));
+  return InodeRef(Inode(this, FindListed(nodeid)));
 }
 
 void InodeTable::set_remember(bool remember) {
@@ -79,268 +131,246 @@ void InodeTable::set_remember(bool remember) {
   remember_ = remember;
 }
 
-void InodeTable::Raise(Inode& inode) {
-  if (inode.lookups_++ == 0) Unlist(inode);
+void InodeTable::Raise(InodeRecord& inode) {
+  if (inode.lookups++ == 0) Unlist(inode);
 }
 
 bool InodeTable::Count(const InodeRef& inode) {
+  InodeRecord& record = *inode->record_;
   const std::lock_guard lock(mutex_);
-  if (by_nodeid_.Find(inode->nodeid()) == nullptr || !InPresentSession()) return false;
-  Raise(*inode);
+  if (!record.listed || !InPresentSession()) return false;
+  Raise(record);
   return true;
 }
 
-void InodeTable::Remember(Inode& inode) {
-  inode.older_ = newest_;
-  (newest_ == nullptr ? oldest_ : newest_->newer_) = &inode;
-  newest_ = &inode;
-  ++remembered_;
+void InodeTable::Remember(InodeRecord& inode) {
+  const uint32_t index = records_.IndexOf(inode);
+  inode.older = state_->newest;
+  (inode.older == 0 ? state_->oldest : records_[inode.older].newer) = index;
+  state_->newest = index;
+  ++state_->remembered;
 }
 
-void InodeTable::Unlist(Inode& inode) {
-  (inode.older_ == nullptr ? oldest_ : inode.older_->newer_) = inode.newer_;
-  (inode.newer_ == nullptr ? newest_ : inode.newer_->older_) = inode.older_;
-  inode.older_ = inode.newer_ = nullptr;
-  --remembered_;
+void InodeTable::Unlist(InodeRecord& inode) {
+  (inode.older == 0 ? state_->oldest : records_[inode.older].newer) = inode.newer;
+  (inode.newer == 0 ? state_->newest : records_[inode.newer].older) = inode.older;
+  inode.older = inode.newer = 0;
+  --state_->remembered;
+}
+
+// With the descriptor that it holds or has in the cache.
+InodeUse InodeTable::UseCached(InodeRef inode) {
+  const InodeRecord& record = *inode->record_;
+  if (record.held >= 0) return InodeUse(std::move(inode), record.held);
+  InodeUse use(std::move(inode), cache_.Use(record.cached));
+  use.cached_ = record.cached;
+  return use;
 }
 
 InodeUse InodeTable::Use(uint64_t nodeid) {
   InodeRef inode;
   {
     const std::lock_guard lock(mutex_);
-    inode = InodeRef(FindKnown(nodeid));
-    if (inode == nullptr) return InodeUse(-ESTALE);
-    if (const int held = inode->held_; held >= 0) return InodeUse(std::move(inode), held);
-    if (inode->cache_place_ != Inode::kNotCached) {
-      Cached& place = cache_[inode->cache_place_];
-      place.used = true;
-      return InodeUse(std::move(inode), place.fd);
-    }
+    InodeRecord* record = FindKnown(nodeid);
+    if (record == nullptr) return InodeUse(-ESTALE);
+    inode = InodeRef(View(*record));
+    if (record->held >= 0 || record->cached != DescriptorCache::kNone)
+      return UseCached(std::move(inode));
   }
-  return Use(inode);
+  return OpenAndUse(inode);
 }
 
 InodeUse InodeTable::Use(const InodeRef& inode) {
   {
+    const InodeRecord& record = *inode->record_;
     const std::lock_guard lock(mutex_);
-    if (inode->held_ >= 0) return InodeUse(inode, inode->held_);
-    if (inode->cache_place_ != Inode::kNotCached)
-      return InodeUse(inode, cache_[inode->cache_place_].fd);
+    if (record.held >= 0 || record.cached != DescriptorCache::kNone) return UseCached(inode);
   }
+  return OpenAndUse(inode);
+}
+
+InodeUse InodeTable::OpenAndUse(const InodeRef& inode) {
   AnnounceWork();
   const Mount& mount = *inode->mount();
-  const int fd =
-      inode->handle().empty() ? mount.OpenRoot(O_PATH) : mount.Open(inode->handle(), O_PATH);
-  if (fd < 0) return InodeUse(fd);
-  auto shared = std::make_shared<const UniqueFd>(fd);
+  UniqueFd fd(inode->has_handle() ? mount.Open(inode->handle(), O_PATH) : mount.OpenRoot(O_PATH));
+  if (!fd) return InodeUse(fd.get());
   // In another mount than the share's it would keep the host from unmounting that.
-  if (!mount.held()) return InodeUse(inode, std::move(shared));
+  if (!mount.held()) return InodeUse(inode, std::move(fd));
+  InodeRecord& record = *inode->record_;
   // Closes after the lock is gone.
-  std::shared_ptr<const UniqueFd> evicted;
+  UniqueFd evicted;
   const std::lock_guard lock(mutex_);
   // Forgotten meanwhile, or another thread was faster: this one's descriptor ends with its use.
-  if (FindKnown(inode->nodeid()) != nullptr && inode->held_ < 0 &&
-      inode->cache_place_ == Inode::kNotCached)
-    evicted = Cache(*inode, shared);
-  return InodeUse(inode, std::move(shared));
-}
-
-// Returns the descriptor that has to go for this one.
-std::shared_ptr<const UniqueFd> InodeTable::Cache(Inode& inode,
-                                                  std::shared_ptr<const UniqueFd> fd) {
-  if (limits_.cached == 0) return nullptr;
-  if (free_places_.empty() && cache_.size() < limits_.cached) {
-    // Not at once: a large cache that is not needed takes no memory.
-    free_places_.push_back(static_cast<uint32_t>(cache_.size()));
-    cache_.emplace_back();
-  }
+  if (!record.listed || record.lookups == 0 || record.held >= 0 ||
+      record.cached != DescriptorCache::kNone)
+    return InodeUse(inode, std::move(fd));
   // Files are mostly used once; what is used again soon stays.
-  Cached added = {&inode, std::move(fd), S_ISDIR(inode.type())};
-  if (!free_places_.empty()) {
-    inode.cache_place_ = free_places_.back();
-    free_places_.pop_back();
-    cache_[inode.cache_place_] = std::move(added);
-    return nullptr;
-  }
-  while (cache_[hand_].used) {
-    cache_[hand_].used = false;
-    hand_ = (hand_ + 1) % cache_.size();
-  }
-  Cached& place = cache_[hand_];
-  std::shared_ptr<const UniqueFd> evicted = std::move(place.fd);
-  place.inode->cache_place_ = Inode::kNotCached;
-  place = std::move(added);
-  inode.cache_place_ = static_cast<uint32_t>(hand_);
-  hand_ = (hand_ + 1) % cache_.size();
-  return evicted;
+  DescriptorCache::Added added =
+      cache_.Add(records_.IndexOf(record), fd.get(), S_ISDIR(record.type));
+  if (added.place == DescriptorCache::kNone) return InodeUse(inode, std::move(fd));
+  evicted = std::move(added.closed);
+  if (added.evicted != 0) records_[added.evicted].cached = DescriptorCache::kNone;
+  record.cached = added.place;
+  InodeUse use(inode, fd.release());
+  use.cached_ = added.place;
+  return use;
 }
 
-std::shared_ptr<const UniqueFd> InodeTable::Uncache(Inode& inode) {
-  if (inode.cache_place_ == Inode::kNotCached) return nullptr;
-  Cached& place = cache_[inode.cache_place_];
-  free_places_.push_back(inode.cache_place_);
-  inode.cache_place_ = Inode::kNotCached;
-  place.inode = nullptr;
-  place.used = false;
-  return std::move(place.fd);
+void InodeTable::EndUse(uint32_t cached) {
+  if (!cache_.EndUse(cached)) return;
+  UniqueFd closed;
+  const std::lock_guard lock(mutex_);
+  closed = cache_.Free(cached);
+}
+
+UniqueFd InodeTable::Uncache(InodeRecord& inode) {
+  if (inode.cached == DescriptorCache::kNone) return UniqueFd();
+  return cache_.Remove(std::exchange(inode.cached, DescriptorCache::kNone));
 }
 
 InodeRef InodeTable::FindAndCount(const InodeFacts& facts) {
   const std::lock_guard lock(mutex_);
-  Inode* inode = by_key_.Find(facts.key);
-  if (inode == nullptr || inode->type_ != facts.type || !InPresentSession()) return {};
+  InodeRecord* inode = FindByKey(facts.key);
+  if (inode == nullptr || inode->type != facts.type || !InPresentSession()) return {};
   // An open descriptor keeps the number from being used again, and a mount its root.
-  const bool certain = inode->held_ >= 0 || inode->cache_place_ != Inode::kNotCached ||
-                       inode->handle_.empty() ||
-                       (inode->known_by_birth_ && inode->birth_ == facts.birth);
+  const bool certain = inode->held >= 0 || inode->cached != DescriptorCache::kNone ||
+                       inode->handle_size == 0 ||
+                       (inode->known_by_birth && inode->birth == facts.birth);
   if (!certain) return {};
   Raise(*inode);
-  return InodeRef(inode);
+  return InodeRef(View(*inode));
 }
 
 bool InodeTable::Knows(const InodeKey& key) {
   const std::lock_guard lock(mutex_);
-  return by_key_.Find(key) != nullptr;
+  return FindByKey(key) != nullptr;
 }
 
 InodeRef InodeTable::Find(const InodeKey& key) {
   const std::lock_guard lock(mutex_);
-  Inode* inode = by_key_.Find(key);
-  return InodeRef(inode != nullptr && inode->lookups_ > 0 ? inode : nullptr);
+  InodeRecord* inode = FindByKey(key);
+  return InodeRef(Inode(this, inode != nullptr && inode->lookups > 0 ? inode : nullptr));
 }
 
 int InodeTable::InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount,
-                               FileHandle handle, UniqueFd fd, InodeRef* inode) {
+                               const FileHandle& handle, UniqueFd fd, InodeRef* inode) {
   const bool by_birth = TellsApart(*mount, facts.birth);
   // Close after the lock is gone.
-  UniqueFd surplus;
-  InodeRef dropped;
+  UniqueFd own = std::move(fd);
+  Remains remains;
   const std::lock_guard lock(mutex_);
-  if (!InPresentSession()) {
-    surplus = std::move(fd);
-    return -ENOTCONN;
-  }
-  Inode* known = by_key_.Find(facts.key);
+  if (!InPresentSession()) return -ENOTCONN;
+  InodeRecord* known = FindByKey(facts.key);
   if (known != nullptr) {
     // Under an open descriptor, or as the root of a mount, a number has one life.
-    if (known->type_ == facts.type && (known->held_ >= 0 || known->handle_ == handle)) {
-      surplus = std::move(fd);
+    if (known->type == facts.type && (known->held >= 0 || handles_.Get(*known) == handle)) {
       Raise(*known);
-      known->known_by_birth_ = by_birth && known->birth_ == facts.birth;
-      *inode = InodeRef(known);
+      known->known_by_birth = by_birth && known->birth == facts.birth;
+      *inode = InodeRef(View(*known));
       return 0;
     }
     // The number belongs to another inode now. The old one keeps its nodeid, and is stale.
-    if (known->lookups_ == 0) {
-      dropped = InodeRef(known);
-      Remove(known);
+    if (known->lookups == 0) {
+      Remove(*known, &remains);
     } else {
-      by_key_.Erase(known);
-      known->replaced_ = true;
+      by_key_.Erase(records_.IndexOf(*known));
+      known->replaced = true;
     }
   }
   if (CountKnown() >= limits_.inodes) return -ENFILE;
-  if (handle.empty() && fd && !budget_.Take()) {
-    surplus = std::move(fd);
-    return -ENFILE;
+  const int held = handle.empty() ? own.get() : -1;
+  if (held >= 0 && !budget_.Take()) return -ENFILE;
+  InodeRecord* added;
+  const uint64_t nodeid = kRootNodeid + 1 + state_->nodeids;
+  if (const int result = Add(facts, mount, handle, held, nodeid, &added); result < 0) {
+    if (held >= 0) budget_.Give(1);
+    return result;
   }
-  if (!handle.empty()) surplus = std::move(fd);
-  auto* added =
-      new Inode(next_nodeid_++, facts, std::move(mount), std::move(handle), std::move(fd));
-  added->known_by_birth_ = by_birth;
-  Adopt(added);
-  by_key_.Insert(added);
-  *inode = InodeRef(added);
+  if (held >= 0) own.release();
+  ++state_->nodeids;
+  added->known_by_birth = by_birth;
+  *inode = InodeRef(View(*added));
   return 0;
 }
 
 void InodeTable::Hold(const InodeUse& use) {
-  Inode* inode = use.ref().get();
-  std::shared_ptr<const UniqueFd> uncached;
+  InodeRecord& record = *use->record_;
+  UniqueFd uncached;
   const std::lock_guard lock(mutex_);
-  if (FindKnown(inode->nodeid()) == nullptr || inode->held_ >= 0 || !budget_.Take()) return;
-  inode->held_ = fcntl(use.fd(), F_DUPFD_CLOEXEC, 0);
-  if (inode->held_ < 0) {
+  if (!record.listed || record.lookups == 0 || record.held >= 0 || !budget_.Take()) return;
+  record.held = fcntl(use.fd(), F_DUPFD_CLOEXEC, 0);
+  if (record.held < 0) {
     budget_.Give(1);
     return;
   }
-  uncached = Uncache(*inode);
+  uncached = Uncache(record);
 }
 
 void InodeTable::DropDescriptor(const InodeRef& inode) {
-  std::shared_ptr<const UniqueFd> uncached;
+  UniqueFd uncached;
   const std::lock_guard lock(mutex_);
-  uncached = Uncache(*inode);
+  uncached = Uncache(*inode->record_);
 }
 
-// Takes an inode out of everything but the caller's reference. Returns the cache's descriptor.
-std::shared_ptr<const UniqueFd> InodeTable::Remove(Inode* inode) {
-  if (inode->older_ != nullptr || inode == oldest_) Unlist(*inode);
-  by_nodeid_.Erase(inode);
-  if (!inode->replaced_) by_key_.Erase(inode);
-  if (inode->held_ >= 0) budget_.Give(1);
-  inode->references_.fetch_sub(1, std::memory_order_relaxed);
-  return Uncache(*inode);
+// Takes an inode out of everything; it ends here unless somebody refers to it.
+void InodeTable::Remove(InodeRecord& inode, Remains* remains) {
+  const uint32_t index = records_.IndexOf(inode);
+  inode.listed.store(false, std::memory_order_release);
+  if (inode.lookups == 0 && (inode.older != 0 || state_->oldest == index)) Unlist(inode);
+  by_nodeid_.Erase(index);
+  if (!inode.replaced) by_key_.Erase(index);
+  if (inode.held >= 0) budget_.Give(1);
+  if (inode.cached != DescriptorCache::kNone) remains->cached = Uncache(inode);
+  if (inode.references.fetch_sub(1, std::memory_order_acq_rel) == 1) Free(inode, remains);
+}
+
+void InodeTable::Free(InodeRecord& inode, Remains* remains) {
+  remains->held.reset(std::exchange(inode.held, -1));
+  remains->mount = mounts_.Leave(inode.mount);
+  handles_.Drop(inode);
+  records_.Give(records_.IndexOf(inode));
+}
+
+void InodeTable::Drop(InodeRecord& record) {
+  Remains remains;
+  const std::lock_guard lock(mutex_);
+  Free(record, &remains);
 }
 
 bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
   if (nodeid == kRootNodeid) return false;
-  bool much_freed = false;
   bool slow = false;
-  // Dropped after the lock is gone: the last reference closes a descriptor, and that may do I/O.
-  InodeRef forgotten;
-  std::shared_ptr<const UniqueFd> closed;
+  Remains remains;
   {
     const std::lock_guard lock(mutex_);
-    Inode* inode = FindKnown(nodeid);
+    InodeRecord* inode = FindKnown(nodeid);
     if (inode == nullptr) return false;
-    inode->lookups_ = count < inode->lookups_ ? inode->lookups_ - count : 0;
-    if (inode->lookups_ > 0) return false;
-    if (remember_ && inode->held_ < 0 && !inode->replaced_) {
-      closed = Uncache(*inode);
+    inode->lookups = count < inode->lookups ? inode->lookups - count : 0;
+    if (inode->lookups > 0) return false;
+    const bool from_memory = mounts_.At(inode->mount)->answers_from_memory();
+    slow = inode->held >= 0 || (inode->cached != DescriptorCache::kNone && !from_memory);
+    if (remember_ && inode->held < 0 && !inode->replaced) {
+      remains.cached = Uncache(*inode);
       Remember(*inode);
-      inode = remembered_ > limits_.remembered ? oldest_ : nullptr;
+      inode = state_->remembered > limits_.remembered ? At(state_->oldest) : nullptr;
     }
-    if (inode != nullptr) {
-      forgotten = InodeRef(inode);
-      slow = inode->held_ >= 0 || (closed != nullptr && !inode->mount()->answers_from_memory());
-      if (std::shared_ptr<const UniqueFd> fd = Remove(inode); fd != nullptr) closed = std::move(fd);
-    }
-    much_freed = peak_ > kManyInodes && by_nodeid_.size() < peak_ / 8;
-    if (much_freed) peak_ = by_nodeid_.size();
+    if (inode != nullptr) Remove(*inode, &remains);
   }
   if (slow) AnnounceWork();
-  // The allocator keeps small pieces for itself unless asked.
-  if (much_freed) malloc_trim(0);
   return true;
 }
 
 void InodeTable::Clear() {
-  std::vector<InodeRef> forgotten;
-  std::vector<Cached> closed;
+  std::vector<Remains> all;
   const std::lock_guard lock(mutex_);
-  Inode* root = by_nodeid_.Find(kRootNodeid);
-  forgotten.reserve(by_nodeid_.size());
-  size_t held = 0;
-  by_nodeid_.ForEach([&](Inode* inode) {
-    inode->cache_place_ = Inode::kNotCached;
-    if (inode == root) return;
-    if (inode->held_ >= 0) ++held;
-    forgotten.emplace_back(inode);
-    inode->references_.fetch_sub(1, std::memory_order_relaxed);
+  records_.ForEach([&](uint32_t index) {
+    InodeRecord& inode = records_[index];
+    if (!inode.listed || inode.nodeid == kRootNodeid) return;
+    Remains remains;
+    Remove(inode, &remains);
+    if (remains.held || remains.cached || remains.mount != nullptr)
+      all.push_back(std::move(remains));
   });
-  budget_.Give(held);
-  cache_.swap(closed);
-  free_places_.clear();
-  hand_ = 0;
-  by_nodeid_.Clear();
-  by_key_.Clear();
-  oldest_ = newest_ = nullptr;
-  remembered_ = 0;
-  peak_ = 0;
-  if (root == nullptr) return;
-  by_nodeid_.Insert(root);
-  by_key_.Insert(root);
 }
 
 size_t InodeTable::size() {

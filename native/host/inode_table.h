@@ -23,154 +23,20 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <utility>
-#include <vector>
 
+#include "host/descriptor_cache.h"
 #include "host/file_handle.h"
-#include "host/freshness.h"
+#include "host/handle_store.h"
+#include "host/inode.h"
+#include "host/inode_record.h"
 #include "host/mount.h"
-#include "util/pointer_index.h"
+#include "host/mount_slots.h"
+#include "host/record_index.h"
+#include "host/record_pool.h"
+#include "host/table_memory.h"
 #include "util/unique_fd.h"
 
 namespace viewfsd {
-
-// What makes two names the same inode, as long as it lives. The mount belongs to it: through a bind
-// mount the same directory has other children mounted on it.
-struct InodeKey {
-  uint64_t device;
-  uint64_t number;
-  uint64_t mount;
-
-  bool operator==(const InodeKey&) const = default;
-};
-
-// What a lookup has found out about an inode.
-struct InodeFacts {
-  InodeKey key;
-  // S_IFMT bits; an inode never changes them.
-  uint32_t type;
-  // Nanoseconds since the epoch; INT64_MIN where the file system has none.
-  int64_t birth;
-  // The guest is told that another file system begins here.
-  bool submount = false;
-  // The device that the guest sees it on: that of the nearest submount above, or its own, or of the
-  // share.
-  uint64_t home = 0;
-};
-
-class Inode {
- public:
-  Inode(uint64_t nodeid, const InodeFacts& facts, std::shared_ptr<const Mount> mount,
-        FileHandle handle, UniqueFd fd)
-      : nodeid_(nodeid),
-        number_(facts.key.number),
-        device_(facts.key.device),
-        home_(facts.home),
-        birth_(facts.birth),
-        mount_(std::move(mount)),
-        handle_(std::move(handle)),
-        held_(fd.release()),
-        type_(static_cast<uint16_t>(facts.type)),
-        mount_root_(handle_.empty() && (nodeid == 1 || held_ < 0)),
-        submount_(facts.submount) {}
-  Inode(const Inode&) = delete;
-  Inode& operator=(const Inode&) = delete;
-  ~Inode() {
-    if (held_ >= 0) close(held_);
-  }
-
-  uint64_t nodeid() const { return nodeid_; }
-  InodeKey key() const { return {device_, number_, mount_->id()}; }
-  uint32_t type() const { return type_; }
-  bool submount() const { return submount_; }
-  uint64_t home() const { return home_; }
-  const std::shared_ptr<const Mount>& mount() const { return mount_; }
-  // Whether its mount finds it: the shared directory, or what a mount point names.
-  bool is_mount_root() const { return mount_root_; }
-  // Empty for an inode that holds a descriptor instead, and for one that its mount finds.
-  const FileHandle& handle() const { return handle_; }
-  ToldVersion& told() const { return told_; }
-  // How often the guest has it open for writing; counted only where there is a memory view.
-  std::atomic<uint32_t>& writers() const { return writers_; }
-
- private:
-  friend class InodeTable;
-  friend class InodeRef;
-
-  static constexpr uint32_t kNotCached = UINT32_MAX;
-
-  const uint64_t nodeid_;
-  const uint64_t number_;
-  const uint64_t device_;
-  const uint64_t home_;
-  const int64_t birth_;
-  const std::shared_ptr<const Mount> mount_;
-  const FileHandle handle_;
-  mutable ToldVersion told_;
-  std::atomic<uint32_t> references_{0};
-  mutable std::atomic<uint32_t> writers_{0};
-  // The rest is guarded by the table's mutex.
-  int held_;
-  uint32_t cache_place_ = kNotCached;
-  const uint16_t type_;
-  const bool mount_root_;
-  const bool submount_;
-  // An inode with the same number and birth time is this one, without asking for its handle.
-  bool known_by_birth_ = false;
-  // A later inode has got the number.
-  bool replaced_ = false;
-  uint64_t lookups_ = 1;
-  // Neighbours among those that are remembered.
-  Inode* older_ = nullptr;
-  Inode* newer_ = nullptr;
-};
-
-class InodeRef {
- public:
-  InodeRef() = default;
-  explicit InodeRef(Inode* inode) : inode_(inode) {
-    if (inode_ != nullptr) inode_->references_.fetch_add(1, std::memory_order_relaxed);
-  }
-  InodeRef(InodeRef&& other) noexcept : inode_(std::exchange(other.inode_, nullptr)) {}
-  InodeRef(const InodeRef& other) : InodeRef(other.inode_) {}
-  InodeRef& operator=(InodeRef other) noexcept {
-    std::swap(inode_, other.inode_);
-    return *this;
-  }
-  ~InodeRef() {
-    if (inode_ != nullptr && inode_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      delete inode_;
-  }
-  Inode* get() const { return inode_; }
-  Inode& operator*() const { return *inode_; }
-  Inode* operator->() const { return inode_; }
-  bool operator==(std::nullptr_t) const { return inode_ == nullptr; }
-
- private:
-  Inode* inode_ = nullptr;
-};
-
-// An inode and a descriptor of it, O_PATH, which stays open as long as this object. Or -errno.
-class InodeUse {
- public:
-  explicit InodeUse(int error) : fd_(error) {}
-  // With the descriptor that the inode holds itself, or that the cache shares.
-  InodeUse(InodeRef inode, int fd) : inode_(std::move(inode)), fd_(fd) {}
-  InodeUse(InodeRef inode, std::shared_ptr<const UniqueFd> shared)
-      : inode_(std::move(inode)), shared_(std::move(shared)), fd_(shared_->get()) {}
-
-  explicit operator bool() const { return fd_ >= 0; }
-  int error() const { return fd_; }
-  int fd() const { return fd_; }
-  const Inode& operator*() const { return *inode_; }
-  const Inode* operator->() const { return inode_.get(); }
-  const InodeRef& ref() const { return inode_; }
-
- private:
-  InodeRef inode_;
-  std::shared_ptr<const UniqueFd> shared_;
-  int fd_;
-};
 
 // The descriptors that a guest can make the process hold, over all tables.
 class DescriptorBudget {
@@ -200,11 +66,14 @@ class InodeTable {
     // Inodes besides that the guest has forgotten.
     size_t remembered;
   };
-  InodeTable(const Limits& limits, DescriptorBudget& budget);
+  static size_t BytesFor(const Limits& limits);
+  // `memory` and `budget` outlive the table.
+  InodeTable(TableMemory& memory, const Limits& limits, DescriptorBudget& budget);
   ~InodeTable();
 
-  // The root stays until the table dies, whatever is forgotten, and holds its descriptor.
-  void SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd);
+  // The root stays until the table dies, whatever is forgotten, and holds its descriptor. To be
+  // called once, first of all. Returns 0 or -errno.
+  int SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd);
 
   // Whether forgotten inodes are remembered, from now on.
   void set_remember(bool remember);
@@ -234,8 +103,8 @@ class InodeTable {
   // its entry. Where `handle` is empty, `fd` is held, if there is one, or the mount point names it.
   // Returns 0, -ENFILE where a limit is reached, or -ENOTCONN for a request of an older session
   // (guest_session.h).
-  int InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount, FileHandle handle,
-                     UniqueFd fd, InodeRef* inode);
+  int InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mount> mount,
+                     const FileHandle& handle, UniqueFd fd, InodeRef* inode);
 
   // The guest has taken the last name from an inode, whose handle may go stale with the use:
   // the descriptor is held from here on. Does nothing where that can't be had.
@@ -255,56 +124,108 @@ class InodeTable {
   size_t size();
 
  private:
+  friend class Inode;
+  friend class InodeRef;
+  friend class InodeUse;
+
   struct ByNodeid {
-    using Key = uint64_t;
-    static Key Of(const Inode& inode) { return inode.nodeid(); }
-    static uint64_t Hash(Key key) { return (key * 0x9e3779b97f4a7c15u) >> 32; }
+    // They are given out one after the other, so that this spreads them best.
+    static uint64_t Hash(uint64_t nodeid) { return nodeid; }
+    static uint64_t HashOf(const InodeRecord& record) { return Hash(record.nodeid); }
+    static bool Has(const InodeRecord& record, uint64_t nodeid) { return record.nodeid == nodeid; }
+    static uint32_t& Next(InodeRecord& record) { return record.next_by_nodeid; }
   };
   struct ByKey {
-    using Key = InodeKey;
-    static Key Of(const Inode& inode) { return inode.key(); }
-    static uint64_t Hash(const Key& key) {
+    static uint64_t Hash(const InodeKey& key) {
       uint64_t hash = key.number * 0x9e3779b97f4a7c15u;
       hash ^= (key.device + (key.mount << 32)) * 0xc2b2ae3d27d4eb4fu;
       return hash ^ (hash >> 29);
     }
+    uint64_t MountOf(const InodeRecord& record) const { return mounts->At(record.mount)->id(); }
+    uint64_t HashOf(const InodeRecord& record) const {
+      return Hash({record.device, record.number, MountOf(record)});
+    }
+    bool Has(const InodeRecord& record, const InodeKey& key) const {
+      return record.number == key.number && record.device == key.device &&
+             MountOf(record) == key.mount;
+    }
+    static uint32_t& Next(InodeRecord& record) { return record.next_by_key; }
+
+    const MountSlots* mounts;
   };
-  // A place in the clock of cached descriptors.
-  struct Cached {
-    Inode* inode = nullptr;
-    std::shared_ptr<const UniqueFd> fd;
-    bool used = false;
+  // What follows from no record.
+  struct State {
+    // How many have been given out, besides the root's.
+    uint64_t nodeids;
+    // Of those that are remembered, in the order in which they were forgotten.
+    uint32_t oldest;
+    uint32_t newest;
+    uint32_t remembered;
+  };
+  // What an inode leaves behind, to be dropped after the lock is gone: to close a descriptor may do
+  // I/O.
+  struct Remains {
+    UniqueFd held;
+    UniqueFd cached;
+    std::shared_ptr<const Mount> mount;
   };
 
+  // The last reference to an inode, or use of a cached descriptor, is gone.
+  void Drop(InodeRecord& record);
+  void EndUse(uint32_t cached);
+  InodeUse OpenAndUse(const InodeRef& inode);
+
   // All of these need the mutex.
-  Inode* FindKnown(uint64_t nodeid);
-  void Raise(Inode& inode);
-  void Remember(Inode& inode);
-  void Unlist(Inode& inode);
-  std::shared_ptr<const UniqueFd> Cache(Inode& inode, std::shared_ptr<const UniqueFd> fd);
-  std::shared_ptr<const UniqueFd> Uncache(Inode& inode);
-  void Adopt(Inode* inode);
-  std::shared_ptr<const UniqueFd> Remove(Inode* inode);
-  size_t CountKnown() const { return by_nodeid_.size() - remembered_; }
+  Inode View(InodeRecord& record) { return Inode(this, &record); }
+  // Null for none.
+  InodeRecord* At(uint32_t index);
+  InodeRecord* FindListed(uint64_t nodeid) { return At(by_nodeid_.Find(nodeid)); }
+  InodeRecord* FindKnown(uint64_t nodeid);
+  InodeRecord* FindByKey(const InodeKey& key) { return At(by_key_.Find(key)); }
+  InodeUse UseCached(InodeRef inode);
+  int Fill(InodeRecord& record, const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,
+           const FileHandle& handle);
+  int Add(const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,
+          const FileHandle& handle, int held, uint64_t nodeid, InodeRecord** added);
+  void Raise(InodeRecord& record);
+  void Remember(InodeRecord& record);
+  void Unlist(InodeRecord& record);
+  UniqueFd Uncache(InodeRecord& record);
+  void Remove(InodeRecord& record, Remains* remains);
+  void Free(InodeRecord& record, Remains* remains);
+  size_t CountKnown() const { return by_nodeid_.size() - state_->remembered; }
+
+  static size_t MostInodes(const Limits& limits);
 
   const Limits limits_;
   DescriptorBudget& budget_;
   std::mutex mutex_;
-  // Each known inode is in `by_nodeid_`, which counts as one reference to it.
-  PointerIndex<Inode, ByNodeid> by_nodeid_;
-  PointerIndex<Inode, ByKey> by_key_;
-  std::vector<Cached> cache_;
-  std::vector<uint32_t> free_places_;
-  size_t hand_ = 0;
-  // Those that are remembered, in the order in which they were forgotten.
+  MountSlots mounts_;
+  State* const state_;
+  RecordPool<InodeRecord> records_;
+  HandleStore handles_;
+  // All that are listed, and of them all that are not replaced.
+  RecordIndex<InodeRecord, ByNodeid> by_nodeid_;
+  RecordIndex<InodeRecord, ByKey> by_key_;
+  DescriptorCache cache_;
   bool remember_ = false;
-  size_t remembered_ = 0;
-  Inode* oldest_ = nullptr;
-  Inode* newest_ = nullptr;
-  // The most inodes since memory was given back.
-  size_t peak_ = 0;
-  uint64_t next_nodeid_ = kRootNodeid + 1;
 };
+
+inline const std::shared_ptr<const Mount>& Inode::mount() const {
+  return table_->mounts_.At(record_->mount);
+}
+
+inline FileHandle Inode::handle() const { return table_->handles_.Get(*record_); }
+
+inline InodeRef::~InodeRef() {
+  InodeRecord* record = inode_.record_;
+  if (record != nullptr && record->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    inode_.table_->Drop(*record);
+}
+
+inline InodeUse::~InodeUse() {
+  if (cached_ != 0) inode_->table_->EndUse(cached_);
+}
 
 }  // namespace viewfsd
 

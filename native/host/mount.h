@@ -84,6 +84,8 @@ class Mount {
   void MoveTo(MountPoint point) const;
 
  private:
+  friend class MountSlots;
+
   Mount(const struct statx& status, int root, bool held);
   void Probe(int root, HandleUse use);
   std::shared_ptr<const MountPoint> point() const;
@@ -99,6 +101,8 @@ class Mount {
   // See coarse_clock.h; 0 where it never was.
   mutable std::atomic<int64_t> slow_until_{0};
   int handles_ = -EOPNOTSUPP;
+  // MountSlots' own: where the inode table has it.
+  mutable uint32_t slot_ = UINT32_MAX;
   mutable std::mutex mutex_;
   // Null for the share's own.
   mutable std::shared_ptr<const MountPoint> point_;

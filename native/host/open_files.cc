@@ -48,8 +48,7 @@ int64_t AddHandle(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd, int 
     result = SettleRanges(directory, *inode);
   }
   if (result == 0)
-    result =
-        directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), false, counted));
+    result = directory.handles().Add(nodeid, std::move(fd), HandleKind::kFile, counted);
   if (result < 0 && counted) {
     inode->writers()--;
     SettleRanges(directory, *inode);
@@ -138,7 +137,7 @@ int64_t OpenDirectory(SharedDirectory& directory, const OpenPolicy& policy, uint
   const bool keeps =
       policy.judges_directories() && JudgeOpen(directory, *inode, fd.get(), 0, true) ==
                                          static_cast<int64_t>(Freshness::kUnchanged);
-  const int64_t fh = directory.handles().Add(std::make_shared<Handle>(nodeid, std::move(fd), true));
+  const int64_t fh = directory.handles().Add(nodeid, std::move(fd), HandleKind::kDirectory);
   if (fh < 0) return fh;
   *out = {};
   out->fh = static_cast<uint64_t>(fh);
@@ -207,10 +206,10 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy
                                  *entry, out);
 }
 
-void CloseFile(SharedDirectory& directory, HandleRef handle) {
+void CloseFile(SharedDirectory& directory, ReleasedHandle handle) {
   // A guest may have forgotten the inode meanwhile, and come back to it later.
-  const InodeRef inode = handle->writes ? directory.inodes().Recall(handle->nodeid) : InodeRef();
-  handle.reset();
+  const InodeRef inode = handle.writes ? directory.inodes().Recall(handle.nodeid) : InodeRef();
+  handle = {};
   if (inode == nullptr) return;
   inode->writers()--;
   SettleRanges(directory, *inode);
@@ -225,7 +224,7 @@ int64_t OpenMappingFile(SharedDirectory& directory, uint64_t nodeid, bool writab
   // Like write(2), a mapping goes by what the file was opened for, whatever its mode is by now.
   const HandleRef handle = directory.handles().Find(nodeid, writable);
   if (handle == nullptr) return -EACCES;
-  const int copy = fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0);
+  const int copy = fcntl(handle.fd(), F_DUPFD_CLOEXEC, 0);
   return copy < 0 ? -errno : copy;
 }
 

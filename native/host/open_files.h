@@ -54,7 +54,7 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy
                             fuse_entry_out* entry, fuse_open_out* out);
 
 // Closes what has been removed from the table. May take long.
-void CloseFile(SharedDirectory& directory, HandleRef handle);
+void CloseFile(SharedDirectory& directory, ReleasedHandle handle);
 
 // A descriptor for the DAX window, owned by the caller; or -errno: -EWOULDBLOCK while a program on
 // the host holds a lease.

@@ -65,6 +65,7 @@ SharedDirectory* FindSharedDirectory(int id) {
 }
 
 int SharedDirectory::Initialize() {
+  if (memory_.error() < 0) return memory_.error();
   struct statx status;
   if (const int result = Status(root_.get(), "", kAttributeMask, &status); result < 0)
     return result;
@@ -78,8 +79,7 @@ int SharedDirectory::Initialize() {
   if (handle_use_ == HandleUse::kMandatory && root_handles_ < 0) return root_handles_;
   mounts_[mount->id()] = mount;
   some_wait_ = mount->MayWait();
-  inodes_.SetRoot(facts, std::move(mount), std::move(root_));
-  return 0;
+  return inodes_.SetRoot(facts, std::move(mount), std::move(root_));
 }
 
 uint32_t SharedDirectory::RandomGeneration() {
@@ -137,7 +137,7 @@ int SharedDirectory::Reopen(const InodeRef& inode, int flags) {
 
 int SharedDirectory::OpenAgain(const InodeRef& inode, int flags) {
   // A handle opens the file at once, where a descriptor would have to be made first.
-  if (!inode->handle().empty()) {
+  if (inode->has_handle()) {
     const int fd = inode->mount()->Open(inode->handle(), flags | O_NOCTTY);
     // What the guest itself has unlinked is held by descriptor.
     if (fd != -ESTALE) return fd;

@@ -27,6 +27,7 @@
 #include "host/inode_table.h"
 #include "host/lock_table.h"
 #include "host/mount.h"
+#include "host/table_memory.h"
 #include "session/service_policy.h"
 #include "util/unique_fd.h"
 #include "window/mapped_ranges.h"
@@ -71,8 +72,10 @@ class SharedDirectory {
   SharedDirectory(UniqueFd root, UniqueFd proc_fds, const CacheTimeouts& timeouts,
                   HandleUse handle_use, const DirectoryLimits& limits)
       : budget_(limits.descriptors),
-        inodes_({limits.inodes, limits.cached, limits.remembered}, budget_),
-        handles_(budget_),
+        memory_(InodeTable::BytesFor({limits.inodes, limits.cached, limits.remembered}) +
+                HandleTable::BytesFor(limits.descriptors)),
+        inodes_(memory_, {limits.inodes, limits.cached, limits.remembered}, budget_),
+        handles_(memory_, limits.descriptors, budget_),
         locks_(budget_),
         root_(std::move(root)),
         proc_fds_(std::move(proc_fds)),
@@ -220,6 +223,7 @@ class SharedDirectory {
   void FillEntry(const struct statx& status, const Inode& inode, fuse_entry_out* entry);
 
   DescriptorBudget budget_;
+  TableMemory memory_;
   InodeTable inodes_;
   HandleTable handles_;
   LockTable locks_;

@@ -8,6 +8,7 @@ import type { TestingCounts } from './counts.ts'
 import type { TestingFrontend } from './frontend.ts'
 import type { MessageServerConstructor } from './message-server.ts'
 import type { TestingMappedRangesConstructor, TestingRangesConstructor } from './ranges.ts'
+import type { TestingRecordsConstructor } from './records.ts'
 
 interface TestingAddon {
   readonly testing: TestingFrontend
@@ -15,6 +16,7 @@ interface TestingAddon {
   readonly TestingRanges: TestingRangesConstructor
   readonly TestingMappedRanges: TestingMappedRangesConstructor
   readonly MessageServer: MessageServerConstructor
+  readonly TestingRecords: TestingRecordsConstructor
 }
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the addon exports is declared here, not inferred
@@ -30,3 +32,5 @@ export const TestingMappedRanges = addon.TestingMappedRanges
 /** See message-server.ts. */
 export const MessageServer = addon.MessageServer
 export type MessageServer = InstanceType<MessageServerConstructor>
+/** See records.ts. */
+export const TestingRecords = addon.TestingRecords

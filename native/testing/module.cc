@@ -8,6 +8,7 @@
 #include "testing/frontend.h"
 #include "testing/message_server.h"
 #include "testing/ranges.h"
+#include "testing/records.h"
 
 namespace viewfsd {
 
@@ -19,6 +20,7 @@ class TestingModule : public Napi::Addon<TestingModule> {
     InitTestingCounts(env, exports);
     InitTestingRanges(env, exports);
     InitMessageServer(env, exports);
+    InitTestingRecords(env, exports);
   }
 };
 
