@@ -78,7 +78,7 @@ export interface RequestInProgress {
  * thrown. A descriptor given to a `set…` call belongs to the device from then on.
  */
 export interface DeviceControl {
-  /** What queue threads and window mappers find the device by. */
+  /** What queue threads and windows find the device by. */
   readonly id: number
   /** Becomes readable when a queue that `requestStop` waits for has been let go, and when a ring broke. Not owned. */
   readonly quiescedFd: number

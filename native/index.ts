@@ -76,7 +76,7 @@ export const windowFiles = addon.windowFiles
 export type { MappedRange, WindowContents, WindowFile } from './view-ranges.ts'
 export { LATENCY_FIRST_OCTAVE, LATENCY_STEPS } from './device.ts'
 
-/** What window mappers need of a device. */
+/** What windows need of a device. */
 export const deviceWindow = addon.deviceWindow
 
 /** Calls back when a descriptor becomes readable. */

@@ -6,7 +6,7 @@
  */
 import { isMainThread, workerData } from 'node:worker_threads'
 import type { AddonLocation } from '../native/index.ts'
-import { createMapper, type WindowSpec } from './dax/window.ts'
+import { createWindow, type WindowSpec } from './dax/window.ts'
 import { FuseInHeader, opcodeName } from './fuse/abi.ts'
 import { FuseCounters } from './fuse/counters.ts'
 import { FuseServer } from './operations/server.ts'
@@ -36,7 +36,7 @@ function serve(data: QueueWorkerData): void {
   fileSystem.attachThread()
   const server = new FuseServer(
     fileSystem,
-    createMapper(data.window, (message) => log.error(message)),
+    createWindow(data.window, (message) => log.error(message)),
     new FuseSession(data.session),
     new FuseCounters(data.counters),
     warn,

@@ -6,8 +6,8 @@
 
 namespace viewfsd {
 
-// exports.DeviceControl: the main thread's side of a Device. exports.DeviceWindow: what window
-// mappers need of it.
+// exports.DeviceControl: the main thread's side of a Device. exports.deviceWindow: what
+// windows need of it.
 void InitDeviceControl(Napi::Env env, Napi::Object exports);
 
 }  // namespace viewfsd

@@ -84,7 +84,7 @@ test('a guest without the window has no mappings', () => {
 })
 
 test('a device without a window has none of these requests', () => {
-  bench.mapper.size = 0
+  bench.window.size = 0
   bench.body(requests.init({ flags: LINUX_INIT_FLAGS }))
   nodeid = bench.lookup('file').nodeid
   expect([map(READ), bench.errno(requests.removemapping([[0, 4096]]))]).toEqual([Errno.ENOSYS, Errno.ENOSYS])

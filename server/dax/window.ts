@@ -7,10 +7,10 @@ import {
   memoryViewAbiVersion,
   type SharedDirectoryId,
 } from '../../native/index.ts'
-import { MemoryViewMapper } from './memory-view-mapper.ts'
-import { NullMapper } from './null-mapper.ts'
-import { ShmemMapper } from './shmem-mapper.ts'
-import type { WindowMapper } from './window-mapper.ts'
+import { MemoryViewWindow } from './memory-view-window.ts'
+import { NoWindow } from './no-window.ts'
+import { ShmemWindow } from './shmem-window.ts'
+import type { SessionWindow } from './session-window.ts'
 import { WindowState } from './window-state.ts'
 
 export const WINDOW_CHOICES = ['auto', 'memory-view', 'shmem', 'none'] as const
@@ -113,10 +113,10 @@ export function attachWindow({ kind, deviceId, directory, controlFd }: WindowSpe
   if (kind === 'shmem') deviceWindow.attachShmem(deviceId, directory)
 }
 
-/** A mapper for the calling thread; `report` is told why a window could not be made visible. */
-export function createMapper(spec: WindowSpec, report: (message: string) => void): WindowMapper {
+/** The window for the calling thread; `report` is told why a window could not be made visible. */
+export function createWindow(spec: WindowSpec, report: (message: string) => void): SessionWindow {
   const state = new WindowState(spec.state)
   if (spec.kind === 'memory-view')
-    return new MemoryViewMapper(spec.deviceId, spec.controlFd, spec.viewFd, spec.sizeBytes, state, report)
-  return spec.kind === 'shmem' ? new ShmemMapper(spec.deviceId, spec.sizeBytes, state) : new NullMapper()
+    return new MemoryViewWindow(spec.deviceId, spec.controlFd, spec.viewFd, spec.sizeBytes, state, report)
+  return spec.kind === 'shmem' ? new ShmemWindow(spec.deviceId, spec.sizeBytes, state) : new NoWindow()
 }

@@ -9,7 +9,7 @@ import type { RequestContext } from './request-context.ts'
 export function endSession(context: RequestContext): number {
   const ended = context.session.clear()
   context.channel.beginSession()
-  context.mapper.reset()
+  context.window.reset()
   context.fileSystem.reset()
   return ended
 }

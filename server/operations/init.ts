@@ -96,10 +96,10 @@ function wishes(context: RequestContext, request: InitRequest): { flags: number;
 /**
  * Answers only when the window is where the guest will look for it.
  * @returns EPROTO for a guest that is too old, of another major version or without a required feature, ENOTCONN where a
- *   DESTROY or another INIT came meanwhile, or what `mapper.start` answered
+ *   DESTROY or another INIT came meanwhile, or what `window.start` answered
  */
 function serve(context: RequestContext): number {
-  const { view, end, mapper, fileSystem, session, reply } = context
+  const { view, end, window, fileSystem, session, reply } = context
   const request: InitRequest = {
     major: view.getUint32(BODY + FuseInitIn.major, true),
     minor: view.getUint32(BODY + FuseInitIn.minor, true),
@@ -126,21 +126,21 @@ function serve(context: RequestContext): number {
   const perInode = (request.flags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
   const marksFiles = (fileSystem.initFlags2 & FuseInitFlag2.HAS_INODE_DAX) !== 0
   const without = { flags: withWindow.flags, flags2: withWindow.flags2 & ~FuseInitFlag2.HAS_INODE_DAX }
-  let window = mapper.size > 0 && (!perInode || marksFiles)
-  let agreed = negotiate(request, window ? withWindow : without, window)
-  window = (agreed.flags & FuseInitFlag.MAP_ALIGNMENT) !== 0
-  if (window) {
-    const started = mapper.start()
+  let offersWindow = window.size > 0 && (!perInode || marksFiles)
+  let agreed = negotiate(request, offersWindow ? withWindow : without, offersWindow)
+  offersWindow = (agreed.flags & FuseInitFlag.MAP_ALIGNMENT) !== 0
+  if (offersWindow) {
+    const started = window.start()
     if (started === -Errno.EINTR) return INTERRUPTED
     if (started < 0) {
       if (!perInode) return started
-      window = false
+      offersWindow = false
     }
   }
-  if (!window) agreed = negotiate(request, without, false)
+  if (!offersWindow) agreed = negotiate(request, without, false)
   const { minor, flags, flags2 } = agreed
-  if (!session.start(ended, minor, flags, flags2, window, window && !perInode)) return -Errno.ENOTCONN
-  fileSystem.begin(flags, mapper.size)
+  if (!session.start(ended, minor, flags, flags2, offersWindow, offersWindow && !perInode)) return -Errno.ENOTCONN
+  fileSystem.begin(flags, window.size)
 
   reply.bytes.fill(0, out, out + FuseInitOut.SIZE)
   reply.view.setUint32(out + FuseInitOut.major, FUSE_KERNEL_VERSION, true)
@@ -152,7 +152,7 @@ function serve(context: RequestContext): number {
   reply.view.setUint32(out + FuseInitOut.max_write, MAX_WRITE_BYTES, true)
   reply.view.setUint32(out + FuseInitOut.time_gran, 1, true)
   reply.view.setUint16(out + FuseInitOut.max_pages, MAX_PAGES, true)
-  reply.view.setUint16(out + FuseInitOut.map_alignment, window ? MAP_ALIGNMENT_LOG2 : 0, true)
+  reply.view.setUint16(out + FuseInitOut.map_alignment, offersWindow ? MAP_ALIGNMENT_LOG2 : 0, true)
   reply.view.setUint32(out + FuseInitOut.flags2, agreed.flags2, true)
   return FuseInitOut.SIZE
 }

@@ -6,7 +6,7 @@
 import { Errno } from '../errno.ts'
 import { Field, FIELDS } from '../../native/file-request.ts'
 import type { FileOperation } from '../../native/operations.ts'
-import type { WindowMapper } from '../dax/window-mapper.ts'
+import type { SessionWindow } from '../dax/session-window.ts'
 import {
   FUSE_EXT_GROUPS,
   FUSE_MAX_NR_SECCTX,
@@ -56,7 +56,7 @@ interface Caller {
 
 export class RequestContext {
   readonly fileSystem: FileSystem
-  readonly mapper: WindowMapper
+  readonly window: SessionWindow
   readonly session: FuseSession
   readonly counters: FuseCounters
   /** Told once in a session that the server has no descriptors, or no room for inodes, left: the request fails with ENFILE. */
@@ -90,13 +90,13 @@ export class RequestContext {
 
   constructor(
     fileSystem: FileSystem,
-    mapper: WindowMapper,
+    window: SessionWindow,
     session: FuseSession,
     counters: FuseCounters,
     warn: (message: string) => void,
   ) {
     this.fileSystem = fileSystem
-    this.mapper = mapper
+    this.window = window
     this.session = session
     this.counters = counters
     this.warn = warn

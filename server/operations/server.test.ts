@@ -7,7 +7,7 @@ import { FuseCounters, NOTHING_SERVED } from '../fuse/counters.ts'
 import { FuseServer } from './server.ts'
 import { FuseSession } from '../fuse/session.ts'
 import { FakeChannel, type FakeReply } from '../fuse/testing/fake-channel.ts'
-import { FakeMapper } from '../fuse/testing/fake-mapper.ts'
+import { FakeWindow } from '../fuse/testing/fake-window.ts'
 import { concat, decodeInitOut, encodeRequest, requests } from '../fuse/testing/messages.ts'
 import { describeCall, FakeFileSystem, field, type OperationCall } from './testing/fake-file-system.ts'
 
@@ -43,7 +43,7 @@ class MarkingFileSystem extends FakeFileSystem {
 interface Bench {
   channel: FakeChannel
   server: FuseServer
-  mapper: FakeMapper
+  window: FakeWindow
   session: FuseSession
   counters: SharedArrayBuffer
   send: (message: Uint8Array, replyCapacity?: number) => FakeReply | null
@@ -51,17 +51,17 @@ interface Bench {
 
 function makeBench(fileSystem: FakeFileSystem, windowSize = WINDOW): Bench {
   const channel = new FakeChannel()
-  const mapper = new FakeMapper(windowSize)
+  const window = new FakeWindow(windowSize)
   const session = new FuseSession(FuseSession.allocate())
   const counters = FuseCounters.allocate()
-  const server = new FuseServer(fileSystem, mapper, session, new FuseCounters(counters))
+  const server = new FuseServer(fileSystem, window, session, new FuseCounters(counters))
   const send = (message: Uint8Array, replyCapacity = CAPACITY): FakeReply | null => {
     channel.load(message, replyCapacity)
     server.handle(channel)
     if (channel.completion === undefined) throw new Error('the request was not completed')
     return channel.completion
   }
-  return { channel, server, mapper, session, counters, send }
+  return { channel, server, window, session, counters, send }
 }
 
 const INIT_FLAGS =
@@ -236,13 +236,13 @@ describe('dispatch', () => {
     bench = makeBench(fileSystem)
     bench.send(requests.init({ flags: INIT_FLAGS }))
     fileSystem.calls.length = 0
-    bench.mapper.calls.length = 0
+    bench.window.calls.length = 0
   })
 
   test.each(Object.entries(samples))('%s is served', (_name, message) => {
     const reply = bench.send(message)
     expect(reply?.error).toBe(0)
-    expect(fileSystem.calls.length + bench.mapper.calls.length).toBeGreaterThan(0)
+    expect(fileSystem.calls.length + bench.window.calls.length).toBeGreaterThan(0)
   })
 
   test.each(Object.entries(samples))('%s cut off anywhere is refused, and reaches nothing', (name, message) => {
@@ -257,7 +257,7 @@ describe('dispatch', () => {
       }
     }
     expect(fileSystem.calls).toEqual([])
-    expect(bench.mapper.calls).toEqual([])
+    expect(bench.window.calls).toEqual([])
   })
 
   test.each(Object.entries(samples))('%s with a reply buffer that is too small does nothing', (name, message) => {
@@ -366,7 +366,7 @@ describe('INIT', () => {
     const bench = makeBench(fileSystem)
     const reply = bench.send(requests.init({ minor: 40, flags: INIT_FLAGS, flags2: 0xfd }))
     expect(fileSystem.calls).toEqual(['reset'])
-    expect(bench.mapper.calls).toEqual(['reset', 'start'])
+    expect(bench.window.calls).toEqual(['reset', 'start'])
     expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toEqual({
       major: 7,
       minor: 40,
@@ -382,17 +382,17 @@ describe('INIT', () => {
 
   test('a guest that maps only marked files needs no window, whatever is wrong with it', () => {
     const bench = makeBench(new RecordingFileSystem())
-    bench.mapper.startResult = -Errno.ETIMEDOUT
+    bench.window.startResult = -Errno.ETIMEDOUT
     const reply = bench.send(requests.init({ flags: INIT_FLAGS, flags2: FuseInitFlag2.HAS_INODE_DAX }))
     expect(reply?.error).toBe(0)
     expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toMatchObject({ mapAlignment: 0, flags2: 0 })
-    expect(bench.mapper.calls).toEqual(['reset'])
+    expect(bench.window.calls).toEqual(['reset'])
     expect(bench.session).toMatchObject({ hasWindow: false, daxForEveryFile: false })
   })
 
   test('stays in the queue where the queue is stopped meanwhile', () => {
-    const { channel, server, mapper, session } = makeBench(new RecordingFileSystem())
-    mapper.startResult = -Errno.EINTR
+    const { channel, server, window, session } = makeBench(new RecordingFileSystem())
+    window.startResult = -Errno.EINTR
     channel.load(requests.init({ flags: INIT_FLAGS }), CAPACITY)
     server.handle(channel)
     expect([channel.givenBack, channel.completion, session.initialized]).toEqual([true, undefined, false])
@@ -405,7 +405,7 @@ describe('INIT', () => {
     const bench = makeBench(new MarkingFileSystem())
     const reply = bench.send(requests.init({ flags: INIT_FLAGS, flags2 }))
     expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toMatchObject({ mapAlignment: 12, flags2 })
-    expect(bench.mapper.calls).toEqual(['reset', 'start'])
+    expect(bench.window.calls).toEqual(['reset', 'start'])
     expect(bench.session).toMatchObject({ hasWindow: true, daxForEveryFile })
   })
 
@@ -414,7 +414,7 @@ describe('INIT', () => {
     ['the window fails', WINDOW, -Errno.ETIMEDOUT],
   ])('files are not marked if %s', (_, windowSize, startResult) => {
     const bench = makeBench(new MarkingFileSystem(), windowSize)
-    bench.mapper.startResult = startResult
+    bench.window.startResult = startResult
     const reply = bench.send(requests.init({ flags: INIT_FLAGS, flags2: FuseInitFlag2.HAS_INODE_DAX }))
     expect(reply?.error).toBe(0)
     expect(decodeInitOut(reply?.body ?? new Uint8Array(0))).toMatchObject({ mapAlignment: 0, flags2: 0 })
@@ -430,7 +430,7 @@ describe('INIT', () => {
 
   test('fails if the window can’t be started', () => {
     const bench = makeBench(new FakeFileSystem(unsupported))
-    bench.mapper.startResult = -Errno.ETIMEDOUT
+    bench.window.startResult = -Errno.ETIMEDOUT
     expect(bench.send(requests.init({ flags: FuseInitFlag.MAP_ALIGNMENT }))?.error).toBe(-Errno.ETIMEDOUT)
     expect(bench.session.initialized).toBe(false)
     expect(bench.send(requests.getattr(1))?.error).toBe(-Errno.ENOTCONN)
@@ -439,7 +439,7 @@ describe('INIT', () => {
   test('starts no window for a guest that does not ask for it', () => {
     const bench = makeBench(new RecordingFileSystem())
     bench.send(requests.init({ flags: FuseInitFlag.MAX_PAGES }))
-    expect(bench.mapper.calls).toEqual(['reset'])
+    expect(bench.window.calls).toEqual(['reset'])
   })
 
   test('refuses old and foreign versions without touching the session', () => {
@@ -465,7 +465,7 @@ describe('INIT', () => {
     bench.send(requests.init({ flags: INIT_FLAGS }))
     expect(bench.send(requests.destroy())?.error).toBe(0)
     expect(fileSystem.calls).toEqual(['reset', 'reset'])
-    expect(bench.mapper.calls).toEqual(['reset', 'start', 'reset'])
+    expect(bench.window.calls).toEqual(['reset', 'start', 'reset'])
     expect(bench.send(requests.lookup(1, 'a'))?.error).toBe(-Errno.ENOTCONN)
   })
 })

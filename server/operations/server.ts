@@ -3,7 +3,7 @@
  * The FUSE server of one request queue, for what the data plane does not serve: header, dispatch by opcode, reply. It owns no file system and no window; both
  * come by constructor. Whatever a guest sends ends in a reply (or in none, where FUSE wants none), never in an exception.
  */
-import type { WindowMapper } from '../dax/window-mapper.ts'
+import type { SessionWindow } from '../dax/session-window.ts'
 import { Errno } from '../errno.ts'
 import { FuseOutHeader } from '../fuse/abi.ts'
 import type { FuseChannel } from '../fuse/channel.ts'
@@ -25,12 +25,12 @@ export class FuseServer {
    */
   constructor(
     fileSystem: FileSystem,
-    mapper: WindowMapper,
+    window: SessionWindow,
     session: FuseSession,
     counters: FuseCounters,
     warn: (message: string) => void = () => {},
   ) {
-    this.#context = new RequestContext(fileSystem, mapper, session, counters, warn)
+    this.#context = new RequestContext(fileSystem, window, session, counters, warn)
   }
 
   /** Told once in a session that the server has no descriptors, or no room for inodes, left: the request fails with ENFILE. */

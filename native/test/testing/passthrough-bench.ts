@@ -10,7 +10,7 @@ import { FuseServer } from '../../../server/operations/server.ts'
 import { FuseSession } from '../../../server/fuse/session.ts'
 import { BothPlanes } from '../../../server/fuse/testing/both-planes.ts'
 import { FakeChannel, type FakeReply } from '../../../server/fuse/testing/fake-channel.ts'
-import { FakeMapper } from '../../../server/fuse/testing/fake-mapper.ts'
+import { FakeWindow } from '../../../server/fuse/testing/fake-window.ts'
 import {
   type Attributes,
   decodeAttrOut,
@@ -77,7 +77,7 @@ export class PassthroughBench implements Disposable {
   readonly path: string
   readonly directory: number
   readonly fileSystem: PassthroughFileSystem
-  readonly mapper = new FakeMapper(64 * 1024 * 1024)
+  readonly window = new FakeWindow(64 * 1024 * 1024)
   readonly session = new FuseSession(FuseSession.allocate())
   readonly server: FuseServer
   readonly #planes: BothPlanes
@@ -93,7 +93,7 @@ export class PassthroughBench implements Disposable {
     deviceWindow.attachView(this.directory, VIEW)
     this.fileSystem = new PassthroughFileSystem(this.directory, this.session, options)
     const counters = new FuseCounters(FuseCounters.allocate())
-    this.server = new FuseServer(this.fileSystem, this.mapper, this.session, counters)
+    this.server = new FuseServer(this.fileSystem, this.window, this.session, counters)
     this.#planes = new BothPlanes(this.directory, this.server)
     this.send(requests.init({ flags: LINUX_INIT_FLAGS, flags2: LINUX_INIT_FLAGS2 }))
   }

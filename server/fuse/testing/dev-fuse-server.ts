@@ -18,7 +18,7 @@ import { FuseServer } from '../../operations/server.ts'
 import { FuseSession } from '../session.ts'
 import { BothPlanes } from './both-planes.ts'
 import { FakeChannel } from './fake-channel.ts'
-import { FakeMapper } from './fake-mapper.ts'
+import { FakeWindow } from './fake-window.ts'
 import { askNearOffset, tellFarOffsets } from './far-offsets.ts'
 
 interface ThreadData {
@@ -43,7 +43,7 @@ function serve(data: ThreadData): void {
   const fileSystem = new PassthroughFileSystem(data.directory, session, data.options)
   fileSystem.attachThread()
   const counters = new FuseCounters(data.counters)
-  const server = new FuseServer(fileSystem, new FakeMapper(0), session, counters)
+  const server = new FuseServer(fileSystem, new FakeWindow(0), session, counters)
   const planes = new BothPlanes(data.directory, server)
   const channel = new FakeChannel(BUFFER_BYTES)
   const buffer = Buffer.alloc(BUFFER_BYTES)

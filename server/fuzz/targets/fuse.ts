@@ -4,7 +4,7 @@ import { Errno } from '../../errno.ts'
 import { FuseCounters } from '../../fuse/counters.ts'
 import { FuseSession } from '../../fuse/session.ts'
 import { FakeChannel } from '../../fuse/testing/fake-channel.ts'
-import { FakeMapper } from '../../fuse/testing/fake-mapper.ts'
+import { FakeWindow } from '../../fuse/testing/fake-window.ts'
 import { FuseServer } from '../../operations/server.ts'
 import { FakeFileSystem, field, type OperationCall, zeros } from '../../operations/testing/fake-file-system.ts'
 import { splitProgram } from '../engine/script.ts'
@@ -66,9 +66,9 @@ export class FuseTarget implements Target {
     const setting = head.byte()
     const fileSystem = new WhimsicalFileSystem((setting & 1) !== 0)
     const session = new FuseSession(FuseSession.allocate())
-    const mapper = new FakeMapper((setting & 2) !== 0 ? 0 : WINDOW_BYTES)
-    mapper.startResult = (setting & 0xc0) === 0xc0 ? -Errno.EINTR : 0
-    const server = new FuseServer(fileSystem, mapper, session, new FuseCounters(FuseCounters.allocate()))
+    const window = new FakeWindow((setting & 2) !== 0 ? 0 : WINDOW_BYTES)
+    window.startResult = (setting & 0xc0) === 0xc0 ? -Errno.EINTR : 0
+    const server = new FuseServer(fileSystem, window, session, new FuseCounters(FuseCounters.allocate()))
     if ((setting & 4) === 0) session.start(session.clear(), (setting & 8) !== 0 ? 37 : 46, -1, -1, true, true)
     const known: Known = { nodeids: [1, 2], handles: [] }
     const outcomes: number[] = []

@@ -12,7 +12,7 @@ import { FuseCounters } from '../../fuse/counters.ts'
 import { FuseSession } from '../../fuse/session.ts'
 import { BothPlanes } from '../../fuse/testing/both-planes.ts'
 import { FakeChannel } from '../../fuse/testing/fake-channel.ts'
-import { FakeMapper } from '../../fuse/testing/fake-mapper.ts'
+import { FakeWindow } from '../../fuse/testing/fake-window.ts'
 import { requests } from '../../fuse/testing/messages.ts'
 import { FuseServer } from '../../operations/server.ts'
 import type { PassthroughOptions } from '../../passthrough/options.ts'
@@ -69,7 +69,7 @@ export class PassthroughTarget implements Target {
       const directory = createSharedDirectory(this.#share, { descriptorLimit: 0, ...options })
       const fileSystem = new PassthroughFileSystem(directory, session, options)
       const counters = new FuseCounters(FuseCounters.allocate())
-      const server = new FuseServer(fileSystem, new FakeMapper(64 << 20), session, counters)
+      const server = new FuseServer(fileSystem, new FakeWindow(64 << 20), session, counters)
       return { directory, session, server, planes: new BothPlanes(directory, server) }
     })
   }

@@ -19,7 +19,7 @@ import { getSystemErrorName } from 'node:util'
 import { testing } from '../../../native/testing/index.ts'
 import { reachableCheckout } from './reachable-checkout.ts'
 
-/** Which mapper the window tests ask for: VIEWFSD_TEST_WINDOW, shmem if unset. */
+/** Which window the window tests ask for: VIEWFSD_TEST_WINDOW, shmem if unset. */
 export const TEST_WINDOW = process.env.VIEWFSD_TEST_WINDOW === 'memory-view' ? 'memory-view' : 'shmem'
 
 /** Another virtiofsd to drive instead, to see that the harness is right: VIEWFSD_TEST_REFERENCE. */

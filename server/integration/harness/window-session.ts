@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A session with a DAX window, by the mapper that VIEWFSD_TEST_WINDOW names. */
+/** A session with a DAX window, by the window that VIEWFSD_TEST_WINDOW names. */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { TEST_WINDOW } from './daemon.ts'

@@ -3,7 +3,7 @@
  * What INIT and the end of a session need of a DAX window; its ranges are the data plane's (native/window/window.h). Called on
  * queue threads, possibly on several at once. Results are 0 or `-errno`.
  */
-export interface WindowMapper {
+export interface SessionWindow {
   /** Window size in bytes, 0 where there is none. */
   readonly size: number
   /**

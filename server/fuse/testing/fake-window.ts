@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A WindowMapper that writes down what it is asked, and can be told to fail. */
-import type { WindowMapper } from '../../dax/window-mapper.ts'
+/** A SessionWindow that writes down what it is asked, and can be told to fail. */
+import type { SessionWindow } from '../../dax/session-window.ts'
 
-export class FakeMapper implements WindowMapper {
+export class FakeWindow implements SessionWindow {
   size: number
   readonly calls: string[] = []
   /** What `start` answers. */

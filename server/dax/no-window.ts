@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** No DAX window. */
-import type { WindowMapper } from './window-mapper.ts'
+import type { SessionWindow } from './session-window.ts'
 
-export class NullMapper implements WindowMapper {
+export class NoWindow implements SessionWindow {
   readonly size = 0
 
   start(): number {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A window whose ranges the frontend maps, one message each (native/virtio/shmem_window.h). */
 import { deviceWindow } from '../../native/index.ts'
-import type { WindowMapper } from './window-mapper.ts'
+import type { SessionWindow } from './session-window.ts'
 import type { WindowState } from './window-state.ts'
 
-export class ShmemMapper implements WindowMapper {
+export class ShmemWindow implements SessionWindow {
   readonly #deviceId: number
   readonly #sizeBytes: number
   readonly #state: WindowState

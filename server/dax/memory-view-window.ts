@@ -6,13 +6,13 @@
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import { deviceWindow, MemoryView } from '../../native/index.ts'
-import type { WindowMapper } from './window-mapper.ts'
+import type { SessionWindow } from './session-window.ts'
 import type { WindowState } from './window-state.ts'
 
 /** Nested guests under emulation take seconds to commit a memory change; nothing that works takes longer than this. */
 const TABLE_TIMEOUT_MS = 60_000
 
-export class MemoryViewMapper implements WindowMapper {
+export class MemoryViewWindow implements SessionWindow {
   readonly #deviceId: number
   readonly #view: MemoryView
   readonly #viewFd: number
