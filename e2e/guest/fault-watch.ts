@@ -53,10 +53,14 @@ export class FaultWatch {
     // Where QEMU has ended, that tells.
     const status = await this.#qmp.hmp('info status').catch(() => '')
     if (!status.includes('internal-error')) return undefined
-    const log = this.#logs.qemu()
-    return unfinishedDelivery(log)
+    return this.unfinishedDelivery() ?? new Error(`the guest can not go on:\n${this.#logs.qemu().slice(-4000)}`)
+  }
+
+  /** The fault where QEMU tells of it, which may end before it has answered. */
+  unfinishedDelivery(): EmulatorFault | undefined {
+    return unfinishedDelivery(this.#logs.qemu())
       ? new EmulatorFault('the guest can not go on after an interrupt, a fault of the emulator')
-      : new Error(`the guest can not go on:\n${log.slice(-4000)}`)
+      : undefined
   }
 
   /** Waits for a reboot that the guest was asked for; a kernel may take several resets to do it. */

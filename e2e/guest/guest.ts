@@ -153,8 +153,10 @@ export class Guest {
     try {
       return await work
     } catch (error) {
-      if (error instanceof EmulatorFault) this.process.kill('SIGKILL')
-      throw error
+      const fault = error instanceof EmulatorFault ? error : this.#watch.unfinishedDelivery()
+      if (fault === undefined) throw error
+      this.process.kill('SIGKILL')
+      throw fault
     }
   }
 
@@ -178,7 +180,9 @@ export class Guest {
 
   /** What the guest and its host were doing when the guest did not answer; the guest is of no use afterwards. */
   async #autopsy(): Promise<string> {
+    const running = new Promise<string>((resolve) => setTimeout(resolve, 2000, 'is running').unref())
     const parts = [
+      `--- QEMU: ${await Promise.race([this.#exited, running])}`,
       `--- processes of the host\n${sh('ps -eLo pid,tid,stat,pcpu,time,wchan:24,args --sort=-pcpu | head -30 | cut -c1-140')}`,
     ]
     const quick = async (command: Promise<unknown>) => {
