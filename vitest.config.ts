@@ -19,7 +19,7 @@ export default defineConfig({
           include: ['server/**/*.test.ts', 'e2e/**/*.test.ts'],
           exclude: [
             'e2e/libvirt/**',
-            'e2e/packages/{packages,service}.test.ts',
+            'e2e/packages/{install,packages,service}.test.ts',
             'server/integration/**',
             'server/fuzz/corpus*.test.ts',
           ],
@@ -59,7 +59,7 @@ export default defineConfig({
       {
         test: {
           name: 'packages',
-          include: ['e2e/packages/{packages,service}.test.ts'],
+          include: ['e2e/packages/{install,packages,service}.test.ts'],
           pool: 'forks',
           fileParallelism: false,
           testTimeout: 300_000,

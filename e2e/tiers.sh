@@ -110,6 +110,12 @@ libvirt_tests() {
 	npm run --silent test:libvirt
 }
 
+# Those for Debian 13, once; npm run test:packages does all of it.
+package_tests() {
+	node dist/e2e/packages/build.js --release trixie
+	VIEWFSD_TEST_RELEASES=trixie npx vitest run --project packages
+}
+
 # No machine of ours runs it: this finds what only x86-64 has.
 compile_for_aarch64() {
 	install_packages g++-aarch64-linux-gnu
@@ -161,6 +167,7 @@ tier integration integration_tests
 tier fuzz npm run --silent fuzz -- 75
 [ -z "$checks" ] || wait "$checks"
 rig_tier driver-checks "$DRIVER" driver_checks
+rig_tier packages "$DRIVER $LIBRARY e2e share doc README.md ARCHITECTURE.md SECURITY.md CHANGELOG.md" package_tests
 rig_tier libvirt "$DRIVER $LIBRARY e2e share" libvirt_tests
 rig_tier driver "$DRIVER $LIBRARY" npm run --silent test:driver -- --part selftests --part device
 rig_tier e2e "$DRIVER $LIBRARY e2e" npm run --silent test:e2e

@@ -7,6 +7,21 @@
 # be executed is copied into memory first: .snapshot/list names the folders of the checkout.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-linux}"
 
+# Runs the command and powers off; under systemd, as its last service.
+run_command() {
+  cd /repo || exit
+  stty -F /dev/hvc0 raw -echo
+  setsid -c /bin/sh /out/.command </dev/hvc0 >/dev/hvc0 2>&1
+  status=$?
+  dmesg >/out/.dmesg
+  echo $status >/out/.status
+  sync
+  # Lets the console drain; then ACPI power-off, which ends the emulator with status 0.
+  sleep 0.2
+  busybox poweroff -f
+}
+[ "$1" != service ] || run_command
+
 if [ "$1" != second ]; then
   mount -t proc proc /proc
   mount -t devtmpfs dev /dev 2>/dev/null
@@ -28,21 +43,6 @@ if [ "$1" != second ]; then
   pivot_root . .hostroot
   exec chroot . busybox sh /repo/e2e/guest/host-init.sh second
 fi
-
-# Runs the command and powers off; under systemd, as its last service.
-run_command() {
-  cd /repo || exit
-  stty -F /dev/hvc0 raw -echo
-  setsid -c /bin/sh /out/.command </dev/hvc0 >/dev/hvc0 2>&1
-  status=$?
-  dmesg >/out/.dmesg
-  echo $status >/out/.status
-  sync
-  # Lets the console drain; then ACPI power-off, which ends the emulator with status 0.
-  sleep 0.2
-  busybox poweroff -f
-}
-[ "$1" != service ] || run_command
 
 # As an init system does it: a sandboxed daemon sees what is mounted below its directory later.
 mount --make-rshared /

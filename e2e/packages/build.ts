@@ -56,15 +56,28 @@ function changelog(version: string, epoch: number): string {
   return `viewfsd (${version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- viewfsd maintainers <maintainers@viewfsd.invalid>  ${date}\n`
 }
 
-/** Builds into the folder `out`, which is emptied. */
-async function build(from: Source, release: Release, circumstances: Circumstances, out: string): Promise<void> {
+/** Keeps what is built from, as it is now: someone may go on working in the checkout. */
+async function archive(from: Source, path: string): Promise<void> {
+  const list = `${path}.list`
+  writeFileSync(list, from.files.map((name) => `${name}\0`).join(''))
+  const tar = ['tar', '-C', checkout, '--null', '-T', list, '-cf', path]
+  await runLogged('reading the checkout', tar, join(cacheSubdir('logs'), 'package-source.log'))
+  rmSync(list)
+}
+
+/** Builds from the archive `tar` into the folder `out`, which is emptied. */
+async function build(
+  from: Source,
+  tar: string,
+  release: Release,
+  circumstances: Circumstances,
+  out: string,
+): Promise<void> {
   const logPath = join(cacheSubdir('logs'), `package-${release}.log`)
   const root = await buildRoot(release)
   const node = release === 'trixie' ? undefined : await carriedNode(logPath)
   rmSync(out, { recursive: true, force: true })
   mkdirSync(out, { recursive: true })
-  const list = join(out, 'source.list')
-  writeFileSync(list, from.files.map((name) => `${name}\0`).join(''))
   writeFileSync(join(out, 'changelog'), changelog(debianVersion(from, SUFFIX[release]), from.epoch))
   const environment = [
     ...circumstances.environment,
@@ -85,7 +98,7 @@ async function build(from: Source, release: Release, circumstances: Circumstance
       'building packages',
       inLayer(root, script, [
         'mkdir -p "$ROOT/build/tree/node_modules" "$ROOT/build/out" "$ROOT/build/carried-node"',
-        `tar -C ${shellQuote(checkout)} --null -T ${shellQuote(list)} -c | tar -C "$ROOT/build/tree" -x`,
+        `tar -C "$ROOT/build/tree" -xf ${shellQuote(tar)}`,
         `mount --bind ${shellQuote(join(checkout, 'node_modules'))} "$ROOT/build/tree/node_modules"`,
         `mount --bind ${shellQuote(out)} "$ROOT/build/out"`,
         ...(node === undefined ? [] : [`mount --bind ${shellQuote(node)} "$ROOT/build/carried-node"`]),
@@ -93,7 +106,7 @@ async function build(from: Source, release: Release, circumstances: Circumstance
       logPath,
     ),
   )
-  for (const name of ['source.list', 'changelog']) rmSync(join(out, name))
+  rmSync(join(out, 'changelog'))
 }
 
 /** Lintian's errors and warnings are failures; overrides have their reasons beside them. */
@@ -124,15 +137,18 @@ function compare(first: string, second: string): void {
 /** Builds and checks the packages for `release`, into the folder `out`. */
 async function buildPackages(release: Release, twice: boolean, out: string): Promise<void> {
   const from = source()
-  await build(from, release, USUAL, out)
+  const tar = `${out}.source.tar`
+  await archive(from, tar)
+  await build(from, tar, release, USUAL, out)
   await check(release, out)
   if (twice) {
     const again = `${out}-again`
-    await build(from, release, OTHER, again)
+    await build(from, tar, release, OTHER, again)
     compare(out, again)
     rmSync(again, { recursive: true })
     say(`packages for ${release}: the same bytes twice`)
   }
+  rmSync(tar)
 }
 
 async function main(): Promise<number> {

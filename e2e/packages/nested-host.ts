@@ -23,15 +23,14 @@ async function main(): Promise<number> {
   mkdirSync(share)
   for (const name of readdirSync(packages).filter((file) => file.endsWith('.deb') && !file.includes('dbgsym')))
     copyFileSync(join(packages, name), join(share, name))
-  const root = await nestedRoot()
+  const root = await nestedRoot(share)
   for (const label of values.kernel) {
     const kernel = kernelLabel(label)
     const result = await runInMachine(root, {
       kernel,
       script: 'exec node dist/e2e/packages/nested-session.js',
-      share: { path: share, writable: false },
       timeoutSeconds: TIMEOUT_SECONDS,
-      append: ['viewfsd.init=systemd'],
+      append: ['viewfsd.init=systemd', 'systemd.getty_auto=no'],
       onOutput: (chunk) => process.stdout.write(chunk),
     })
     checkRun(`the packages on ${kernel}`, result)

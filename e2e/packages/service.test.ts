@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { testing } from '../../native/testing/index.ts'
 import { ALL_OPTIONS, everyOperation } from '../../server/integration/harness/every-operation.ts'
+import { ROOT_ID } from '../../server/integration/harness/fuse-abi.ts'
 import { Frontend } from '../../server/integration/harness/frontend.ts'
 import { type Device, driveDevice, outcome } from '../../server/integration/harness/session.ts'
 import { cacheSubdir } from '../rig/paths.ts'
@@ -17,6 +18,9 @@ const NAME = 'test'
 const SERVICE = `viewfsd@${NAME}.service`
 const SOCKET = `viewfsd@${NAME}.socket`
 const OWNER = 12_345
+const S_IFCHR = 0o020000
+/** /dev/null: makedev(1, 3). */
+const NULL_DEVICE = 0x103
 let shared: string
 let manager: Manager
 
@@ -89,17 +93,60 @@ test('the service starts for a frontend, serves all that a guest can ask, and en
   await until('ActiveState', 'inactive')
   expect(state('Result')).toBe('success')
   // The next one.
-  drive(connect()).client.statfs(1n)
+  drive(connect()).client.statfs(ROOT_ID)
+})
+
+/** What the walls keep from a share, and the drop-ins of doc/usage.md that give it back. */
+const WALLS = [
+  {
+    what: 'shares below /root',
+    options: ['--shared-dir=/root/share'],
+    dropIn: 'ProtectHome=no',
+  },
+  {
+    what: 'device nodes',
+    options: [`--shared-dir=${SHARED}/share`],
+    dropIn: 'PrivateDevices=no CapabilityBoundingSet=CAP_MKNOD DeviceAllow=char-*~m DeviceAllow=block-*~m',
+    use: ({ client }: Device) => client.mknod(ROOT_ID, 'null', S_IFCHR | 0o666, NULL_DEVICE),
+  },
+  {
+    what: '--modcaps=+sys_admin',
+    options: [`--shared-dir=${SHARED}/share`, '--modcaps=+sys_admin', '--xattr'],
+    dropIn: 'CapabilityBoundingSet=CAP_SYS_ADMIN',
+    use: ({ client }: Device) => client.setxattr(ROOT_ID, 'trusted.key', Buffer.from('value')),
+  },
+  {
+    what: '--sandbox=namespace',
+    options: [`--shared-dir=${SHARED}/share`, '--sandbox=namespace'],
+    dropIn: 'CapabilityBoundingSet=CAP_SYS_ADMIN RestrictNamespaces=mnt~pid~net',
+  },
+]
+
+test.each(WALLS)('$what: not without a drop-in', ({ options, dropIn, use }) => {
+  const folder = `/etc/systemd/system/viewfsd@.service.d`
+  const works = (): string => {
+    manager.run(`systemctl daemon-reload; systemctl stop ${SERVICE}; systemctl reset-failed`)
+    if (manager.run(`systemctl start ${SERVICE} 2>/dev/null || echo failed`) !== '') return 'failed'
+    return outcome(() => use?.(drive(connect())))
+  }
+  manager.run(`mkdir -p /root/share ${folder}`)
+  onTestFinished(() => void manager.run(`rm -r ${folder}; systemctl daemon-reload; systemctl stop ${SERVICE}`))
+  configure(options)
+  expect(works()).not.toBe('ok')
+  const lines = ['[Service]', ...dropIn.split(' ')].map((line) => `${line.replaceAll('~', ' ')}\n`)
+  manager.run(`printf '%s' '${lines.join('')}' >${folder}/walls.conf`)
+  expect(works()).toBe('ok')
 })
 
 test('what dies is started again, and serves the next frontend', async () => {
+  configure([`--shared-dir=${SHARED}/share`])
   manager.run(`systemctl start ${SERVICE}`)
   const first = state('MainPID')
   manager.run(`systemctl kill --kill-whom=main --signal=KILL ${SERVICE}`)
   await until('NRestarts', '1')
   await until('ActiveState', 'active')
   expect(state('MainPID')).not.toBe(first)
-  drive(connect()).client.statfs(1n)
+  drive(connect()).client.statfs(ROOT_ID)
 })
 
 test('a wrong command line is not tried again', async () => {
