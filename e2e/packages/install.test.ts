@@ -43,7 +43,7 @@ test('what names the program names this one', () => {
   })
   expect(read(`${PREFIX}/lib/systemd/system/viewfsd@.service`)).toContain(`ExecStart=${PREFIX}/libexec/viewfsd `)
   const profile = read('/etc/apparmor.d/viewfsd')
-  expect(profile).toContain(`profile viewfsd ${PREFIX}/lib/viewfsd/main.js `)
+  expect(profile).toContain(`  ${PREFIX}/lib/viewfsd/main.js r,`)
   expect(profile).toContain(`  ${PREFIX}/lib/viewfsd/viewfsd-launcher `)
   expect(profile).toContain(`  ${process.execPath} `)
 })

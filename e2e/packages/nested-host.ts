@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `node dist/e2e/packages/nested-host.js [--kernel 6.12|7.3]`: the packages for Debian 13 (npm run package) on a Debian 13 with systemd, DKMS and
+ * `node dist/e2e/packages/nested-host.js [--kernel 6.12|7.3] [--packages DIR]`: the packages for Debian 13 (npm run package) on a Debian 13 with systemd, DKMS and
  * libvirt, booted as a nested host. Minutes for each kernel, so by hand.
  */
 import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
@@ -16,8 +16,13 @@ import { nestedRoot } from './nested-root.ts'
 const TIMEOUT_SECONDS = 2400
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { kernel: { type: 'string', multiple: true, default: [...KERNEL_LABELS] } } })
-  const packages = join(cacheSubdir('packages'), 'trixie')
+  const { values } = parseArgs({
+    options: {
+      kernel: { type: 'string', multiple: true, default: [...KERNEL_LABELS] },
+      packages: { type: 'string', default: join(cacheSubdir('packages'), 'trixie') },
+    },
+  })
+  const { packages } = values
   const share = cacheSubdir('packages', 'nested')
   rmSync(share, { recursive: true, force: true })
   mkdirSync(share)

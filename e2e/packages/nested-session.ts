@@ -87,8 +87,11 @@ async function guest(): Promise<void> {
       sh(`${ctl} status --json | tr -d ' \\n'`),
       new RegExp(`"live":[${FILE_BYTES >> 21}-9]`),
     )
-    for (const pid of sh('pgrep -f ^[^[:space:]]*node.*/usr/libexec/viewfsd').split('\n'))
-      expectMatch('its profile', readFileSync(`/proc/${pid}/attr/current`, 'utf8'), /^viewfsd.*\(enforce\)/)
+    const unit = sh('cat /sys/fs/cgroup/system.slice/system-viewfsd.slice/viewfsd@window.service/cgroup.procs').split(
+      '\n',
+    )
+    for (const pid of unit)
+      expectMatch('its profile', readFileSync(`/proc/${pid}/attr/current`, 'utf8'), /^viewfsd \(enforce\)/)
     agent.post('busybox poweroff -f')
     await step('the end of the guest', () => until(() => sh('virsh list --name') === ''))
     await until(() => sh('systemctl show -P ActiveState viewfsd@window.service') === 'inactive')
