@@ -17,17 +17,19 @@ import { TARGET_NAMES } from './targets/index.ts'
 const ROOT = path.join(import.meta.dirname, '../../..')
 const CORPUS = path.join(ROOT, 'server/fuzz/corpus')
 const WORK = path.join(process.env['VIEWFSD_CACHE'] ?? path.join(ROOT, '.cache'), 'fuzz')
-const RING_FOUND = path.join(WORK, 'ring-found')
+/** libFuzzer's programs (native/fuzz/), by the name of their target. */
+const NATIVE: Readonly<Record<string, string>> = { ring: 'ring_fuzz', 'data-plane': 'data_plane_fuzz' }
 /** No program takes a hundredth of that. */
 const HANG_MS = 60_000
 /** Parts of the time. */
 const SHARES: Readonly<Record<string, number>> = {
-  ring: 5,
-  fuse: 3,
+  ring: 4,
+  'data-plane': 5,
+  fuse: 2,
   'vhost-user': 2,
-  passthrough: 5,
+  passthrough: 3,
   control: 1,
-  daemon: 5,
+  daemon: 4,
 }
 
 interface Outcome {
@@ -62,16 +64,27 @@ function report(name: string, outcome: Outcome, program: string): void {
   process.stdout.write(`${outcome.output.slice(-6000)}\n`)
   process.stdout.write(`FOUND by ${name}: ${outcome.hung ? 'a hang' : 'a failure'}; the program:\n${program}\n`)
   const repeat =
-    name === 'ring'
-      ? `native/build/fuzz/ring_fuzz ${RING_FOUND}`
+    NATIVE[name] !== undefined
+      ? `native/build/fuzz/${NATIVE[name]} ${foundBy(name)}`
       : `node --conditions=testing dist/server/fuzz/replay.js ${name} PROGRAM`
   process.stdout.write(`to repeat it: ${repeat}\n`)
 }
 
-/** The native fuzzer (native/fuzz/ring_fuzz.cc), with libFuzzer's own loop. */
-async function runRing(seconds: number, seed: number, keep: boolean): Promise<boolean> {
-  const corpus = path.join(CORPUS, 'ring.txt')
-  const [old, grown, merged] = ['ring-old', 'ring', 'ring-merged'].map((name) => path.join(WORK, name))
+/** Where a native fuzzer puts what it finds. */
+function foundBy(name: string): string {
+  return path.join(WORK, `${name}-found`)
+}
+
+/** A native fuzzer, with libFuzzer's own loop. */
+async function runNative(
+  name: string,
+  executable: string,
+  seconds: number,
+  seed: number,
+  keep: boolean,
+): Promise<boolean> {
+  const corpus = path.join(CORPUS, `${name}.txt`)
+  const [old, grown, merged] = [`${name}-old`, name, `${name}-merged`].map((directory) => path.join(WORK, directory))
   if (old === undefined || grown === undefined || merged === undefined) throw new Error('no directories')
   for (const directory of [old, grown, merged]) {
     rmSync(directory, { recursive: true, force: true })
@@ -79,26 +92,33 @@ async function runRing(seconds: number, seed: number, keep: boolean): Promise<bo
   }
   const entries = readCorpus(corpus)
   for (const { program } of entries) writeProgram(old, program)
-  const program = path.join(ROOT, 'native/build/fuzz/ring_fuzz')
-  rmSync(RING_FOUND, { force: true })
-  const limits = ['-timeout=20', '-rss_limit_mb=4096', '-max_len=2048', `-exact_artifact_path=${RING_FOUND}`]
+  const program = path.join(ROOT, 'native/build/fuzz', executable)
+  const findings = foundBy(name)
+  rmSync(findings, { force: true })
+  const limits = [
+    '-timeout=20',
+    '-rss_limit_mb=4096',
+    '-max_len=2048',
+    '-len_control=20',
+    `-exact_artifact_path=${findings}`,
+  ]
   const args = [`-max_total_time=${seconds}`, `-seed=${seed}`, '-print_final_stats=1', ...limits, grown, old]
   const outcome = await runFuzzer(program, args, {}, path.join(WORK, 'log'))
   if (!outcome.ok) {
-    report('ring', outcome, readFileSync(RING_FOUND).toString('base64'))
+    report(name, outcome, readFileSync(findings).toString('base64'))
     return false
   }
   const runs = /number_of_executed_units: (\d+)/.exec(outcome.output)?.[1] ?? '?'
   const last = /.*cov: (\d+) ft: (\d+)/s.exec(outcome.output)
   process.stdout.write(
-    `ring: ${runs} runs in ${seconds} s, corpus ${entries.length} -> +${readdirSync(grown).length}, ` +
+    `${name}: ${runs} runs in ${seconds} s, corpus ${entries.length} -> +${readdirSync(grown).length}, ` +
       `${last?.[1] ?? '?'} edges, ${last?.[2] ?? '?'} features\n`,
   )
   if (!keep) return true
   const merge = await runFuzzer(program, ['-merge=1', '-max_len=2048', merged, old, grown], {}, path.join(WORK, 'log'))
   if (!merge.ok) throw new Error(`merging failed\n${merge.output.slice(-2000)}`)
   const found = entries.filter((entry) => entry.found !== undefined)
-  const kept = readdirSync(merged).map((name) => new Uint8Array(readFileSync(path.join(merged, name))))
+  const kept = readdirSync(merged).map((file) => new Uint8Array(readFileSync(path.join(merged, file))))
   kept.sort((a, b) => a.length - b.length)
   writeCorpus(corpus, [...found, ...kept.map((bytes) => ({ program: bytes, found: undefined }))])
   return true
@@ -133,7 +153,9 @@ async function main(): Promise<number> {
   })
   const seconds = Number(positionals[0] ?? 3600)
   if (!(seconds > 0)) throw new Error(`not a number of seconds: ${positionals[0]}`)
-  const names = ['ring', ...TARGET_NAMES].filter((name) => values.only === undefined || values.only === name)
+  const names = [...Object.keys(NATIVE), ...TARGET_NAMES].filter(
+    (name) => values.only === undefined || values.only === name,
+  )
   const total = names.reduce((sum, name) => sum + (SHARES[name] ?? 1), 0)
   const seed = Number(process.env['VIEWFSD_FUZZ_SEED'] ?? Date.now() % 2 ** 31)
   mkdirSync(WORK, { recursive: true })
@@ -141,7 +163,11 @@ async function main(): Promise<number> {
   let ok = true
   for (const name of names) {
     const share = Math.max(1, Math.round((seconds * (SHARES[name] ?? 1)) / total))
-    const run = name === 'ring' ? runRing(share, seed, values.keep) : runTarget(name, share, seed, values.keep)
+    const executable = NATIVE[name]
+    const run =
+      executable === undefined
+        ? runTarget(name, share, seed, values.keep)
+        : runNative(name, executable, share, seed, values.keep)
     ok = (await run) && ok
   }
   return ok ? 0 : 1
