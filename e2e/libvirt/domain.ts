@@ -22,7 +22,7 @@ function windowDevice(socket: string): string {
     <qemu:arg value='-chardev'/>
     <qemu:arg value='socket,id=viewfsd0,path=${socket}'/>
     <qemu:arg value='-device'/>
-    <qemu:arg value='vhost-user-test-device-pci,virtio-id=26,num_vqs=2,vq_size=1024,config_size=40,chardev=viewfsd0'/>
+    <qemu:arg value='vhost-user-test-device-pci,virtio-id=26,num_vqs=2,vq_size=1024,config_size=40,chardev=viewfsd0,addr=0x10'/>
   </qemu:commandline>
 `
 }

@@ -15,7 +15,7 @@ const FILE_BYTES = 8 << 20
 const TOKEN = 'packages'
 const BOOT_TIMEOUT_MS = 900_000
 /** What is left of the packages, outside of what systems write for themselves. */
-const LEFT = `find / -xdev \\( ${['/dev', '/out', '/proc', '/repo', '/run', '/share', '/sys', '/tmp', '/var/log'].map((path) => `-path ${path}`).join(' -o ')} \\) -prune -o -print | grep -i 'viewfsd\\|memory.view' || true`
+const LEFT = `find / -xdev \\( ${['/dev', '/etc/apt', '/etc/dpkg', '/out', '/proc', '/repo', '/run', '/share', '/sys', '/tmp', '/var/log'].map((path) => `-path ${path}`).join(' -o ')} \\) -prune -o -print | grep -i 'viewfsd\\|memory.view' || true`
 
 function sh(script: string): string {
   return execFileSync('/bin/sh', ['-ec', script], {
