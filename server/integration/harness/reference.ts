@@ -73,7 +73,7 @@ async function run(command: readonly string[], args: readonly string[]): Promise
   let served: Omit<NonNullable<Ending['served']>, 'left'> | undefined
   while (state.status === undefined && served === undefined) {
     // Held by a descriptor: virtiofsd removes the name as soon as somebody connects.
-    const inode = existsSync(socket) ? openSync(socket, O_PATH) : -1
+    const inode = openIfThere(socket)
     const fd = inode < 0 ? -1 : testing.connectUnix(socket)
     if (fd >= 0) {
       const frontend = new Frontend(fd)
@@ -99,6 +99,16 @@ async function run(command: readonly string[], args: readonly string[]): Promise
       ? { status: state.status ?? null }
       : { status: state.status ?? null, served: { ...served, left } }
   return { ending, stdout, stderr }
+}
+
+/** @returns a descriptor (O_PATH), or -1: a program that fails may take its socket away at any time */
+function openIfThere(path: string): number {
+  try {
+    return openSync(path, O_PATH)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return -1
+    throw error
+  }
 }
 
 function answers(frontend: Frontend): boolean {
