@@ -83,7 +83,7 @@ export const deviceWindow = addon.deviceWindow
 export const FdWatcher = addon.FdWatcher
 export type FdWatcher = InstanceType<FdWatcherConstructor>
 
-export const { listenUnix, listenTcp, adoptListener, groupId, acceptUnix, lockPidFile } = addon
+export const { connectDatagram, listenUnix, listenTcp, adoptListener, groupId, acceptUnix, lockPidFile } = addon
 export const { receiveWithFds, sendWithFds } = addon
 export const { openSystemLog, writeSystemLog } = addon
 export const exitNow: (code: number) => never = addon.exitNow

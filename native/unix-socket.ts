@@ -35,6 +35,8 @@ export interface UnixSockets {
   readonly openSystemLog: (name: string) => void
   /** @param priority LOG_EMERG (0) to LOG_DEBUG (7) */
   readonly writeSystemLog: (priority: number, message: string) => void
+  /** Connects to a datagram socket, which then does not wait. @returns a descriptor owned by the caller, or `-errno` */
+  readonly connectDatagram: (path: string) => number
   /** Of any stream socket. @returns a descriptor owned by the caller, or `-errno`: -EAGAIN where nobody waits */
   readonly acceptUnix: (fd: number) => number
   /**

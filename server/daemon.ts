@@ -101,12 +101,15 @@ export class Daemon {
     this.#logOptions = logOptions
     this.#stuck = new StuckRequests(log)
     this.#directory = shareDirectory(options, launched?.root)
-    this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) => log.warn(message))
+    this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) =>
+      log.warn({ event: 'share-warning' }, message),
+    )
     const unlabelled = options.securityLabel === 'never' ? undefined : explainLabels(this.#fileSystem)
     if (unlabelled !== undefined) throw new Error(unlabelled)
     this.#plan = planWindow(options.window, options.windowSizeBytes, options.faultPolicy)
     this.#device = new VirtioDevice(1 + options.requestQueues, options.threadPoolSize)
-    this.#device.onBrokenRing = (queue, reason) => log.error({ queue, reason }, 'a ring is broken and has been stopped')
+    this.#device.onBrokenRing = (queue, reason) =>
+      log.error({ event: 'ring-broken', queue, reason }, 'a ring is broken and has been stopped')
     const state = WindowState.allocate()
     this.#windowState = new WindowState(state)
     this.#window = windowSpec(this.#plan, this.#device.control.id, this.#directory.id, state)
@@ -138,6 +141,7 @@ export class Daemon {
     this.#listener.watcher.arm()
     this.#log.info(
       {
+        event: 'window-chosen',
         window: this.#plan.kind,
         windowSize: this.#plan.sizeBytes,
         reason: this.#plan.reason,
@@ -145,7 +149,7 @@ export class Daemon {
       },
       `window ${this.#options.window}: ${this.#plan.kind}, because ${this.#plan.reason}`,
     )
-    if (unviewable !== undefined) this.#log.warn(unviewable)
+    if (unviewable !== undefined) this.#log.warn({ event: 'files-unviewable' }, unviewable)
     this.#sayWaiting()
   }
 
@@ -155,7 +159,10 @@ export class Daemon {
     const wanted = this.#options.control?.path
     if (control >= 0) this.#watchers.push(new PeerServer(control, controlProtocol(subject, this.#log)))
     else if (wanted !== undefined)
-      this.#log.info({ control: wanted }, 'no control socket: it can not be made beside the socket')
+      this.#log.info(
+        { event: 'control-absent', control: wanted },
+        'no control socket: it can not be made beside the socket',
+      )
     if (metrics >= 0)
       this.#watchers.push(
         new PeerServer(
@@ -218,11 +225,11 @@ export class Daemon {
     const { socketPath, tag } = this.#options
     const { form } = this.#logOptions
     if (socketPath === undefined || (form !== 'readable' && form !== 'coloured')) {
-      this.#log.info({ socket: socketPath }, 'waiting for a frontend')
+      this.#log.info({ event: 'waiting', socket: socketPath }, 'waiting for a frontend')
       return
     }
     const command = qemuCommand({ socketPath: this.#socketPath, window: this.#plan.kind !== 'none', tag })
-    this.#log.info(`waiting for a frontend: ${command}`)
+    this.#log.info({ event: 'waiting' }, `waiting for a frontend: ${command}`)
   }
 
   #explainUnviewable(): string | undefined {
@@ -232,7 +239,7 @@ export class Daemon {
 
   /** One log line with all counters. */
   logCounters(): void {
-    this.#log.info({ counters: this.#metrics() }, 'counters')
+    this.#log.info({ event: 'counters', counters: this.#metrics() }, 'counters')
   }
 
   /** Ends the process with `code` after the threads have ended. */
@@ -274,7 +281,7 @@ export class Daemon {
     worker.once('error', (error) => {
       // A thread that starts while the device is already closed finds none.
       if (this.#ending) return
-      this.#log.fatal({ err: error, worker: workerIndex }, 'a queue thread failed')
+      this.#log.fatal({ event: 'queue-thread-failed', err: error, worker: workerIndex }, 'a queue thread failed')
       this.end(1)
     })
     this.#workers.set(workerIndex, worker)
@@ -289,7 +296,7 @@ export class Daemon {
       return
     }
     this.#connectedAt = performance.now()
-    this.#log.info('a frontend has connected')
+    this.#log.info({ event: 'frontend-connected' }, 'a frontend has connected')
     this.#watch = setInterval(() => this.#stuck.look(this.#device.control.requestsInProgress()), WATCH_MS)
     this.#windowState.active = false
     this.#windowPossible = false
@@ -310,6 +317,7 @@ export class Daemon {
           this.#checkWindowFeatures(features)
           if (lacksMemorySlots(offered, features)) {
             this.#log.info(
+              { event: 'memory-slots-few' },
               'this frontend can announce 8 regions of memory: for more, leave --tag out, which its device does not read',
             )
           }
@@ -321,8 +329,9 @@ export class Daemon {
       },
     )
     this.#connection = new Connection(fd, handler, (error) => void this.#disconnected(error))
-    this.#connection.onMessage = (name) => this.#log.debug({ message: name }, 'message of the frontend')
-    this.#connection.onFault = (error) => this.#log.warn({ code: error.code }, error.message)
+    this.#connection.onMessage = (name) =>
+      this.#log.debug({ event: 'frontend-message', message: name }, 'message of the frontend')
+    this.#connection.onFault = (error) => this.#log.warn({ event: 'message-refused', code: error.code }, error.message)
     // It takes a while, and the frontend will not come to the queues before. Who waits for a frontend does not pay for it.
     this.#startWorker(0)
   }
@@ -339,7 +348,10 @@ export class Daemon {
   #giveWindow(): void {
     if (!this.#windowPossible || this.#windowState.active) return
     this.#windowState.active = true
-    this.#log.info({ window: this.#plan.kind }, `this frontend gets the ${this.#plan.kind} window`)
+    this.#log.info(
+      { event: 'window-shown', window: this.#plan.kind },
+      `this frontend gets the ${this.#plan.kind} window`,
+    )
   }
 
   #checkStart(): void {
@@ -352,7 +364,10 @@ export class Daemon {
 
   #doWithoutWindow(reason: string): void {
     if (this.#options.window === 'auto') {
-      this.#log.info({ window: 'none' }, `window auto: none for this frontend, because ${reason}`)
+      this.#log.info(
+        { event: 'window-absent', window: 'none' },
+        `window auto: none for this frontend, because ${reason}`,
+      )
       return
     }
     // Its guests would work without the window that was asked for, silently: refuse instead.
@@ -370,7 +385,7 @@ export class Daemon {
   #checkReset(): void {
     const { viewFd, sizeBytes } = this.#plan
     if (viewFd === undefined || !this.#device.control.viewLost(viewFd, sizeBytes)) return
-    this.#log.info('the device has been reset')
+    this.#log.info({ event: 'device-reset' }, 'the device has been reset')
     this.#resetDevice()
   }
 
@@ -386,14 +401,17 @@ export class Daemon {
     this.#connection = undefined
     clearInterval(this.#watch)
     if (error !== undefined && !this.#ending) {
-      this.#log.error({ code: error instanceof VhostUserError ? error.code : undefined }, error.message)
+      this.#log.error(
+        { event: 'frontend-failed', code: error instanceof VhostUserError ? error.code : undefined },
+        error.message,
+      )
     }
     if (this.#ending) return
     if (error instanceof WindowRefusedError) {
       this.end(1)
       return
     }
-    this.#log.info('the frontend has disconnected')
+    this.#log.info({ event: 'frontend-disconnected' }, 'the frontend has disconnected')
     if (!this.#options.keepListening) {
       this.end(0)
       return

@@ -17,20 +17,20 @@ async function run(options: Options, launched: Launched | undefined): Promise<vo
   const [{ Daemon }, { createLogger, openLog }] = await Promise.all([import('./daemon.ts'), import('./log.ts')])
   const logOptions = openLog(options)
   const log = createLogger(logOptions)
-  for (const warning of options.warnings) log.warn(warning)
+  for (const warning of options.warnings) log.warn({ event: 'option-deprecated' }, warning)
   const failed = (error: unknown): never => {
-    log.fatal({ err: error }, error instanceof Error ? error.message : String(error))
+    log.fatal({ event: 'start-failed', err: error }, error instanceof Error ? error.message : String(error))
     // The process before this one has made it; where there is a sandbox the launcher removes it.
     if (launched?.root === -1) for (const path of socketFiles(options)) rmSync(path, { force: true })
     process.exit(1)
   }
   const daemon = attempt(() => {
     const warning = setDescriptorLimit(options.descriptorLimit)
-    if (warning !== undefined) log.warn(warning)
+    if (warning !== undefined) log.warn({ event: 'descriptors-few' }, warning)
     return new Daemon(options, log, logOptions, launched)
   }, failed)
   const end = (signal: NodeJS.Signals): void => {
-    log.info({ signal }, 'ending')
+    log.info({ event: 'ending', signal }, 'ending')
     daemon.end(0)
   }
   process.on('SIGTERM', end)
@@ -38,7 +38,7 @@ async function run(options: Options, launched: Launched | undefined): Promise<vo
   process.on('SIGHUP', end)
   process.on('SIGUSR1', () => daemon.logCounters())
   process.on('uncaughtException', (error) => {
-    log.fatal({ err: error }, 'a bug in viewfsd')
+    log.fatal({ event: 'bug', err: error }, 'a bug in viewfsd')
     daemon.end(1)
   })
   // With all signals handled: whoever sees the socket may send one.

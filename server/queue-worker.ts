@@ -31,19 +31,19 @@ export interface QueueWorkerData extends AddonLocation {
 function serve(data: QueueWorkerData): void {
   const log = createLogger(data.log).child({ worker: data.workerIndex })
   const logLevel = new LogLevelCell(data.log.level)
-  const warn = (message: string): void => log.warn(message)
+  const warn = (message: string): void => log.warn({ event: 'share-warning' }, message)
   const fileSystem = openSharedDirectory(data.directory, data.session, warn)
   fileSystem.attachThread()
   const server = new FuseServer(
     fileSystem,
-    createWindow(data.window, (message) => log.error(message)),
+    createWindow(data.window, (message) => log.error({ event: 'window-failed' }, message)),
     new FuseSession(data.session),
     new FuseCounters(data.counters),
     warn,
   )
   server.onShortage = (opcode) =>
     log.warn(
-      { request: opcodeName(opcode), errno: 'ENFILE' },
+      { event: 'files-many', request: opcodeName(opcode), errno: 'ENFILE' },
       'this guest has more files open, or known, than the daemon can hold: see --rlimit-nofile and --inode-file-handles',
     )
   server.onStuck = (request, waitedMs, ended) => logWaiting(log, request, waitedMs, ended)
@@ -58,7 +58,7 @@ function serve(data: QueueWorkerData): void {
       server.retryWaits(channel)
     } catch (error) {
       // A bug of ours: this request ends in EIO (the channel sees to it), the others go on.
-      log.error({ err: error }, 'serving a request failed')
+      log.error({ event: 'request-failed', err: error }, 'serving a request failed')
     }
   }
   channel.close()

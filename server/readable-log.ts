@@ -9,7 +9,7 @@ const LEVELS: readonly (readonly [from: number, name: string, colour: number])[]
   [0, 'DEBUG', 34],
 ]
 /** What has a place of its own, or says nothing to whoever sits before the terminal. */
-const NOT_REPEATED = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg', 'err'])
+const NOT_REPEATED = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg', 'err', 'event'])
 
 /**
  * @param line one object of pino's, ending with a newline or not

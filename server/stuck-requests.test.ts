@@ -22,10 +22,14 @@ test('a request is named once when it has been stuck for 10 s, and once when it 
   expect(lines).toEqual([])
   for (const seconds of [10, 11, 12]) look(seconds, at(seconds, [1, 2]).slice(0, 1))
   const request = { worker: 0, opcode: 'OPEN', nodeid: 7, since: '2026-01-01T00:00:00.000Z' }
-  expect(lines.splice(0)).toEqual([[request, 'a request is stuck: the host has not answered for 10 s']])
+  expect(lines.splice(0)).toEqual([
+    [{ event: 'request-stuck', ...request }, 'a request is stuck: the host has not answered for 10 s'],
+  ])
   // The next one of the same thread is another one, and may get stuck, too.
   look(13, at(0, [2, 2]))
-  expect(lines.splice(0)).toEqual([[{ ...request, seconds: 13 }, 'a request that was stuck has ended']])
+  expect(lines.splice(0)).toEqual([
+    [{ event: 'request-ended', ...request, seconds: 13 }, 'a request that was stuck has ended'],
+  ])
   look(23, at(10, [2, 2]))
   expect(lines.splice(0).length).toBe(2)
   look(24, [])
@@ -40,7 +44,10 @@ test('one that waits, set aside, is named alike', () => {
   logWaiting(log, waiting, 13_400, true, START + 13_400)
   const request = { opcode: 'SETLKW', nodeid: 7, since: '2026-01-01T00:00:00.000Z' }
   expect(lines).toEqual([
-    [request, 'a request is stuck: it has waited for 10 s for a lock or a lease on the host'],
-    [{ ...request, seconds: 13 }, 'a request that was stuck has ended'],
+    [
+      { event: 'request-waiting', ...request },
+      'a request is stuck: it has waited for 10 s for a lock or a lease on the host',
+    ],
+    [{ event: 'request-ended', ...request, seconds: 13 }, 'a request that was stuck has ended'],
   ])
 })

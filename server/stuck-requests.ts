@@ -25,7 +25,10 @@ function describe({ opcode, nodeid }: Pick<WaitingRequest, 'opcode' | 'nodeid'>,
 }
 
 function logEnd(log: Pick<Logger, 'warn'>, request: Description, milliseconds: number): void {
-  log.warn({ ...request, seconds: Math.round(milliseconds / 1000) }, 'a request that was stuck has ended')
+  log.warn(
+    { event: 'request-ended', ...request, seconds: Math.round(milliseconds / 1000) },
+    'a request that was stuck has ended',
+  )
 }
 
 /** For Waits.onStuck: the queue's thread itself tells of those that are set aside. */
@@ -38,7 +41,11 @@ export function logWaiting(
 ): void {
   const description = describe(request, now - waitedMs)
   if (ended) logEnd(log, description, waitedMs)
-  else log.warn(description, 'a request is stuck: it has waited for 10 s for a lock or a lease on the host')
+  else
+    log.warn(
+      { event: 'request-waiting', ...description },
+      'a request is stuck: it has waited for 10 s for a lock or a lease on the host',
+    )
 }
 
 interface Stuck {
@@ -77,7 +84,7 @@ export class StuckRequests {
       const began = this.#now() - milliseconds
       const request = { worker, ...describe({ opcode, nodeid }, began) }
       this.#stuck.set(nameOf(each), { request, began })
-      this.#log.warn(request, 'a request is stuck: the host has not answered for 10 s')
+      this.#log.warn({ event: 'request-stuck', ...request }, 'a request is stuck: the host has not answered for 10 s')
     }
   }
 }

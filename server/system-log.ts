@@ -10,7 +10,8 @@ export interface SystemLogEntry {
 /** What the system log adds by itself. */
 const ADDED_BY_SYSLOG = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg'])
 
-function priorityOf(level: unknown): number {
+/** @param level pino's @returns the system log's */
+export function priorityOf(level: unknown): number {
   if (typeof level !== 'number' || level >= 60) return 2
   if (level >= 50) return 3
   if (level >= 40) return 4

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stream sockets, and descriptors that go through them; declared in native/unix-socket.ts.
+// Sockets, and descriptors that go through them; declared in native/unix-socket.ts.
 #include "binding/unix_socket.h"
 
 #include <fcntl.h>
@@ -84,6 +84,22 @@ Napi::Value ListenTcp(const Napi::CallbackInfo& info) {
     throw ErrnoError(env, errno, "bind", host);
   if (listen(fd.get(), 8) != 0) throw ErrnoError(env, errno, "listen", host);
   return Napi::Number::New(env, fd.release());
+}
+
+// (path) -> descriptor or -errno
+Napi::Value ConnectDatagram(const Napi::CallbackInfo& info) {
+  const std::string path = StringArgument(info, 0, "path");
+  const auto connected = [&]() -> int {
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof(address.sun_path)) return -ENAMETOOLONG;
+    memcpy(address.sun_path, path.c_str(), path.size());
+    UniqueFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd || connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
+      return -errno;
+    return fd.release();
+  };
+  return Napi::Number::New(info.Env(), connected());
 }
 
 // A descriptor that this process was started with: checks that it listens and makes it like one of
@@ -199,6 +215,7 @@ void ExitNow(const Napi::CallbackInfo& info) {
 
 void InitUnixSocket(Napi::Env env, Napi::Object exports) {
   exports.Set("listenUnix", Napi::Function::New(env, ListenUnix, "listenUnix"));
+  exports.Set("connectDatagram", Napi::Function::New(env, ConnectDatagram, "connectDatagram"));
   exports.Set("listenTcp", Napi::Function::New(env, ListenTcp, "listenTcp"));
   exports.Set("adoptListener", Napi::Function::New(env, AdoptListener, "adoptListener"));
   exports.Set("groupId", Napi::Function::New(env, GroupId, "groupId"));

@@ -33,7 +33,7 @@ export function controlProtocol(subject: ControlSubject, log: Pick<Logger, 'erro
         return encodeReply({ ok: true, result: await resultOf(subject, decodeCommand(line)) })
       } catch (error) {
         if (error instanceof ControlError) return encodeReply({ ok: false, error: error.message })
-        log.error({ err: error }, 'a command of the control socket failed')
+        log.error({ event: 'control-failed', err: error }, 'a command of the control socket failed')
         return encodeReply({ ok: false, error: 'an error of viewfsd, which its log has' })
       }
     },

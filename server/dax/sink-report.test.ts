@@ -25,14 +25,16 @@ test('reports what has become more, once', async () => {
   counts.readErrors = 2
   await report.look()
   await report.look()
-  expect(warn.mock.calls).toEqual([[{ pages: 2, total: 2 }, expect.stringMatching(/could not be read/)]])
+  expect(warn.mock.calls).toEqual([
+    [{ event: 'files-unread', pages: 2, total: 2 }, expect.stringMatching(/could not be read/)],
+  ])
 
   warn.mockClear()
   Object.assign(counts, { readErrors: 3, lostWrites: 5, lostOffset: 8192 })
   await report.look()
   expect(warn.mock.calls).toEqual([
-    [{ pages: 1, total: 3 }, expect.stringMatching(/could not be read/)],
-    [{ pages: 5, total: 5, windowOffset: 8192 }, expect.stringMatching(/is lost/)],
+    [{ event: 'files-unread', pages: 1, total: 3 }, expect.stringMatching(/could not be read/)],
+    [{ event: 'write-lost', pages: 5, total: 5, windowOffset: 8192 }, expect.stringMatching(/is lost/)],
   ])
 })
 
@@ -49,7 +51,7 @@ test('names each file once', async () => {
     await report.look()
   }
   expect(warn.mock.calls.map(([fields]) => fields)).toEqual([
-    { pages: 1, total: 1, windowOffset: 0, file: '/one' },
-    { pages: 1, total: 3, windowOffset: 8192, file: '/two' },
+    { event: 'write-lost', pages: 1, total: 1, windowOffset: 0, file: '/one' },
+    { event: 'write-lost', pages: 1, total: 3, windowOffset: 8192, file: '/two' },
   ])
 })

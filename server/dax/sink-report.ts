@@ -40,7 +40,7 @@ export class SinkReport {
     this.#seen = { readErrors, lostWrites }
     if (unread > 0)
       this.#log.warn(
-        { pages: unread, total: readErrors },
+        { event: 'files-unread', pages: unread, total: readErrors },
         'files could not be read: the guest got empty pages in their place',
       )
     if (lost <= 0) return
@@ -50,7 +50,13 @@ export class SinkReport {
     if (this.#named.size === MOST_NAMES) this.#named.clear()
     this.#named.add(file)
     this.#log.warn(
-      { pages: lost, total: lostWrites, windowOffset: lostOffset, ...(file === '' ? {} : { file }) },
+      {
+        event: 'write-lost',
+        pages: lost,
+        total: lostWrites,
+        windowOffset: lostOffset,
+        ...(file === '' ? {} : { file }),
+      },
       'a file could not be written to, as on a full disk: what the guest stored in its pages is lost',
     )
   }

@@ -98,6 +98,19 @@ shift 3
 exec setpriv --reuid="$user" --regid="$user" --clear-groups "$@"
 `
 
+/** The same for systemd's journal, with standard error as the service manager makes it. */
+const WITH_JOURNAL = `
+mount -t tmpfs -o mode=755 none /run
+mkdir -p /run/systemd/journal
+touch /run/systemd/journal/socket
+mount --bind "$1" /run/systemd/journal/socket
+JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2)
+export JOURNAL_STREAM
+user=$2
+shift 2
+exec setpriv --reuid="$user" --regid="$user" --clear-groups "$@"
+`
+
 /** A log's daemon: a datagram socket. */
 class SystemLog {
   readonly #fd: number
@@ -145,7 +158,7 @@ test.each([0, 65534])('--syslog reaches the log from inside, and outlives it, as
   const session = await startSession({ args: ['--syslog'], uid, through })
   const { client, daemon } = session
   await daemon.until(() => log.read().includes('a frontend has connected'), 'messages in the log')
-  expect(log.text).toMatch(/^<14>.* viewfsd\[\d+\]: a frontend has connected$/m)
+  expect(log.text).toMatch(/^<14>.* viewfsd\[\d+\]: a frontend has connected \{"event":"frontend-connected"\}$/m)
   daemon.signal('SIGUSR1')
   await daemon.until(() => log.read().includes('counters'), 'the counters in the log')
   expect(daemon.log).toBe('')
@@ -156,4 +169,21 @@ test.each([0, 65534])('--syslog reaches the log from inside, and outlives it, as
   client.create(ROOT_ID, 'file', 2)
   session.frontend.close()
   expect(await daemon.exit()).toEqual({ code: 0, signal: null })
+})
+
+test.each([0, 65534])('a service writes to the journal, with fields, as uid %i', async (uid) => {
+  const directory = makeScratch()
+  onTestFinished(() => removeScratch(directory))
+  chmodSync(directory, 0o755)
+  const log = new SystemLog(join(directory, 'journal'))
+  onTestFinished(() => log.close())
+  const through = ['unshare', '-m', 'sh', '-ec', WITH_JOURNAL, 'sh', join(directory, 'journal'), String(uid)]
+  const { daemon } = await startSession({ through, uid })
+  await daemon.until(() => log.read().includes('a frontend has connected'), 'entries of the journal')
+  expect(log.text).toContain(
+    'MESSAGE=a frontend has connected\nPRIORITY=6\nSYSLOG_IDENTIFIER=viewfsd\nVIEWFSD_EVENT=frontend-connected\n',
+  )
+  daemon.signal('SIGUSR1')
+  await daemon.until(() => log.read().includes('VIEWFSD_COUNTERS={"fuse":'), 'the counters in the journal')
+  expect(daemon.log).toBe('')
 })

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Each kind of event in the log, by the id that its lines have as `event`. An id stays what it means; texts may change. doc/logging.md
+ * lists them.
+ */
+export const EVENTS = {
+  waiting: 'The daemon listens.',
+  ending: 'A signal ends the daemon.',
+  'start-failed': 'The daemon can not do what its command line says.',
+  bug: 'A fault of viewfsd, which ends it.',
+  counters: 'All counters, asked for by SIGUSR1.',
+  'option-deprecated': 'An option that does nothing, or has another name now.',
+  'descriptors-few': 'No more files can be open than the hard limit allows.',
+  'control-absent': 'There is no control socket, since its default path can not be had.',
+  'control-failed': 'A command of the control socket met a fault of viewfsd.',
+  'frontend-connected': 'A frontend (QEMU) has connected.',
+  'frontend-disconnected': 'It has gone.',
+  'frontend-failed': 'It has gone, or was dropped, because of an error.',
+  'frontend-message': 'It has sent a vhost-user message.',
+  'message-refused': 'It has sent one that was answered with an error.',
+  'memory-slots-few': 'It can not announce more than 8 regions of memory.',
+  'device-reset': 'It has reset the device.',
+  'ring-broken': 'A ring lied, and was stopped.',
+  'window-chosen': 'Which window there is, and why.',
+  'window-shown': 'This frontend shows the window.',
+  'window-absent': 'This frontend can not show it.',
+  'window-failed': 'A range could not be mapped or unmapped.',
+  'files-unviewable': 'Some of the shared files can not be in the window.',
+  'files-unread': 'Files could not be read: the guest got empty pages.',
+  'write-lost': 'A file could not be written to: what the guest stored is lost.',
+  'queue-thread-failed': 'A queue thread met a fault of viewfsd, which ends it.',
+  'request-failed': 'A request met a fault of viewfsd, and was answered with EIO.',
+  'request-stuck': 'A request has not been answered for 10 s, because the host has not.',
+  'request-waiting': 'A request has waited for 10 s for a lock or a lease on the host.',
+  'request-ended': 'One of these two has ended.',
+  'files-many': 'The guest has more files open, or known, than the daemon can hold.',
+  'share-warning': 'Something in the shared directory works differently from what was asked for.',
+} as const
+
+export type EventId = keyof typeof EVENTS
+
+/** What a line has besides its text. */
+export interface EventFields {
+  readonly event: EventId
+}
