@@ -12,6 +12,7 @@
 
 #include "compat.h"
 #include "entry.h"
+#include "trace.h"
 
 /* Locks the view for a fault in @mv. Returns false if it can't have entries. */
 static bool memview_lock(struct memview_vma *mv)
@@ -335,6 +336,8 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	struct memview_target target;
 	struct memview *view;
 	vm_fault_t ret;
+	bool cached;
+	u64 number;
 
 	if (!mv)
 		return VM_FAULT_SIGBUS;
@@ -343,14 +346,18 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	if (!memview_lock(mv))
 		return VM_FAULT_SIGBUS;
 	view = mv->mapper->view;
+	number = memview_number(view);
 	ret = memview_find(vmf, write, &target);
 	if (ret) {
 		up_read(&view->lock);
-		return ret & VM_FAULT_SIGBUS ? memview_sink_fault(vmf, false) :
-					       ret;
+		if (ret & VM_FAULT_SIGBUS)
+			ret = memview_sink_fault(vmf, false);
+		trace_memview_fault(number, vmf, false, ret);
+		return ret;
 	}
 	if (write && target.quiet)
 		ret = memview_map_cached(vmf, &target);
+	cached = ret;
 	/* Who waits holds the mmap lock, which can be dropped. */
 	if (!ret && (vmf->flags & FAULT_FLAG_VMA_LOCK) &&
 	    !memview_cached(&target)) {
@@ -366,6 +373,8 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	else
 		ret = memview_fault_page(vmf, write, &target);
 	fput(target.file);
+	/* With RETRY, what the lock has kept may be gone. */
+	trace_memview_fault(number, vmf, cached, ret);
 	return ret;
 }
 
@@ -394,8 +403,11 @@ static vm_fault_t memview_map_pages(struct vm_fault *vmf, pgoff_t first,
 		return 0;
 	if (mv->live && !memview_find(vmf, false, &target)) {
 		ret = memview_map_cached(vmf, &target);
-		if (ret)
+		if (ret) {
 			atomic64_inc(&view->faults);
+			trace_memview_fault(memview_number(view), vmf, true,
+					    ret);
+		}
 	}
 	up_read(&view->lock);
 	return ret;

@@ -12,6 +12,9 @@
 #include "compat.h"
 #include "memview.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 /* What the structs held in ABI version 1; callers may not send less. */
 #define MEMVIEW_INFO_SIZE_V1		72
 #define MEMVIEW_MAP_FD_INFO_SIZE_V1	40

@@ -12,6 +12,7 @@
 
 #include "compat.h"
 #include "memview.h"
+#include "trace.h"
 
 /**
  * memview_zap_vma() - clear entries of one VMA of a view
@@ -40,6 +41,7 @@ static void memview_zap_vma(struct memview_vma *mv, unsigned long start,
 	vm_flags_init(&vma, VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE |
 			    VM_SHARED | VM_MAYSHARE | VM_DONTEXPAND);
 	atomic64_inc(&mv->mapper->view->zaps);
+	trace_memview_zap(memview_number(mv->mapper->view), start, end);
 	/*
 	 * Announces itself to the mapper's notifiers, often within the
 	 * announcement to the anchors'. lockdep has one class for both.

@@ -229,6 +229,18 @@ struct memview {
 };
 
 /**
+ * memview_number() - what tells a view apart in traces
+ * @view: the view
+ *
+ * Context: &memview.lock is held.
+ * Return: the inode number of the view inode, 0 before it has one.
+ */
+static inline u64 memview_number(const struct memview *view)
+{
+	return view->inode ? view->inode->i_ino : 0;
+}
+
+/**
  * struct memview_anchor - lets a file find the view's mappings of its pages
  * @notifier: covers the anchor VMA
  * @view:     whose it is; outlives it

@@ -13,6 +13,7 @@
 
 #include "compat.h"
 #include "memview.h"
+#include "trace.h"
 
 /* "MVFS"; what fstatfs of a view fd says. */
 #define MEMVIEW_FS_MAGIC	0x4d564653
@@ -404,6 +405,7 @@ static int memview_map_file(struct memview *view, struct file *file,
 		spare = NULL;
 	segment = NULL;
 	atomic64_inc(&view->maps);
+	trace_memview_map(memview_number(view), file, info);
 	up_write(&view->lock);
 	memview_zap_end(view);
 	ret = 0;
@@ -483,6 +485,8 @@ unsigned long memview_unmap(struct memview *view,
 	if (memview_change(view, first, last, NULL, spare, &gone))
 		spare = NULL;
 	atomic64_inc(&view->unmaps);
+	trace_memview_unmap(memview_number(view), range->mem_offset,
+			    range->size);
 	up_write(&view->lock);
 	memview_zap_end(view);
 	kfree(spare);

@@ -12,6 +12,8 @@
 #     LINUX_VERSION_CODE: telling versions apart is all that it is for
 #     CONSTANT_COMPARISON: it takes KERNEL_VERSION(...) in a #if for a constant
 #       on the left
+#   trace.h alone
+#     OPEN_ENDED_LINE, PARENTHESIS_ALIGNMENT: how every TRACE_EVENT() is written
 #   selftests, which are user space
 #     MACRO_ARG_REUSE, MACRO_WITH_FLOW_CONTROL: the TEST() and CHECK() macros of
 #       a harness define functions and end tests
@@ -45,6 +47,7 @@ for file in *.c *.h include/uapi/linux/*.h; do
 	case $file in
 	*.mod.c) ;;
 	compat.h) check "$common,LINUX_VERSION_CODE,CONSTANT_COMPARISON" "$file" ;;
+	trace.h) check "$common,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT" "$file" ;;
 	*) check "$common" "$file" ;;
 	esac
 done

@@ -26,7 +26,7 @@ const CALLS = FILES.flatMap(logCalls)
 test('every call that logs has an id, and every id a call', () => {
   expect(CALLS.length).toBeGreaterThan(25)
   expect(CALLS.filter(({ event }) => event === undefined).map(({ where }) => where)).toEqual([])
-  expect([...new Set(CALLS.map(({ event }) => event))].toSorted()).toEqual(Object.keys(EVENTS).toSorted())
+  expect(new Set(CALLS.map(({ event }) => event))).toEqual(new Set(Object.keys(EVENTS)))
 })
 
 test('the page lists exactly these', () => {
