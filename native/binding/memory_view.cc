@@ -11,6 +11,7 @@
 
 #include "binding/arguments.h"
 #include "binding/errno_error.h"
+#include "util/probes.h"
 #include "util/unique_fd.h"
 #include "window/view_ioctl.h"
 
@@ -57,8 +58,9 @@ class MemoryView : public Napi::ObjectWrap<MemoryView> {
 
   Napi::Value SetFaultPolicy(const Napi::CallbackInfo& info) {
     __u64 policy = OffsetArgument(info, 0, "policy");
-    return Napi::Number::New(info.Env(),
-                             ViewIoctl(Fd(info, true), MEMVIEW_SET_FAULT_POLICY, &policy));
+    const int result = ViewIoctl(Fd(info, true), MEMVIEW_SET_FAULT_POLICY, &policy);
+    VIEWFSD_PROBE2(fault_policy, policy, static_cast<int64_t>(result));
+    return Napi::Number::New(info.Env(), result);
   }
 
   Napi::Value Map(const Napi::CallbackInfo& info) {

@@ -11,6 +11,7 @@
 
 #include "fuse/data_plane.h"
 #include "host/open_files.h"
+#include "util/probes.h"
 #include "util/unique_fd.h"
 
 namespace viewfsd {
@@ -55,6 +56,7 @@ int64_t DataPlane::MapFile(uint64_t nodeid, const fuse_setupmapping_in& in) {
   // does no harm.
   interrupted_ = result == -EINTR;
   if (result < 0) return result;
+  VIEWFSD_PROBE5(map, nodeid, in.moffset, in.len, in.foffset, writable);
   directory_.mapped_ranges().Add(nodeid, {in.moffset, in.len, in.foffset}, writable);
   return 0;
 }
@@ -87,7 +89,10 @@ int64_t DataPlane::Removemapping(const FuseRequest& request) {
   const int result = window->Unmap({parts.data(), count});
   interrupted_ = result == -EINTR;
   if (result < 0) return result;
-  for (uint32_t i = 0; i < count; i++) directory_.mapped_ranges().Remove(parts[i]);
+  for (uint32_t i = 0; i < count; i++) {
+    VIEWFSD_PROBE2(unmap, parts[i].moffset, parts[i].length);
+    directory_.mapped_ranges().Remove(parts[i]);
+  }
   moved_ = count;
   return 0;
 }

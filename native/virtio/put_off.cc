@@ -86,7 +86,7 @@ int RequestServer::Complete(PutOffRequest& served) {
   plane_->Count(header.opcode, answer);
   port_->latencies.Add(header.opcode, Latencies::Now() - served.began);
   port_->hot.Add(header.opcode, header.nodeid, 1);
-  Finish(use, served.head, Answered(served));
+  Finish(use, served.head, Answered(served), header.unique);
   if (answer.value != -ENFILE) return kTimedOut;
   std::copy_n(served.bytes.begin(), sizeof(fuse_in_header), request_);
   return kShortage;

@@ -11,6 +11,7 @@
 
 #include "memory/guarded_access.h"
 #include "util/coarse_clock.h"
+#include "util/probes.h"
 #include "util/signal_eventfd.h"
 
 namespace viewfsd {
@@ -49,6 +50,18 @@ bool Announces(uint32_t opcode) {
 
 // How many requests are refused before Next returns.
 constexpr uint32_t kRefusals = 64;
+
+uint64_t Unique(const uint8_t* request) {
+  uint64_t unique;
+  memcpy(&unique, request + offsetof(fuse_in_header, unique), sizeof(unique));
+  return unique;
+}
+
+uint64_t NodeidOf(const uint8_t* request) {
+  uint64_t nodeid;
+  memcpy(&nodeid, request + offsetof(fuse_in_header, nodeid), sizeof(nodeid));
+  return nodeid;
+}
 
 }  // namespace
 
@@ -150,6 +163,7 @@ bool RequestServer::ReadRequest() {
   }
   of_thread = this;
   ShowProgress(opcode);
+  VIEWFSD_PROBE4(request_begin, worker_, opcode, Unique(request_), NodeidOf(request_));
   if (!Announces(opcode)) SignalAll();
   return true;
 }
@@ -230,6 +244,7 @@ int RequestServer::Next(int timeout_ms) {
     if (SpinForWork()) continue;
     if (!PrepareWait()) continue;
     port_->waits.fetch_add(1, std::memory_order_relaxed);
+    VIEWFSD_PROBE1(wait, worker_);
     if (Sleep(timeout_ms) == 0) return kTimedOut;
   }
 }
@@ -239,6 +254,7 @@ void RequestServer::Signal(QueueUse* use) {
   use->unsignalled = 0;
   if (!use->queue->ring.ShouldSignal()) return;
   use->queue->signals.fetch_add(1, std::memory_order_relaxed);
+  VIEWFSD_PROBE1(signal, use->index);
   // Main may exchange the descriptor at any time; with the lock held, no completion goes to an old
   // one afterwards.
   const std::lock_guard lock(use->queue->mutex);
@@ -259,7 +275,7 @@ void RequestServer::Complete(uint32_t written) {
   QueueUse* use = current_;
   current_ = nullptr;
   resumed_table_.reset();
-  Finish(use, chain_.head, written);
+  Finish(use, chain_.head, written, Unique(request_));
 }
 
 // One that was current before, and had no payload.
@@ -283,7 +299,8 @@ void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<
   ShowProgress(opcode);
 }
 
-void RequestServer::Finish(QueueUse* use, uint16_t head, uint32_t written) {
+void RequestServer::Finish(QueueUse* use, uint16_t head, uint32_t written, uint64_t unique) {
+  VIEWFSD_PROBE3(request_end, worker_, unique, written);
   if (!use->queue->ring.Push(head, written)) {
     Break(use, "the used ring can't be written");
     return;
@@ -344,9 +361,7 @@ int64_t RequestServer::GiveBack() {
 
 // Writes the reply's header. False where the guest's buffer can't be reached.
 bool RequestServer::PutHeader(int error, uint64_t body_size) {
-  uint64_t unique;
-  memcpy(&unique, request_ + offsetof(fuse_in_header, unique), sizeof(unique));
-  return WriteReplyHeader(chain_.WritableBuffers(), unique, error, body_size);
+  return WriteReplyHeader(chain_.WritableBuffers(), Unique(request_), error, body_size);
 }
 
 // Serves the current request where the data plane may; else it is the control plane's.

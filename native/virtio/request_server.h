@@ -153,7 +153,7 @@ class RequestServer final : public FinishedWork {
   void TimeEachTime();
   void NoteLatency();
   void Complete(uint32_t written);
-  void Finish(QueueUse* use, uint16_t head, uint32_t written);
+  void Finish(QueueUse* use, uint16_t head, uint32_t written, uint64_t unique);
   void MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
                    const GuestBuffers& reply, Snapshot table, Timing timing);
   void Signal(QueueUse* use);
