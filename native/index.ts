@@ -11,6 +11,7 @@ import { constants } from 'node:os'
 import { workerData } from 'node:worker_threads'
 import type { DeviceControlConstructor, DeviceWindow, QueueWorkerConstructor } from './device.ts'
 import type { NativeFileSystem } from './file-system.ts'
+import type { ForgetMount } from './forget-mount.ts'
 import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
 import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { FileOperations } from './operations.ts'
@@ -29,6 +30,7 @@ interface NativeAddon extends UnixSockets {
   readonly operations: FileOperations
   readonly viewRanges: ViewRanges
   readonly windowFiles: WindowFiles
+  readonly forgetMount: ForgetMount
   readonly sandbox: NativeSandbox
   readonly drainEventFd: (fd: number) => number
 }
@@ -73,8 +75,9 @@ export const QueueWorker = addon.QueueWorker
 export type QueueWorker = InstanceType<QueueWorkerConstructor>
 export const viewRanges = addon.viewRanges
 export const windowFiles = addon.windowFiles
+export const forgetMount = addon.forgetMount
+export type { ForgottenMount } from './forget-mount.ts'
 export type { MappedRange, WindowContents, WindowFile } from './view-ranges.ts'
-export { LATENCY_FIRST_OCTAVE, LATENCY_STEPS } from './device.ts'
 
 /** What windows need of a device. */
 export const deviceWindow = addon.deviceWindow

@@ -9,7 +9,16 @@
 import { readFileSync, unlinkSync } from 'node:fs'
 import { resolve as resolvePath } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { acceptUnix, addonPath, exitNow, FdWatcher, viewRanges, windowFiles } from '../native/index.ts'
+import {
+  acceptUnix,
+  addonPath,
+  exitNow,
+  FdWatcher,
+  forgetMount,
+  type ForgottenMount,
+  viewRanges,
+  windowFiles,
+} from '../native/index.ts'
 import { controlProtocol, type ControlSubject, metricsText } from './control/control-protocol.ts'
 import {
   type FilesReport,
@@ -180,6 +189,7 @@ export class Daemon {
       counters: () => this.#metrics(),
       latencies: () => latenciesOf(this.#device.control.latencies()),
       files: () => this.#files(),
+      forget: (path) => this.#forget(path),
       setLogLevel: (wished) => {
         level.set(wished)
         level.apply(this.#log)
@@ -205,6 +215,12 @@ export class Daemon {
       activeRequests: this.#device.control.requestsInProgress().length,
       logLevel,
     }
+  }
+
+  #forget(path: string): Promise<ForgottenMount | number> {
+    // In any other window a range that goes stops the guest that touches it.
+    const mayUnmap = this.#plan.kind === 'memory-view' && this.#options.faultPolicy === 'sink'
+    return forgetMount(this.#directory.id, this.#device.control.id, path, mayUnmap)
   }
 
   async #files(): Promise<FilesReport> {

@@ -7,6 +7,7 @@
 #include "binding/eventfd.h"
 #include "binding/fd_watcher.h"
 #include "binding/file_system_exports.h"
+#include "binding/forget_mount_exports.h"
 #include "binding/memory_view.h"
 #include "binding/operation_exports.h"
 #include "binding/queue_worker.h"
@@ -26,6 +27,7 @@ void InitProduct(Napi::Env env, Napi::Object exports) {
   InitFileSystem(env, exports);
   InitOperations(env, exports);
   InitViewRanges(env, exports);
+  InitForgetMount(env, exports);
   InitWindowFiles(env, exports);
   InitDeviceControl(env, exports);
   InitSandbox(env, exports);

@@ -125,6 +125,16 @@ ReleasedHandle HandleTable::Remove(uint64_t fh, uint64_t nodeid, HandleKind kind
   return index == 0 ? ReleasedHandle() : Take(index);
 }
 
+std::vector<HandleTable::Open> HandleTable::From(size_t* place) {
+  std::vector<Open> open;
+  const std::lock_guard lock(mutex_);
+  *place = records_.ForBlock(*place, [&](uint32_t index) {
+    const HandleRecord& handle = records_[index];
+    if (handle.fh != 0) open.push_back({handle.fh, handle.nodeid, handle.kind});
+  });
+  return open;
+}
+
 void HandleTable::Clear() {
   // End after the lock is gone.
   std::vector<ReleasedHandle> all;

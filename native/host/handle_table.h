@@ -112,6 +112,15 @@ class HandleTable {
   // Takes the handle out; nothing where there is none.
   ReleasedHandle Remove(uint64_t fh, uint64_t nodeid, HandleKind kind);
 
+  struct Open {
+    uint64_t fh;
+    uint64_t nodeid;
+    HandleKind kind;
+  };
+  // Those of one block of the table, for whoever goes through all without holding anybody up:
+  // `*place`, first 0, becomes the next one, or 0 at the end.
+  std::vector<Open> From(size_t* place);
+
   void Clear();
 
   size_t size();

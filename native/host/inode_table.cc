@@ -360,6 +360,17 @@ bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
   return true;
 }
 
+std::vector<uint64_t> InodeTable::KnownFrom(size_t* place, uint64_t mount) {
+  std::vector<uint64_t> nodeids;
+  const std::lock_guard lock(mutex_);
+  *place = records_.ForBlock(*place, [&](uint32_t index) {
+    const InodeRecord& record = records_[index];
+    if (record.listed && record.lookups > 0 && mounts_.At(record.mount)->id() == mount)
+      nodeids.push_back(record.nodeid);
+  });
+  return nodeids;
+}
+
 void InodeTable::Clear() {
   std::vector<Remains> all;
   const std::lock_guard lock(mutex_);

@@ -117,6 +117,10 @@ class InodeTable {
   // mistake and no error. Returns whether the inode has gone.
   bool Forget(uint64_t nodeid, uint64_t count);
 
+  // Those that the guest knows of a mount, for whoever goes through all without holding anybody up:
+  // see HandleTable::From.
+  std::vector<uint64_t> KnownFrom(size_t* place, uint64_t mount);
+
   // Forgets everything but the root. Nodeids are never given out again.
   void Clear();
 

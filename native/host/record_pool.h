@@ -72,14 +72,14 @@ class RecordPool {
   // Visits the index of each record that is taken; it may be given back.
   template <typename Visit>
   void ForEach(Visit visit) const {
-    for (uint32_t number = 0; number < state_->blocks; number++) {
-      for (size_t word = 0; word < kWords && blocks_[number].taken > 0; word++) {
-        for (uint64_t bits = blocks_[number].bits[word]; bits != 0; bits &= bits - 1) {
-          const size_t index = number * kPerBlock + word * 64 + std::countr_zero(bits);
-          if (index != kNone) visit(static_cast<uint32_t>(index));
-        }
-      }
-    }
+    for (uint32_t number = 0; number < state_->blocks; number++) ForBlockAt(number, visit);
+  }
+
+  // The same for those of one block, the first of which is 0. Returns the next one, 0 at the end.
+  template <typename Visit>
+  size_t ForBlock(size_t number, Visit visit) const {
+    if (number < state_->blocks) ForBlockAt(static_cast<uint32_t>(number), visit);
+    return number + 1 < state_->blocks ? number + 1 : 0;
   }
 
  private:
@@ -106,6 +106,16 @@ class RecordPool {
     // Which records are taken.
     uint64_t bits[kWords];
   };
+
+  template <typename Visit>
+  void ForBlockAt(uint32_t number, Visit& visit) const {
+    for (size_t word = 0; word < kWords && blocks_[number].taken > 0; word++) {
+      for (uint64_t bits = blocks_[number].bits[word]; bits != 0; bits &= bits - 1) {
+        const size_t index = number * kPerBlock + word * 64 + std::countr_zero(bits);
+        if (index != kNone) visit(static_cast<uint32_t>(index));
+      }
+    }
+  }
 
   static constexpr size_t BlocksFor(size_t count) { return (count + kPerBlock) / kPerBlock; }
   // There is no record 0.

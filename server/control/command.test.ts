@@ -4,6 +4,7 @@ import { ControlError, decodeCommand, encodeReply, PLAIN_COMMANDS } from './comm
 
 test('understands each command', () => {
   for (const command of PLAIN_COMMANDS) expect(decodeCommand(`{"command":"${command}"}`)).toEqual({ command })
+  expect(decodeCommand('{"command":"forget","path":"/a"}')).toEqual({ command: 'forget', path: '/a' })
   expect(decodeCommand('{"level":"debug","command":"log-level"}')).toEqual({ command: 'log-level', level: 'debug' })
 })
 
@@ -17,6 +18,10 @@ test.each([
   ['{"command":["status"]}', /must be one of/],
   ['{"command":"__proto__"}', /must be one of/],
   ['{"command":"status","level":"debug"}', /takes nothing/],
+  ['{"command":"forget"}', /takes a path/],
+  ['{"command":"forget","path":1}', /takes a path/],
+  ['{"command":"forget","path":"a\\u0000b"}', /takes a path/],
+  ['{"command":"forget","path":"a","more":1}', /takes a path/],
   ['{"command":"log-level"}', /takes a level/],
   ['{"command":"log-level","level":"loud"}', /takes a level/],
   ['{"command":"log-level","level":"debug","more":1}', /takes a level/],

@@ -4,6 +4,7 @@
  *
  *   {"command":"status"}                        {"ok":true,"result":{...}}
  *   {"command":"log-level","level":"debug"}     {"ok":false,"error":"..."}
+ *   {"command":"forget","path":"/backup"}        from the shared directory on
  */
 import { LOG_LEVELS, type LogLevel } from '../options/table.ts'
 
@@ -11,7 +12,10 @@ import { LOG_LEVELS, type LogLevel } from '../options/table.ts'
 export const PLAIN_COMMANDS = ['status', 'requests', 'counters', 'latencies', 'files', 'metrics', 'dump'] as const
 export type PlainCommand = (typeof PLAIN_COMMANDS)[number]
 
-export type Command = { readonly command: PlainCommand } | { readonly command: 'log-level'; readonly level: LogLevel }
+export type Command =
+  | { readonly command: PlainCommand }
+  | { readonly command: 'log-level'; readonly level: LogLevel }
+  | { readonly command: 'forget'; readonly path: string }
 
 /** A line that is no command; the message goes to whoever has sent it. */
 export class ControlError extends Error {
@@ -28,14 +32,23 @@ export function decodeCommand(line: string): Command {
     if (names.length > 0) throw new ControlError(`${plain} takes nothing`)
     return { command: plain }
   }
+  if (command === 'forget') return { command, path: pathOf(rest) }
   if (command !== 'log-level') {
-    throw new ControlError(`the command must be one of ${[...PLAIN_COMMANDS, 'log-level'].join(', ')}`)
+    throw new ControlError(`the command must be one of ${[...PLAIN_COMMANDS, 'log-level', 'forget'].join(', ')}`)
   }
   const level = LOG_LEVELS.find((name) => name === rest['level'])
   if (level === undefined || names.length !== 1) {
     throw new ControlError(`log-level takes a level: ${LOG_LEVELS.join(', ')}`)
   }
   return { command, level }
+}
+
+function pathOf(rest: Readonly<Record<string, unknown>>): string {
+  const { path, ...others } = rest
+  if (typeof path !== 'string' || path.includes('\0') || Object.keys(others).length > 0) {
+    throw new ControlError('forget takes a path')
+  }
+  return path
 }
 
 function parse(line: string): Readonly<Record<string, unknown>> {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the control socket's peers are answered: a line of JSON to each line (command.ts). */
+import type { ForgottenMount } from '../../native/index.ts'
+import { Errno } from '../errno.ts'
 import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { LogLevel } from '../options/table.ts'
@@ -17,6 +19,8 @@ export interface ControlSubject {
   counters(): Metrics
   latencies(): readonly Latencies[]
   files(): Promise<FilesReport>
+  /** Lets go of the mount at `path`, from the shared directory on. @returns or -errno; see native/forget-mount.ts */
+  forget(path: string): Promise<ForgottenMount | number>
   setLogLevel(level: LogLevel): void
 }
 
@@ -43,6 +47,7 @@ export function controlProtocol(subject: ControlSubject, log: Pick<Logger, 'erro
 }
 
 function resultOf(subject: ControlSubject, request: Command): unknown {
+  if (request.command === 'forget') return forget(subject, request.path)
   if (request.command === 'log-level') {
     subject.setLogLevel(request.level)
     return { level: request.level }
@@ -63,6 +68,18 @@ function resultOf(subject: ControlSubject, request: Command): unknown {
     }),
   }
   return answers[request.command]()
+}
+
+async function forget(subject: ControlSubject, path: string): Promise<ForgottenMount> {
+  const result = await subject.forget(path)
+  if (typeof result !== 'number') return result
+  const reasons: Readonly<Record<number, string>> = {
+    [-Errno.ENOENT]: 'there is no such directory in the share',
+    [-Errno.EINVAL]: 'nothing is mounted there',
+    [-Errno.EBUSY]: 'its files are in the window, and taking them away would stop the guest: see --fault-policy',
+    [-Errno.ENOTCONN]: 'the guest has just left: try again',
+  }
+  throw new ControlError(reasons[result] ?? `errno ${-result}`)
 }
 
 export function metricsText(subject: Pick<ControlSubject, 'counters' | 'status' | 'latencies'>): string {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the native histograms say (native/session/latencies.h). */
-import { LATENCY_FIRST_OCTAVE, LATENCY_STEPS, type LatencyHistogram } from '../../native/index.ts'
+import { LATENCY_FIRST_OCTAVE, LATENCY_STEPS, type LatencyHistogram } from '../../native/device.ts'
 import { opcodeName } from '../fuse/abi.ts'
 
 export interface Latencies extends Omit<LatencyHistogram, 'opcode'> {

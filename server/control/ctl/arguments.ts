@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util'
 import { UsageError } from '../../options/usage-error.ts'
 import { CONTROL_SUFFIX, controlPathOf } from '../path.ts'
 
-export const CTL_COMMANDS = ['status', 'requests', 'metrics', 'dax', 'top', 'log-level', 'dump'] as const
+export const CTL_COMMANDS = ['status', 'requests', 'metrics', 'dax', 'top', 'log-level', 'forget', 'dump'] as const
 export type CtlCommand = (typeof CTL_COMMANDS)[number]
 
 /** Where units have their sockets. */
@@ -20,6 +20,7 @@ export const CTL_USAGE = `Usage: viewfsdctl [--socket=PATH] [--json] COMMAND
   dax [PATH]        whether DAX is in use, what is mapped, and for a file or directory of the share whether it may be in the window, and why not
   top [--once]      rates, latencies, files and the window, each second; --once: one second, for scripts
   log-level LEVEL   error, warn, info, debug, trace or off, until the daemon ends
+  forget MOUNT      lets go of what is open or known below a mount in the share, so that the host can unmount it
   dump [--paths]    all of it as JSON, for a bug report; names of files only with --paths
 
   --socket=PATH     the daemon's vhost-user socket or its control socket; not needed where ${RUN_DIRECTORY} has one alone
@@ -46,11 +47,12 @@ export function parseCtl(args: readonly string[], runDirectory = RUN_DIRECTORY):
   const [name, argument, stray] = positionals
   const command = CTL_COMMANDS.find((known) => known === name)
   if (command === undefined) throw new UsageError(`the command must be one of ${CTL_COMMANDS.join(', ')}`)
-  const most = command === 'dax' || command === 'log-level' ? 1 : 0
+  const most = command === 'dax' || command === 'log-level' || command === 'forget' ? 1 : 0
   if (stray !== undefined || (argument !== undefined && most === 0)) {
     throw new UsageError(`unexpected argument ${JSON.stringify(most === 0 ? argument : stray)}`)
   }
   if (command === 'log-level' && argument === undefined) throw new UsageError('log-level needs a level')
+  if (command === 'forget' && argument === undefined) throw new UsageError('forget needs a mount')
   return {
     command,
     argument,

@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
 /** viewfsdctl: looks into a running viewfsd. Exit codes: 0 done, 1 the daemon can't be asked or refuses, 2 wrong usage. */
+import { realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ForgottenMount } from '../../../native/index.ts'
 import { UsageError } from '../../options/usage-error.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { FilesReport } from '../files.ts'
@@ -10,7 +13,7 @@ import type { ActiveRequest, Status } from '../status.ts'
 import { CTL_USAGE, type CtlArguments, parseCtl } from './arguments.ts'
 import { ControlClient } from './control-client.ts'
 import { daxReport, daxScreen } from './dax.ts'
-import { requestsScreen, statusScreen } from './screens.ts'
+import { forgottenScreen, requestsScreen, statusScreen } from './screens.ts'
 import { type Look, topReport, topScreen } from './top.ts'
 
 /** How often `top` looks, in milliseconds. */
@@ -75,6 +78,15 @@ async function run(client: ControlClient, args: CtlArguments): Promise<void> {
     case 'log-level':
       await client.ask({ command, level: argument ?? '' })
       break
+    case 'forget': {
+      const { sharedDir } = await ask(client, 'status')
+      const path = pathInShare(resolve(argument ?? ''), realpathSync(sharedDir))
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as in ask()
+      const forgotten = (await client.ask({ command, path })) as ForgottenMount
+      if (json) printJson(forgotten)
+      else print(forgottenScreen(forgotten))
+      break
+    }
     case 'dump': {
       const dump = await ask(client, 'dump')
       printJson(args.paths ? dump : withoutNames(dump))
@@ -89,6 +101,13 @@ function withoutNames(dump: Answers['dump']): object {
   const names = { sharedDir: null, socketPath: null, tag: null }
   const files = dump.files.files.map((file) => ({ ...file, path: null }))
   return { ...dump, status: { ...dump.status, ...names }, files: { ...dump.files, files } }
+}
+
+/** @param mount absolute; nothing of it is looked at, since it may not answer */
+function pathInShare(mount: string, sharedDir: string): string {
+  if (sharedDir === '/') return mount
+  if (!mount.startsWith(`${sharedDir}/`)) throw new Error(`${mount} is not below ${sharedDir}`)
+  return mount.slice(sharedDir.length)
 }
 
 async function look(client: ControlClient): Promise<Look> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What viewfsdctl prints for people. */
+import type { ForgottenMount } from '../../../native/index.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { ActiveRequest, Status } from '../status.ts'
 import { bytes, duration, printable } from './units.ts'
@@ -37,6 +38,10 @@ export function statusScreen(status: Status): string {
     rows.splice(5, 0, ['sink', `${window.sinkPages} pages; ${lost}`])
   }
   return table(rows)
+}
+
+export function forgottenScreen({ inodes, handles, ranges }: ForgottenMount): string {
+  return `let go of ${inodes} files and directories, ${handles} that were open, and ${ranges} ranges of the window\n`
 }
 
 export function requestsScreen(requests: readonly ActiveRequest[]): string {

@@ -19,7 +19,7 @@ import { type Script, splitProgram } from '../engine/script.ts'
 import type { Target } from '../engine/target.ts'
 
 const PEERS = 3
-const WORDS = [...PLAIN_COMMANDS, 'log-level', 'level', 'command', ...LOG_LEVELS]
+const WORDS = [...PLAIN_COMMANDS, 'log-level', 'level', 'forget', 'path', '/mnt', 'command', ...LOG_LEVELS]
 const REQUEST = { opcode: 'READ', nodeid: 5, queueThread: 0, since: '2026-01-01T00:00:00.000Z', milliseconds: 7 }
 
 export class ControlTarget implements Target {
@@ -43,6 +43,10 @@ export class ControlTarget implements Target {
       files: async () => {
         await turn()
         return FILES
+      },
+      forget: async (where: string) => {
+        await turn()
+        return where.length % 2 === 0 ? -(where.length % 40) - 1 : { inodes: 1, handles: 2, ranges: 0 }
       },
       setLogLevel: (level: (typeof LOG_LEVELS)[number]) => {
         outcomes.push(1000 + LOG_LEVELS.indexOf(level))
@@ -157,6 +161,7 @@ function line(step: Script): Uint8Array {
   const end = step.byte() < 240 ? '\n' : ''
   if (kind < 100) return encode(`{"command":"${step.pick(WORDS)}"}${end}`)
   if (kind < 150) return encode(`{"command":"log-level","level":"${step.pick(WORDS)}"}${end}`)
+  if (kind < 165) return encode(`{"command":"forget","path":"${step.pick(WORDS)}"}${end}`)
   if (kind < 180)
     return encode(`{"${step.pick(WORDS)}":"${step.pick(WORDS)}","${step.pick(WORDS)}":${step.word()}}${end}`)
   if (kind < 200) return encode(`${'['.repeat(step.byte() * 20)}${end}`)
