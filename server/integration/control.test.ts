@@ -216,7 +216,13 @@ test('peers that send rubbish, or read nothing, hold up no queue and cost no des
   const deaf: number[] = []
   for (let i = 0; i < MAX_PEERS - 1; i++) deaf.push(peer(daemon))
   // Far more than a socket holds: the answers are never taken.
-  const asked = '{"command":"metrics"}\n'.repeat(150)
+  const commands = [
+    '{"command":"metrics"}',
+    '{"command":"dump"}',
+    '{"command":"files"}',
+    '{"command":"forget","path":"/"}',
+  ]
+  const asked = `${commands.join('\n')}\n`.repeat(25) + '{"command":"metrics"}\n'.repeat(100)
   for (const fd of deaf) send(fd, asked)
   const rubbish = peer(daemon)
   const passed = openSync('/dev/null', 'r')
