@@ -31,6 +31,7 @@ export const VIEWFSDCTL: Program = {
   commands: {
     ...Object.fromEntries(CTL_COMMANDS.map((command): [string, Completion] => [command, 'nothing'])),
     dax: 'file',
+    forget: 'directory',
     'log-level': LOG_LEVELS,
   },
 }
