@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Test tiers. `unit` needs nothing but Node; `native` needs the built addon; `integration` needs the built daemon (dist/) and
- * root; `libvirt` needs libvirtd, QEMU and the rig's root besides; `packages` needs what npm run package
+ * root; `libvirt` needs libvirtd, QEMU and the rig's root besides; `docs` needs chromium; `packages` needs what npm run package
  * has built; `device` needs /dev/memory-view, so it runs inside the rig. `bench` is no test. The driver's selftests and the
  * nested end-to-end run are not vitest: see doc/testing.md.
  */
@@ -18,6 +18,7 @@ export default defineConfig({
           name: 'unit',
           include: ['server/**/*.test.ts', 'e2e/**/*.test.ts'],
           exclude: [
+            'e2e/docs/looks.test.ts',
             'e2e/libvirt/**',
             'e2e/packages/{install,packages,service}.test.ts',
             'server/integration/**',
@@ -52,6 +53,14 @@ export default defineConfig({
         test: {
           name: 'libvirt',
           include: ['e2e/libvirt/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: 'docs',
+          include: ['e2e/docs/looks.test.ts'],
           pool: 'forks',
           testTimeout: 300_000,
         },

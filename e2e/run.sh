@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Entry of `npm run quickstart`, `npm test`, `npm run package` and `npm run bench:...` (guest, window, workloads, requests): brings a
+# Entry of `npm run quickstart`, `npm test`, `npm run docs`, `npm run package` and `npm run bench:...` (guest, window, workloads, requests): brings a
 # machine that has only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and does only
 # what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|package|test-packages|sanitizers|bench-guest|bench-window|bench-workloads|bench-requests [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|docs|package|test-packages|sanitizers|bench-guest|bench-window|bench-workloads|bench-requests [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|package|test-packages|sanitizers|bench-guest|bench-window|bench-workloads|bench-requests [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|docs|package|test-packages|sanitizers|bench-guest|bench-window|bench-workloads|bench-requests [ARGUMENT...]}
 shift
 
 require_machine
@@ -25,6 +25,10 @@ sanitizers)
 	install_packages bc bison flex libelf-dev libssl-dev xz-utils
 	build
 	exec node dist/e2e/sanitizers.js "$@"
+	;;
+docs)
+	run_logged build-ts npm run --silent build:ts
+	exec node dist/e2e/docs/build.js
 	;;
 package)
 	say "building the daemon's TypeScript"

@@ -104,6 +104,12 @@ integration_tests() {
 	npm run --silent test:integration
 }
 
+# All documents as HTML, in a browser.
+docs_tests() {
+	install_packages chromium
+	npm run --silent test:docs
+}
+
 # libvirt as the client, on the machine itself.
 libvirt_tests() {
 	install_packages libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86
@@ -160,6 +166,7 @@ tier types npm run --silent types
 tier build npm run --silent build
 tier aarch64 compile_for_aarch64
 start_driver_checks
+tier docs docs_tests
 tier unit npm run --silent test:unit
 tier native npm run --silent test:native
 tier native-asan npm run --silent test:native:asan
