@@ -14,7 +14,7 @@ import { cacheSubdir, checkout } from '../rig/paths.ts'
 import { runMain, say, step, StepError } from '../rig/progress.ts'
 import { inLayer } from './layer.ts'
 import { buildRoot, RELEASES, type Release } from './roots.ts'
-import { debianVersion, source, type Source } from './source.ts'
+import { debianChangelog, source, type Source } from './source.ts'
 
 /** Release, version suffix and build profile of Debian 12's packages differ. */
 const SUFFIX: Readonly<Record<Release, string | undefined>> = { trixie: undefined, bookworm: 'deb12u1' }
@@ -51,11 +51,6 @@ async function carriedNode(logPath: string): Promise<string> {
   return folder
 }
 
-function changelog(version: string, epoch: number): string {
-  const date = new Date(epoch * 1000).toUTCString().replace('GMT', '+0000')
-  return `viewfsd (${version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- viewfsd maintainers <maintainers@viewfsd.invalid>  ${date}\n`
-}
-
 /** Keeps what is built from, as it is now: someone may go on working in the checkout. */
 async function archive(from: Source, path: string): Promise<void> {
   const list = `${path}.list`
@@ -78,7 +73,7 @@ async function build(
   const node = release === 'trixie' ? undefined : await carriedNode(logPath)
   rmSync(out, { recursive: true, force: true })
   mkdirSync(out, { recursive: true })
-  writeFileSync(join(out, 'changelog'), changelog(debianVersion(from, SUFFIX[release]), from.epoch))
+  writeFileSync(join(out, 'changelog'), debianChangelog(from, SUFFIX[release]))
   const environment = [
     ...circumstances.environment,
     `SOURCE_DATE_EPOCH=${from.epoch}`,

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { output } from '../rig/command.ts'
-import { debianVersion, source, type Source } from './source.ts'
+import { debianChangelog, debianVersion, source, type Source } from './source.ts'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const commit: Source = { files: [], version: '0.2.0', commit: '0123456789ab', epoch: 1_764_400_000, released: false }
@@ -27,10 +27,23 @@ test('a snapshot is older than its release, and newer than the one before', () =
   }
 })
 
-test('program, driver and DKMS have one version, by semantic versioning, and the changelog knows it', () => {
-  const { version } = source()
+test('program, driver, DKMS, packages and documents have one version, by semantic versioning', () => {
+  const from = source()
+  const { version } = from
   expect(version).toMatch(/^\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?$/)
   expect(read('kernel/main.c')).toContain(`MODULE_VERSION("${version}")`)
   expect(read('kernel/dkms.conf')).toContain(`PACKAGE_VERSION="${version}"`)
-  expect(read('CHANGELOG.md')).toMatch(/^## (Unreleased|\d+\.\d+\.\d+)/m)
+  for (const page of ['doc/usage.md', 'doc/memory-view.md'])
+    expect([...read(page).matchAll(/memory-view[-/](\d[\w.]*)/g)].map(([, named]) => named)).toContain(version)
+  expect(read('package-lock.json').match(/"version": "([^"]+)"/)?.[1]).toBe(version)
+  expect(debianChangelog(from)).toMatch(
+    new RegExp(`^viewfsd \\(${version}[~)].*\n\n.*\n\n -- viewfsd maintainers <.*> {2}\\w{3}, `),
+  )
+})
+
+test('the changelog begins with this version, and has a date once that is released', () => {
+  const { version, released } = source()
+  const [, first, when] = /^## (\S+), (.*)$/m.exec(read('CHANGELOG.md')) ?? []
+  expect(first).toBe(version)
+  expect(when).toMatch(released ? /^\d+ [A-Z]\w+ 20\d\d$/ : /^(not released yet|\d+ [A-Z]\w+ 20\d\d)$/)
 })

@@ -46,3 +46,13 @@ export function debianVersion({ version, commit, epoch, released }: Source, suff
   const snapshot = released ? '' : `~0git${stamp}.${commit.replace('-', '.')}`
   return `${version.replace('-', '~')}${snapshot}${suffix === undefined ? '' : `~${suffix}`}`
 }
+
+/** debian/changelog, by the maintainer of debian/control: that of the version alone. `suffix`: as above. */
+export function debianChangelog(from: Source, suffix?: string): string {
+  const control = readFileSync(join(checkout, 'share/debian/control'), 'utf8')
+  const maintainer = /^Maintainer: (.+ <.+>)$/m.exec(control)?.[1]
+  if (maintainer === undefined) throw new Error('share/debian/control has no maintainer')
+  const date = new Date(from.epoch * 1000).toUTCString().replace('GMT', '+0000')
+  const head = `viewfsd (${debianVersion(from, suffix)}) unstable; urgency=medium`
+  return `${head}\n\n  * See CHANGELOG.md.\n\n -- ${maintainer}  ${date}\n`
+}
