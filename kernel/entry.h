@@ -46,6 +46,13 @@ static inline bool memview_watched(const struct vm_fault *vmf)
 	return VM_SOFTDIRTY && !(vmf->vma->vm_flags & VM_SOFTDIRTY);
 }
 
+/* The view is locked. */
+static inline void memview_count_fault(const struct memview_target *target)
+{
+	percpu_counter_inc(&target->view->faults);
+	atomic_long_inc(&target->segment->faults);
+}
+
 struct vm_fault memview_inner(const struct vm_fault *vmf,
 			      const struct memview_target *target,
 			      struct vm_area_struct *vma, bool writable);

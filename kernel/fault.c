@@ -366,7 +366,7 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 		return VM_FAULT_RETRY;
 	}
 	get_file(target.file);
-	atomic64_inc(&view->faults);
+	memview_count_fault(&target);
 	up_read(&view->lock);
 	if (ret)
 		file_update_time(target.file);
@@ -404,7 +404,7 @@ static vm_fault_t memview_map_pages(struct vm_fault *vmf, pgoff_t first,
 	if (mv->live && !memview_find(vmf, false, &target)) {
 		ret = memview_map_cached(vmf, &target);
 		if (ret) {
-			atomic64_inc(&view->faults);
+			memview_count_fault(&target);
 			trace_memview_fault(memview_number(view), vmf, true,
 					    ret);
 		}

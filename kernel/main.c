@@ -20,6 +20,8 @@
 #define MEMVIEW_MAP_FD_INFO_SIZE_V1	40
 #define MEMVIEW_UNMAP_SIZE_V1		16
 #define MEMVIEW_UNMAP_BATCH_SIZE_V1	16
+/* And in version 3. */
+#define MEMVIEW_USE_SIZE_V3		40
 
 static int memview_open(struct inode *inode, struct file *file)
 {
@@ -59,6 +61,32 @@ static long memview_ioctl_get_info(struct memview *view, void __user *arg,
 		return -EINVAL;
 	memview_get_info(view, &info);
 	if (copy_to_user(arg, &info, size) ||
+	    clear_user(arg + size, usize - size))
+		return -EFAULT;
+	return 0;
+}
+
+static long memview_ioctl_get_use(struct memview *view, void __user *arg,
+				  size_t usize)
+{
+	struct memview_use use = {};
+	size_t size = min(usize, sizeof(use));
+	unsigned long first;
+	int ret;
+
+	if (usize < MEMVIEW_USE_SIZE_V3)
+		return -EINVAL;
+	if (copy_from_user(&use.range, arg, sizeof(use.range)))
+		return -EFAULT;
+	ret = memview_check_range(view, use.range.mem_offset, use.range.size);
+	if (ret)
+		return ret;
+	first = use.range.mem_offset >> PAGE_SHIFT;
+	ret = memview_get_use(view, first,
+			      first + (use.range.size >> PAGE_SHIFT) - 1, &use);
+	if (ret)
+		return ret;
+	if (copy_to_user(arg, &use, size) ||
 	    clear_user(arg + size, usize - size))
 		return -EFAULT;
 	return 0;
@@ -168,6 +196,8 @@ static long memview_ioctl(struct file *file, unsigned int cmd,
 		if (cmd != MEMVIEW_GET_VIEWFD)
 			break;
 		return memview_get_viewfd(view);
+	case MEMVIEW_GET_USE & ~IOCSIZE_MASK:
+		return memview_ioctl_get_use(view, uarg, size);
 	case MEMVIEW_SET_FAULT_POLICY & ~IOCSIZE_MASK:
 		if (cmd != MEMVIEW_SET_FAULT_POLICY)
 			break;
@@ -201,6 +231,7 @@ static int __init memview_init(void)
 	BUILD_BUG_ON(sizeof(struct memview_unmap) < MEMVIEW_UNMAP_SIZE_V1);
 	BUILD_BUG_ON(sizeof(struct memview_unmap_batch) <
 		     MEMVIEW_UNMAP_BATCH_SIZE_V1);
+	BUILD_BUG_ON(sizeof(struct memview_use) < MEMVIEW_USE_SIZE_V3);
 
 	ret = memview_anchors_init();
 	if (ret)

@@ -134,6 +134,7 @@
 #include <linux/hashtable.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/percpu_counter.h>
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -180,9 +181,10 @@ struct memview_watch;
  * @zappers:  threads that want the view's i_mmap lock within a file's
  * @zapped:   those that had their turn, ever
  * @turn:     where others wait for that
- * @maps:     see struct memview_info, as for the following counters
+ * @faults:   see struct memview_info, as for the following counters; of each
+ *            CPU, so that those who fault do not meet here
+ * @maps:     "
  * @unmaps:   "
- * @faults:   "
  * @zaps:     "
  * @retries:  "
  * @segments: "
@@ -217,9 +219,9 @@ struct memview {
 	atomic_t zapped;
 	wait_queue_head_t turn;
 
+	struct percpu_counter faults;
 	atomic64_t maps;
 	atomic64_t unmaps;
-	atomic64_t faults;
 	atomic64_t zaps;
 	atomic64_t retries;
 	atomic64_t segments;
@@ -394,6 +396,10 @@ void memview_watch_remove(struct memview_watch *watches[2]);
 /* pins.c */
 unsigned long memview_pins(struct memview *view, unsigned long first,
 			   unsigned long last);
+
+/* use.c */
+int memview_get_use(struct memview *view, unsigned long first,
+		    unsigned long last, struct memview_use *use);
 
 /* sync.c */
 int memview_fsync(struct file *file, loff_t start, loff_t end, int datasync);

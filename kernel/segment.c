@@ -101,6 +101,7 @@ bool memview_segment_carve(struct rb_root *root, unsigned long first,
 			spare->perm = segment->perm;
 			spare->touched = segment->touched;
 			spare->swept = segment->swept;
+			atomic_long_set(&spare->faults, 0);
 			spare->first = after;
 			spare->last = segment->last;
 			spare->file.start =

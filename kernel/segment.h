@@ -8,6 +8,7 @@
 #ifndef _MEMORY_VIEW_SEGMENT_H
 #define _MEMORY_VIEW_SEGMENT_H
 
+#include <linux/atomic.h>
 #include <linux/interval_tree.h>
 #include <linux/list.h>
 #include <linux/rbtree.h>
@@ -35,6 +36,8 @@ struct memview_segment_group {
  * @perm:    MEMVIEW_MAP_* bits
  * @touched: some mapper may have had a page table entry for it
  * @swept:   no mapper has had one since all were cleared
+ * @faults:  how many were served; after a part was taken out of the middle, of
+ *           what is before it
  */
 struct memview_segment {
 	struct rb_node node;
@@ -46,6 +49,7 @@ struct memview_segment {
 	unsigned int perm;
 	bool touched;
 	bool swept;
+	atomic_long_t faults;
 };
 
 /**

@@ -27,6 +27,7 @@ static void memview_put(struct memview *view)
 	if (!refcount_dec_and_test(&view->users))
 		return;
 	WARN_ON(!RB_EMPTY_ROOT(&view->tree) || view->nr_vmas);
+	percpu_counter_destroy(&view->faults);
 	kvfree(view);
 }
 
@@ -111,6 +112,10 @@ struct memview *memview_create(void)
 	view = kvzalloc(sizeof(*view), GFP_KERNEL_ACCOUNT);
 	if (!view)
 		return ERR_PTR(-ENOMEM);
+	if (percpu_counter_init(&view->faults, 0, GFP_KERNEL_ACCOUNT)) {
+		kvfree(view);
+		return ERR_PTR(-ENOMEM);
+	}
 	refcount_set(&view->users, 1);
 	init_rwsem(&view->lock);
 	view->tree = RB_ROOT;
@@ -508,7 +513,7 @@ void memview_get_info(struct memview *view, struct memview_info *info)
 		.segments = atomic64_read(&view->segments),
 		.maps = atomic64_read(&view->maps),
 		.unmaps = atomic64_read(&view->unmaps),
-		.faults = atomic64_read(&view->faults),
+		.faults = percpu_counter_sum_positive(&view->faults),
 		.zaps = atomic64_read(&view->zaps),
 		.retries = atomic64_read(&view->retries),
 		.fault_policy = READ_ONCE(view->fault_policy),

@@ -77,7 +77,7 @@ export const viewRanges = addon.viewRanges
 export const windowFiles = addon.windowFiles
 export const forgetMount = addon.forgetMount
 export type { ForgottenMount } from './forget-mount.ts'
-export type { MappedRange, WindowContents, WindowFile } from './view-ranges.ts'
+export type { MappedRange, WindowContents, WindowFile, WindowUse } from './view-ranges.ts'
 
 /** What windows need of a device. */
 export const deviceWindow = addon.deviceWindow
@@ -101,7 +101,7 @@ export type { MemoryViewInfo } from './memory-view.ts'
 export class MemoryView extends addon.MemoryView implements NativeMemoryView {
   /**
    * Opens the device and makes a view of `size` bytes. The view ends with the process.
-   * @throws ENOENT or EACCES: no driver; EPROTO: a driver of another ABI; the driver's errors
+   * @throws ENOENT or EACCES: no driver; EPROTO: a driver of an older ABI; the driver's errors
    */
   static create(
     size: number,
@@ -111,7 +111,7 @@ export class MemoryView extends addon.MemoryView implements NativeMemoryView {
     const view = new MemoryView(path)
     try {
       const { abiVersion } = view.info()
-      if (abiVersion !== memoryViewAbiVersion)
+      if (abiVersion < memoryViewAbiVersion)
         throw Object.assign(
           new Error(`EPROTO: the driver speaks ABI ${abiVersion}, this program ${memoryViewAbiVersion}`),
           { code: 'EPROTO' },

@@ -5,6 +5,16 @@
  */
 import type { SharedDirectoryId } from './file-system.ts'
 
+/** Of a window that is a memory view, as its driver tells (MEMVIEW_GET_USE). */
+export interface WindowUse {
+  /** Page faults served there since it was mapped. */
+  readonly faults: number
+  /** What the frontend's page tables have of it now. */
+  readonly mappedBytes: number
+  /** Of that, by huge pages. */
+  readonly hugeBytes: number
+}
+
 /** A part of the window that shows a part of a file; bytes. */
 export interface MappedRange {
   readonly windowOffset: number
@@ -12,6 +22,7 @@ export interface MappedRange {
   readonly bytes: number
   /** As the guest asked last. */
   readonly writable: boolean
+  readonly use: WindowUse | undefined
 }
 
 /** An inode and what the window shows of it. */
@@ -31,6 +42,8 @@ export interface WindowContents {
   readonly files: readonly WindowFile[]
   /** Of each of the equal parts that the window is divided into: bytes that show something. */
   readonly mapped: readonly number[]
+  /** Of all of it; faults are those of what is mapped now. */
+  readonly use: WindowUse | undefined
 }
 
 /**

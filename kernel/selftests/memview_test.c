@@ -457,6 +457,14 @@ struct memview_info get_info(int ctl)
 	return info;
 }
 
+struct memview_use get_use(int ctl, uint64_t mem_offset, uint64_t size)
+{
+	struct memview_use use = { .range = { mem_offset, size } };
+
+	CHECK_OK(sys(ioctl(ctl, MEMVIEW_GET_USE, &use)));
+	return use;
+}
+
 int get_viewfd(int ctl)
 {
 	long fd = sys(ioctl(ctl, MEMVIEW_GET_VIEWFD));

@@ -128,6 +128,8 @@ long map_fd(int ctl, int fd, uint64_t fd_offset, uint64_t size,
 long unmap_fd(int ctl, uint64_t mem_offset, uint64_t size);
 long unmap_fds(int ctl, const struct memview_range *ranges, uint32_t count);
 struct memview_info get_info(int ctl);
+/* MEMVIEW_GET_USE; fails the test if it can't. */
+struct memview_use get_use(int ctl, uint64_t mem_offset, uint64_t size);
 int get_viewfd(int ctl);		/* fails the test if it can't */
 /* mmap of @size bytes of a fresh view fd; fails the test if it can't. */
 void *view_mmap(int ctl, size_t size, int prot);

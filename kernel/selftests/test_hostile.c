@@ -92,7 +92,7 @@ static long one_call(uint64_t *seed, int fd, int ctl, int vfd)
 		MEMVIEW_GET_INFO, MEMVIEW_SET_SIZE, MEMVIEW_MAP_FD,
 		MEMVIEW_UNMAP_FD, MEMVIEW_UNMAP_FDS, MEMVIEW_GET_VIEWFD,
 		MEMVIEW_MAP_FD, MEMVIEW_MAP_FD, MEMVIEW_UNMAP_FD,
-		MEMVIEW_SET_FAULT_POLICY,
+		MEMVIEW_SET_FAULT_POLICY, MEMVIEW_GET_USE,
 	};
 	static __thread struct memview_range ranges[MEMVIEW_UNMAP_MAX + 8];
 	union {

@@ -161,8 +161,13 @@ static uint64_t in_file(int fd, size_t at)
 
 static void reads_and_writes_on(struct shown *s)
 {
+	CHECK_EQ(get_use(s->ctl, 0, SIZE).mapped, 0);
 	read_all(s->view, SIZE);
 	CHECK_EQ(huge_bytes(s->view, SIZE), s->huge);
+	CHECK_EQ(get_use(s->ctl, 0, SIZE).mapped, SIZE);
+	CHECK_EQ(get_use(s->ctl, 0, SIZE).huge, s->huge);
+	CHECK_EQ(get_use(s->ctl, HUGE - PAGE, 2 * PAGE).huge,
+		 s->huge ? 2 * PAGE : 0);
 	for (unsigned int round = 1; round <= 3; round++) {
 		/* Writeback cleans it, and has to see what follows. */
 		for (size_t at = 0; at < SIZE; at += 64 * PAGE)

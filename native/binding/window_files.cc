@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,15 @@ struct FileInWindow {
   std::vector<MappedRange> ranges;
 };
 
+Napi::Value UseObject(Napi::Env env, const std::optional<WindowUse>& use) {
+  if (!use) return env.Undefined();
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("faults", Napi::Number::New(env, static_cast<double>(use->faults)));
+  object.Set("mappedBytes", Napi::Number::New(env, static_cast<double>(use->mapped)));
+  object.Set("hugeBytes", Napi::Number::New(env, static_cast<double>(use->huge)));
+  return object;
+}
+
 // Looks at inodes, for which the calling thread must not wait. Nor does this one where it can be
 // seen that it would have to: such files have no path then.
 class WindowFilesWorker : public Napi::AsyncWorker {
@@ -44,6 +54,7 @@ class WindowFilesWorker : public Napi::AsyncWorker {
         nodeids_(std::move(nodeids)),
         most_files_(most_files),
         most_ranges_(most_ranges),
+        window_size_(window_size),
         cell_(cells == 0 ? 0 : window_size / cells),
         mapped_(cells),
         deferred_(env) {}
@@ -66,10 +77,12 @@ class WindowFilesWorker : public Napi::AsyncWorker {
         if (left == 0) continue;
         left--;
         file.ranges.push_back(mapped);
+        uses_[mapped.range.moffset] = Use({mapped.range.moffset, mapped.range.length});
       }
       if (part.size() < kAtOnce) break;
       next = part.back().range.moffset + part.back().range.length;
     }
+    if (window_size_ > 0) all_ = Use({0, window_size_});
     for (auto& [nodeid, file] : by_nodeid) files_.push_back(std::move(file));
     // Those that were asked for, then those that have most.
     const auto asked = [this](const FileInWindow& file) {
@@ -95,6 +108,7 @@ class WindowFilesWorker : public Napi::AsyncWorker {
         range.Set("fileOffset", number(mapped.range.foffset));
         range.Set("bytes", number(mapped.range.length));
         range.Set("writable", mapped.writable);
+        range.Set("use", UseObject(Env(), uses_.at(mapped.range.moffset)));
         ranges.Set(ranges.Length(), range);
       }
       Napi::Object object = Napi::Object::New(Env());
@@ -112,10 +126,17 @@ class WindowFilesWorker : public Napi::AsyncWorker {
     Napi::Object window = Napi::Object::New(Env());
     window.Set("files", result);
     window.Set("mapped", mapped);
+    window.Set("use", UseObject(Env(), all_));
     deferred_.Resolve(window);
   }
 
  private:
+  std::optional<WindowUse> Use(const WindowPart& part) const {
+    const Window* window = directory_.window();
+    WindowUse use;
+    return window != nullptr && window->Use(part, &use) ? std::optional(use) : std::nullopt;
+  }
+
   void Draw(const WindowRange& range) {
     const uint64_t end = range.moffset + range.length;
     for (uint64_t at = range.moffset; cell_ != 0 && at < end && at / cell_ < mapped_.size();) {
@@ -139,10 +160,14 @@ class WindowFilesWorker : public Napi::AsyncWorker {
   const std::vector<uint64_t> nodeids_;
   const size_t most_files_;
   const size_t most_ranges_;
+  const uint64_t window_size_;
   // Bytes of each of the equal parts that the window is drawn as, and of those what is mapped.
   const uint64_t cell_;
   std::vector<uint64_t> mapped_;
   std::vector<FileInWindow> files_;
+  // By offset in the window; and all of it.
+  std::map<uint64_t, std::optional<WindowUse>> uses_;
+  std::optional<WindowUse> all_;
   const Napi::Promise::Deferred deferred_;
 };
 

@@ -53,6 +53,7 @@ class NoWindow : public Window {
       FUZZ_CHECK(part.length <= kWindow && part.moffset <= kWindow - part.length);
     return 0;
   }
+  bool Use(const WindowPart&, WindowUse*) const override { return false; }
 };
 
 // A shared directory and how a session has set it up.

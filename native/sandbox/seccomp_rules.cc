@@ -104,7 +104,7 @@ void AddMemoryView(Rules* rules) {
            static_cast<uint32_t>(MEMVIEW_SET_SIZE), static_cast<uint32_t>(MEMVIEW_SET_FAULT_POLICY),
            static_cast<uint32_t>(MEMVIEW_MAP_FD), static_cast<uint32_t>(MEMVIEW_UNMAP_FD),
            static_cast<uint32_t>(MEMVIEW_UNMAP_FDS), static_cast<uint32_t>(MEMVIEW_GET_VIEWFD),
-           static_cast<uint32_t>(MEMVIEW_GET_INFO)}});
+           static_cast<uint32_t>(MEMVIEW_GET_INFO), static_cast<uint32_t>(MEMVIEW_GET_USE)}});
 }
 
 // V8, libuv and glibc: memory, threads, time, signals.

@@ -22,6 +22,8 @@ class ShmemWindow final : public Window {
   int Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable) override;
   // All of them, as far as possible. -EINVAL where a mapping lies only partly in one.
   int Unmap(std::span<const WindowPart> parts) override;
+  // What the frontend does with its mappings is its own.
+  bool Use(const WindowPart&, WindowUse*) const override { return false; }
 
  private:
   const std::weak_ptr<Device> device_;

@@ -32,4 +32,12 @@ int ViewWindow::Unmap(std::span<const WindowPart> parts) {
   return 0;
 }
 
+bool ViewWindow::Use(const WindowPart& part, WindowUse* out) const {
+  memview_use use = {};
+  use.range = {part.moffset, part.length};
+  if (ViewIoctl(view_, MEMVIEW_GET_USE, &use) < 0) return false;
+  *out = {use.faults, use.mapped, use.huge};
+  return true;
+}
+
 }  // namespace viewfsd

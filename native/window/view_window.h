@@ -17,6 +17,7 @@ class ViewWindow final : public Window {
   bool upgrades() const override { return true; }
   int Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable) override;
   int Unmap(std::span<const WindowPart> parts) override;
+  bool Use(const WindowPart& part, WindowUse* out) const override;
 
  private:
   ViewRanges& ranges_;

@@ -21,6 +21,14 @@ struct WindowRange {
   uint64_t foffset;
 };
 
+// Of a part of a window, bytes: what the frontend's page tables have of it now, and of that by huge
+// pages; besides the page faults served there.
+struct WindowUse {
+  uint64_t faults;
+  uint64_t mapped;
+  uint64_t huge;
+};
+
 class Window {
  public:
   virtual ~Window() = default;
@@ -38,6 +46,8 @@ class Window {
   virtual int Map(uint64_t nodeid, const WindowRange& range, int fd, bool writable) = 0;
   // Holes are no error. Returns as Map does.
   virtual int Unmap(std::span<const WindowPart> parts) = 0;
+  // Whether that can be told.
+  virtual bool Use(const WindowPart& part, WindowUse* out) const = 0;
 };
 
 }  // namespace viewfsd

@@ -7,8 +7,8 @@ import { judge } from './judge.ts'
 const GOOD: HostFacts = {
   kernel: '6.12.48+deb13-amd64',
   root: true,
-  driverAbi: 1,
-  programAbi: 1,
+  driverAbi: 3,
+  programAbi: 3,
   qemu: 'QEMU emulator version 11.1.3 (Debian)',
   kvm: undefined,
   hugePages: { enabled: 'madvise', shmem: 'advise' },
@@ -28,7 +28,7 @@ test.each<[what: Partial<HostFacts>, name: string, verdict: 'no' | 'less', fix: 
   [{ kernel: '6.1.0-40-amd64' }, 'kernel', 'no', /6\.12/],
   [{ driverAbi: 'ENOENT' }, 'module', 'no', /modprobe memory_view/],
   [{ driverAbi: 'EACCES' }, 'module', 'no', /access to \/dev\/memory-view/],
-  [{ driverAbi: 2 }, 'ABI', 'no', /rmmod/],
+  [{ driverAbi: 1 }, 'ABI', 'no', /rmmod/],
   [{ qemu: undefined }, 'QEMU', 'no', /11\.1/],
   [{ qemu: 'QEMU emulator version 9.2.1' }, 'QEMU', 'no', /11\.1/],
   [{ qemu: 'QEMU emulator version 11.0.2' }, 'QEMU', 'no', /11\.1/],
@@ -50,5 +50,7 @@ test.each<[what: Partial<HostFacts>, name: string, verdict: 'no' | 'less', fix: 
 })
 
 test('newer versions are as good', () => {
-  expect(windowPossible(judge({ ...GOOD, kernel: '7.3.1', qemu: 'QEMU emulator version 12.0.0' }))).toBe(true)
+  expect(windowPossible(judge({ ...GOOD, kernel: '7.3.1', driverAbi: 4, qemu: 'QEMU emulator version 12.0.0' }))).toBe(
+    true,
+  )
 })

@@ -61,11 +61,11 @@ function driver({ driverAbi }: HostFacts): Finding {
 }
 
 function abi({ driverAbi, programAbi }: HostFacts): Finding {
-  if (typeof driverAbi !== 'number') return no('ABI', `viewfsd's is ${programAbi}`, 'first of all the module')
-  if (driverAbi === programAbi) return yes('ABI', `${programAbi}, of driver and viewfsd`)
+  if (typeof driverAbi !== 'number') return no('ABI', `viewfsd needs ${programAbi}`, 'first of all the module')
+  if (driverAbi >= programAbi) return yes('ABI', `the driver's is ${driverAbi}, viewfsd needs ${programAbi}`)
   return no(
     'ABI',
-    `the driver's is ${driverAbi}, viewfsd's ${programAbi}`,
+    `the driver's is ${driverAbi}, viewfsd needs ${programAbi}`,
     'load the module that came with this viewfsd, after rmmod memory_view',
   )
 }

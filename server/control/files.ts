@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which files the guest uses most, and what of them the window shows: what `files` answers. */
-import type { HotInode, MappedRange, WindowContents } from '../../native/index.ts'
+import type { HotInode, MappedRange, WindowContents, WindowUse } from '../../native/index.ts'
 
 /** Files that are told of; the hottest ones, then those with most ranges. */
 export const MOST_HOT = 32
@@ -28,6 +28,8 @@ export interface FilesReport {
   readonly files: readonly FileReport[]
   /** Of each of the window's equal parts: how much of it is mapped, 0 to 1. */
   readonly window: readonly number[]
+  /** Where it is a memory view. */
+  readonly use?: WindowUse
 }
 
 export function hottest(inodes: readonly HotInode[]): HotInode[] {
@@ -39,7 +41,7 @@ export const ROOT_NODEID = 1
 
 export function filesReport(
   hot: readonly HotInode[],
-  { files, mapped }: WindowContents,
+  { files, mapped, use }: WindowContents,
   windowBytes: number,
 ): FilesReport {
   const sharedDir = files.find(({ nodeid }) => nodeid === ROOT_NODEID)?.path ?? ''
@@ -51,6 +53,7 @@ export function filesReport(
       requests: requests.get(file.nodeid) ?? 0,
     })),
     window: mapped.map((bytes) => bytes / (windowBytes / WINDOW_PARTS)),
+    ...(use === undefined ? {} : { use }),
   }
 }
 

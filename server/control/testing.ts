@@ -67,7 +67,7 @@ export const FILES: FilesReport = {
       path: '/a/file',
       requests: 40,
       rangeCount: 1,
-      ranges: [{ windowOffset: 2 << 20, fileOffset: 0, bytes: 2 << 20, writable: false }],
+      ranges: [{ windowOffset: 2 << 20, fileOffset: 0, bytes: 2 << 20, writable: false, use: undefined }],
     },
     { nodeid: 1, device: 2049, inode: 2, path: '/', requests: 3, rangeCount: 0, ranges: [] },
   ],

@@ -71,7 +71,7 @@ function explain(error: unknown, device: string): string {
       return `no permission to open ${device}: run as root or give this user read and write access to it`
     case 'EPROTO':
     case 'ENOTTY':
-      return `the memory_view driver has another ABI than this program's (${memoryViewAbiVersion}): install the module that came with viewfsd`
+      return `the memory_view driver is older than this program, which needs ABI ${memoryViewAbiVersion}: install the module that came with viewfsd`
     default:
       return `${device}: ${message}`
   }

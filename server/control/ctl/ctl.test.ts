@@ -96,9 +96,9 @@ test('screens', () => {
   expect(requestsScreen([])).toContain('no queue thread')
   const since = '2026-11-28T23:00:00.000Z'
   expect(
-    requestsScreen([{ opcode: 'READ', nodeid: 5, queueThread: 0, since, milliseconds: 12_000 }]),
+    requestsScreen([{ opcode: 'READ', nodeid: 5, path: '/a\nb', queueThread: 0, since, milliseconds: 12_000 }]),
   ).toMatchInlineSnapshot(`
-    "queue thread 0  READ            nodeid 5  for 12000 ms, since 2026-11-28T23:00:00.000Z
+    "queue thread 0  READ            nodeid 5 /a?b  for 12000 ms, since 2026-11-28T23:00:00.000Z
     "
   `)
 })
@@ -150,4 +150,17 @@ test('says what of a file or directory is mapped, and how many of its files may 
   const screen = daxScreen(daxReport(status, METRICS, FILES, join(directory, 'a')))
   expect(screen).toContain('  2 files: no, no guest has the directory mounted\n')
   expect(screen).toContain('/a/file: 1 range mapped\n  0x0-0x200000 at 0x200000, read-only\n')
+})
+
+test('says how much of a memory view the frontend has, and how much of that by huge pages', () => {
+  const use = { faults: 3, mappedBytes: 2 << 20, hugeBytes: 1 << 20 }
+  const [file] = FILES.files
+  const [range] = file?.ranges ?? []
+  if (file === undefined || range === undefined) throw new Error('no file with a range')
+  const other = { ...range, windowOffset: 0, use: { faults: 1, mappedBytes: 4096, hugeBytes: 0 } }
+  const files = [{ ...file, rangeCount: 2, ranges: [{ ...range, use }, other] }]
+  const screen = daxScreen(daxReport(STATUS, METRICS, { ...FILES, files, use }, undefined))
+  expect(screen).toContain("in use: 2 MiB in the frontend's page tables, 1 MiB by pages of 2 MiB\n")
+  expect(screen).toContain('2 ranges mapped, 4 faults, 2.0 MiB in use, 1 MiB by pages of 2 MiB\n')
+  expect(screen).toContain('read-only, 1 fault, 4 KiB in use, 0 B by pages of 2 MiB\n')
 })

@@ -3,6 +3,7 @@
 import { readdirSync, realpathSync, statfsSync, statSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import { VIEWABLE_TYPES } from '../../dax/viewable.ts'
+import type { MappedRange, WindowUse } from '../../../native/index.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { FileReport, FilesReport } from '../files.ts'
 import type { Status } from '../status.ts'
@@ -13,6 +14,8 @@ export interface DaxReport {
   /** The guest has mapped something, now or before. */
   readonly inUse: boolean
   readonly window: Metrics['window']
+  /** Of all of the window, where it is a memory view. */
+  readonly use?: WindowUse
   /** By guests since the daemon started. */
   readonly mappings: {
     readonly setUp: number
@@ -41,13 +44,14 @@ export interface Candidate {
 export function daxReport(
   status: Status,
   counters: Metrics,
-  { files }: FilesReport,
+  { files, use }: FilesReport,
   path: string | undefined,
 ): DaxReport {
   const { mappingsSetUp, mappingsSetUpWritable, mappingsRefused, mappingsRemoved } = counters.fuse
   return {
     inUse: status.session?.window === true && counters.window.live > 0,
     window: counters.window,
+    ...(use === undefined ? {} : { use }),
     mappings: {
       setUp: mappingsSetUp,
       writable: mappingsSetUpWritable,
@@ -150,10 +154,31 @@ function hex(offset: number): string {
   return `0x${offset.toString(16)}`
 }
 
-export function daxScreen({ inUse, window, mappings, file, verdicts = [], mapped }: DaxReport): string {
+/** What the frontend has of it, in front of which a comma goes. */
+function useText(use: WindowUse | undefined): string {
+  if (use === undefined) return ''
+  const faults = `, ${use.faults} ${use.faults === 1 ? 'fault' : 'faults'}`
+  return `${faults}, ${bytes(use.mappedBytes)} in use, ${bytes(use.hugeBytes)} by pages of 2 MiB`
+}
+
+/** Of all ranges that are told of; undefined: none tells. */
+function sumOf(ranges: readonly MappedRange[]): WindowUse | undefined {
+  const uses = ranges.flatMap(({ use }) => (use === undefined ? [] : [use]))
+  if (uses.length === 0) return undefined
+  return {
+    faults: uses.reduce((sum, { faults }) => sum + faults, 0),
+    mappedBytes: uses.reduce((sum, { mappedBytes }) => sum + mappedBytes, 0),
+    hugeBytes: uses.reduce((sum, { hugeBytes }) => sum + hugeBytes, 0),
+  }
+}
+
+export function daxScreen({ inUse, window, use, mappings, file, verdicts = [], mapped }: DaxReport): string {
   const lines = [
     `DAX is ${inUse ? '' : 'not '}in use.`,
     `window: ${windowText(window)}${window.faults === undefined ? '' : `, ${window.faults} faults served`}`,
+    ...(use === undefined
+      ? []
+      : [`in use: ${bytes(use.mappedBytes)} in the frontend's page tables, ${bytes(use.hugeBytes)} by pages of 2 MiB`]),
     `mappings: ${mappings.setUp} set up (${mappings.writable} writable), ${mappings.removed} removed, ${mappings.refused} refused`,
   ]
   if (file !== undefined) lines.push(`${printable(file.path)}: ${file.allowed ? 'yes' : 'no'}, ${file.reason}`)
@@ -162,11 +187,11 @@ export function daxScreen({ inUse, window, mappings, file, verdicts = [], mapped
   }
   for (const { nodeid, path, rangeCount, ranges } of mapped) {
     lines.push(
-      `${printable(path ?? `nodeid ${nodeid}`)}: ${rangeCount} ${rangeCount === 1 ? 'range' : 'ranges'} mapped`,
+      `${printable(path ?? `nodeid ${nodeid}`)}: ${rangeCount} ${rangeCount === 1 ? 'range' : 'ranges'} mapped${useText(sumOf(ranges))}`,
     )
-    for (const { fileOffset, bytes: length, windowOffset, writable } of ranges.slice(0, MOST_RANGES_SHOWN)) {
+    for (const { fileOffset, bytes: length, windowOffset, writable, use: part } of ranges.slice(0, MOST_RANGES_SHOWN)) {
       const access = writable ? 'read-write' : 'read-only'
-      lines.push(`  ${hex(fileOffset)}-${hex(fileOffset + length)} at ${hex(windowOffset)}, ${access}`)
+      lines.push(`  ${hex(fileOffset)}-${hex(fileOffset + length)} at ${hex(windowOffset)}, ${access}${useText(part)}`)
     }
     const left = rangeCount - Math.min(ranges.length, MOST_RANGES_SHOWN)
     if (left > 0) lines.push(`  and ${left} more`)

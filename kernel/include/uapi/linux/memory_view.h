@@ -37,9 +37,10 @@
 
 /*
  * 2: MEMVIEW_SET_FAULT_POLICY, what comes after memview_info.retries, and
- * memview_unmap.flags. Old callers see no difference.
+ * memview_unmap.flags. 3: MEMVIEW_GET_USE. Old callers see no difference, so a
+ * caller can use any driver whose version is not below the one that it needs.
  */
-#define MEMVIEW_ABI_VERSION	2
+#define MEMVIEW_ABI_VERSION	3
 
 /*
  * What a mapper gets that touches a hole of the view, a page beyond the end of
@@ -184,6 +185,22 @@ struct memview_unmap_batch {
 	__u32 flags;
 };
 
+/**
+ * struct memview_use - how much of a part of a view is in use (MEMVIEW_GET_USE)
+ * @range:  in
+ * @faults: out: page faults served in the segments that lie there, wholly or in
+ *               part, since they were mapped
+ * @mapped: out: bytes of these that mappers have page table entries for now,
+ *               each mapper counted
+ * @huge:   out: bytes of @mapped in entries of huge pages
+ */
+struct memview_use {
+	struct memview_range range;
+	__u64 faults;
+	__u64 mapped;
+	__u64 huge;
+};
+
 #define MEMVIEW_IOC_MAGIC	0xBF
 
 /* Out: struct memview_info. */
@@ -201,5 +218,8 @@ struct memview_unmap_batch {
 #define MEMVIEW_GET_VIEWFD	_IO(MEMVIEW_IOC_MAGIC, 0x05)
 /* In: MEMVIEW_FAULT_*. Before the first map; EBUSY later. */
 #define MEMVIEW_SET_FAULT_POLICY _IOW(MEMVIEW_IOC_MAGIC, 0x06, __u64)
+
+/* In: memview_use.range, out: the rest. EINTR if the caller is being killed. */
+#define MEMVIEW_GET_USE		_IOWR(MEMVIEW_IOC_MAGIC, 0x07, struct memview_use)
 
 #endif /* _UAPI_LINUX_MEMORY_VIEW_H */
