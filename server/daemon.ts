@@ -32,7 +32,7 @@ import {
 import { latenciesOf } from './control/latencies.ts'
 import { metricsProtocol } from './control/metrics-protocol.ts'
 import { PeerServer } from './control/peer-server.ts'
-import { activeRequest, sessionStatus, type Status } from './control/status.ts'
+import { type ActiveRequest, activeRequest, sessionStatus, type Status } from './control/status.ts'
 import { SinkReport } from './dax/sink-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
 import { attachWindow, planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
@@ -185,7 +185,7 @@ export class Daemon {
     const level = new LogLevelCell(this.#logOptions.level)
     return {
       status: () => this.#status(level.get()),
-      requests: () => this.#device.control.requestsInProgress().map((each) => activeRequest(each, Date.now())),
+      requests: () => this.#activeRequests(),
       counters: () => this.#metrics(),
       latencies: () => latenciesOf(this.#device.control.latencies()),
       files: () => this.#files(),
@@ -221,6 +221,15 @@ export class Daemon {
     // In any other window a range that goes stops the guest that touches it.
     const mayUnmap = this.#plan.kind === 'memory-view' && this.#options.faultPolicy === 'sink'
     return forgetMount(this.#directory.id, this.#device.control.id, path, mayUnmap)
+  }
+
+  async #activeRequests(): Promise<ActiveRequest[]> {
+    const requests = this.#device.control.requestsInProgress()
+    const now = Date.now()
+    const nodeids = [...new Set([ROOT_NODEID, ...requests.map(({ nodeid }) => nodeid)])]
+    const { files } = filesReport([], await windowFiles(this.#directory.id, nodeids, nodeids.length, 0, 0, 0), 0)
+    const paths = new Map(files.map(({ nodeid, path }) => [nodeid, path]))
+    return requests.map((each) => activeRequest(each, now, paths))
   }
 
   async #files(): Promise<FilesReport> {

@@ -15,7 +15,7 @@ import type { ActiveRequest, Status } from './status.ts'
 /** What can be asked. Nothing of it makes a queue or the main thread wait. */
 export interface ControlSubject {
   status(): Status
-  requests(): readonly ActiveRequest[]
+  requests(): Promise<readonly ActiveRequest[]>
   counters(): Metrics
   latencies(): readonly Latencies[]
   files(): Promise<FilesReport>
@@ -61,7 +61,7 @@ function resultOf(subject: ControlSubject, request: Command): unknown {
     metrics: () => metricsText(subject),
     dump: async () => ({
       status: subject.status(),
-      requests: subject.requests(),
+      requests: await subject.requests(),
       counters: subject.counters(),
       latencies: subject.latencies(),
       files: await subject.files(),

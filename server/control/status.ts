@@ -36,6 +36,8 @@ export interface Status {
 export interface ActiveRequest {
   readonly opcode: string
   readonly nodeid: number
+  /** Of that, from the shared directory on; null where it is not known, or could only be found by waiting. */
+  readonly path: string | null
   readonly queueThread: number
   /** ISO 8601. */
   readonly since: string
@@ -57,12 +59,20 @@ function hexadecimal(word: number): string {
   return `0x${(word >>> 0).toString(16)}`
 }
 
-/** @param now milliseconds since the epoch */
-export function activeRequest(request: RequestInProgress, now: number): ActiveRequest {
+/**
+ * @param now milliseconds since the epoch
+ * @param paths by nodeid
+ */
+export function activeRequest(
+  request: RequestInProgress,
+  now: number,
+  paths: ReadonlyMap<number, string | null>,
+): ActiveRequest {
   const { opcode, nodeid, worker, milliseconds } = request
   return {
     opcode: opcodeName(opcode),
     nodeid,
+    path: paths.get(nodeid) ?? null,
     queueThread: worker,
     since: new Date(now - milliseconds).toISOString(),
     milliseconds: Math.round(milliseconds),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The control socket, through viewfsdctl and by hostile peers. */
-import { spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type NetConnectOpts } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -11,10 +11,12 @@ import { expect, onTestFinished, test } from 'vitest'
 import { receiveWithFds, sendWithFds } from '../../native/index.ts'
 import { testing } from '../../native/testing/index.ts'
 import { MAX_PEERS } from '../control/peer-server.ts'
-import type { Daemon } from './harness/daemon.ts'
-import { ROOT_ID, MappingFlag } from './harness/fuse-abi.ts'
+import { mountBadDisk } from './harness/bad-disk.ts'
+import { type Daemon, makeScratch, removeScratch } from './harness/daemon.ts'
+import { ROOT_ID, MappingFlag, Opcode } from './harness/fuse-abi.ts'
 import { Request } from './harness/vhost-user.ts'
 import { startWindowSession } from './harness/window-session.ts'
+import { cString } from './harness/wire.ts'
 import { connectFrontend, outcome, type Session, startDaemon, startSession } from './harness/session.ts'
 
 const VIEWFSDCTL = resolve(import.meta.dirname, '../../dist/server/viewfsdctl.js')
@@ -95,6 +97,38 @@ test.each(['namespace', 'none'])('tells what of which file the window shows: --s
   client.setupMapping(nodeid, 0, RANGE, MappingFlag.READ, 0)
   client.destroy()
   expect(json(daemon, 'dax')).toMatchObject({ mapped: [] })
+})
+
+test('names the path of a request under way, and waits for nobody who could tell it', async () => {
+  const disk = await mountBadDisk()
+  const sharedDir = makeScratch()
+  onTestFinished(() => removeScratch(sharedDir))
+  const mounted = join(sharedDir, 'folder', 'disk')
+  mkdirSync(mounted, { recursive: true })
+  execFileSync('mount', ['--bind', disk.mountPoint, mounted])
+  onTestFinished(() => void execFileSync('umount', ['--lazy', mounted]))
+  writeFileSync(join(disk.backing, 'slow'), 'slow')
+  const { client, daemon, transport } = await startSession({ sharedDir, queues: 3 })
+  const folder = client.lookup(ROOT_ID, 'folder').nodeid
+  const onDisk = client.lookup(folder, 'disk').nodeid
+  for (const [nodeid, name, path] of [
+    [folder, 'disk', '/folder'],
+    [onDisk, 'slow', null],
+  ] as const) {
+    // The host's kernel forgets what it knew of the directory.
+    writeFileSync(disk.at(`for ${name}`), '')
+    const rule = await disk.stall('getattr', { times: 1 })
+    const lookup = transport.submit(Opcode.LOOKUP, nodeid, cString(name), { replyBytes: 128 })
+    await rule.hit()
+    const asked = { opcode: 'LOOKUP', nodeid: Number(nodeid), path, queueThread: 0, since: expect.any(String) }
+    expect(json(daemon, 'requests')).toMatchObject([asked])
+    expect(ctl(daemon, 'requests')).toContain(
+      path === null ? ` nodeid ${nodeid}  for` : ` nodeid ${nodeid} ${path}  for`,
+    )
+    expect(ctl(daemon, 'dump')).not.toContain('/folder')
+    await rule.end()
+    transport.wait(lookup)
+  }
 })
 
 test('top shows rates and latencies by opcode, and the files that are asked about', async () => {

@@ -27,7 +27,8 @@ interface Answers {
   readonly latencies: readonly Latencies[]
   readonly files: FilesReport
   readonly metrics: string
-  readonly dump: Readonly<Record<'status' | 'requests' | 'counters' | 'latencies', object>> & {
+  readonly dump: Readonly<Record<'status' | 'counters' | 'latencies', object>> & {
+    readonly requests: readonly ActiveRequest[]
     readonly files: FilesReport
   }
 }
@@ -100,7 +101,8 @@ async function run(client: ControlClient, args: CtlArguments): Promise<void> {
 function withoutNames(dump: Answers['dump']): object {
   const names = { sharedDir: null, socketPath: null, tag: null }
   const files = dump.files.files.map((file) => ({ ...file, path: null }))
-  return { ...dump, status: { ...dump.status, ...names }, files: { ...dump.files, files } }
+  const requests = dump.requests.map((request) => ({ ...request, path: null }))
+  return { ...dump, requests, status: { ...dump.status, ...names }, files: { ...dump.files, files } }
 }
 
 /** @param mount absolute; nothing of it is looked at, since it may not answer */

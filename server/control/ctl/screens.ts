@@ -48,8 +48,8 @@ export function requestsScreen(requests: readonly ActiveRequest[]): string {
   if (requests.length === 0) return 'no queue thread is at work on a request\n'
   return requests
     .map(
-      ({ opcode, nodeid, queueThread, milliseconds, since }) =>
-        `queue thread ${queueThread}  ${opcode.padEnd(15)} nodeid ${nodeid}  for ${milliseconds} ms, since ${since}\n`,
+      ({ opcode, nodeid, path, queueThread, milliseconds, since }) =>
+        `queue thread ${queueThread}  ${opcode.padEnd(15)} nodeid ${nodeid}${path === null ? '' : ` ${printable(path)}`}  for ${milliseconds} ms, since ${since}\n`,
     )
     .join('')
 }

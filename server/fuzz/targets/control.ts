@@ -20,7 +20,14 @@ import type { Target } from '../engine/target.ts'
 
 const PEERS = 3
 const WORDS = [...PLAIN_COMMANDS, 'log-level', 'level', 'forget', 'path', '/mnt', 'command', ...LOG_LEVELS]
-const REQUEST = { opcode: 'READ', nodeid: 5, queueThread: 0, since: '2026-01-01T00:00:00.000Z', milliseconds: 7 }
+const REQUEST = {
+  opcode: 'READ',
+  nodeid: 5,
+  path: '/a',
+  queueThread: 0,
+  since: '2026-01-01T00:00:00.000Z',
+  milliseconds: 7,
+}
 
 export class ControlTarget implements Target {
   readonly name = 'control'
@@ -37,7 +44,7 @@ export class ControlTarget implements Target {
     const socket = path.join(this.#directory, 'socket')
     const subject = {
       status: () => STATUS,
-      requests: () => [REQUEST],
+      requests: async () => [REQUEST],
       counters: () => METRICS,
       latencies: () => LATENCIES,
       files: async () => {
