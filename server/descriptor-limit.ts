@@ -21,10 +21,16 @@ export function setDescriptorLimit(wanted: number | undefined): string | undefin
     const limit = native.setDescriptorLimit(useful)
     return limit < useful ? `no more than ${limit} files can be open, instead of ${useful}: the hard limit` : undefined
   }
-  if (wanted > highest) throw new Error(`--rlimit-nofile=${wanted}: the system allows no more than ${highest}`)
+  if (wanted > highest)
+    throw new Error(
+      `--rlimit-nofile=${wanted}: the system allows no more than ${highest}; ask for less, or raise /proc/sys/fs/nr_open`,
+    )
   if (wanted < MIN_LIMIT) throw new Error(`--rlimit-nofile=${wanted}: must be at least ${MIN_LIMIT}`)
   const limit = native.setDescriptorLimit(wanted)
-  if (limit < wanted) throw new Error(`--rlimit-nofile=${wanted}: not permitted above ${limit}`)
+  if (limit < wanted)
+    throw new Error(
+      `--rlimit-nofile=${wanted}: not permitted above ${limit}; ask for less, or raise the hard limit (ulimit -Hn, LimitNOFILE=)`,
+    )
   return undefined
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Before the sandbox: what the user may ask for, and handing the command line to the launcher. */
-import { rmSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setDescriptorLimit } from './descriptor-limit.ts'
 import { type Listener, openListener, socketFiles } from './listener.ts'
@@ -21,9 +21,24 @@ export function checkUser(options: Options): void {
     ['gid-map', options.gidMap],
   ] as const) {
     if (map.length > 0 && (root || options.sandbox !== 'namespace')) {
-      fail(`--${name}: only with --sandbox=namespace, and not for root, whose namespace has all ids`)
+      const given = map.map(({ inside, outside, count }) => `--${name}=:${inside}:${outside}:${count}:`).join(' ')
+      fail(`${given}: only with --sandbox=namespace, and not for root, whose namespace has all ids; leave it out`)
     }
   }
+}
+
+/** @throws UsageError unless it is a directory */
+export function checkSharedDir({ sharedDir }: Options): void {
+  let reason: string | undefined
+  try {
+    if (!statSync(sharedDir).isDirectory())
+      reason = 'not a directory (ENOTDIR); to share one file, share the directory that it is in'
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    reason = code === 'ENOENT' ? 'there is no such directory (ENOENT); make it, or name another' : code
+    if (code === 'EACCES') reason = 'this user may not look at it (EACCES); run as one who may'
+  }
+  if (reason !== undefined) fail(`--shared-dir=${sharedDir}: ${reason}`)
 }
 
 function fail(message: string): never {
@@ -38,8 +53,6 @@ export function launchDaemon(options: Options): never {
     // While CAP_SYS_RESOURCE is there. The daemon says what there is to say about it.
     setDescriptorLimit(options.descriptorLimit)
     const [, script = '', ...args] = process.argv
-    // resolve() would make the working directory of it.
-    if (options.sharedDir === '') throw new Error('--shared-dir: an empty path')
     // Here, where all paths and groups are those that were meant.
     listener = openListener(options)
     launch({

@@ -31,6 +31,26 @@ export function openListener(options: Options): Listener {
   return { ...listener, control: openControl(options), metrics: openMetricsListener(options) }
 }
 
+/** What helps where a socket can not be made, by the error's code. */
+const WAYS_OUT: Readonly<Record<string, string>> = {
+  ENOENT: 'make its directory first',
+  ENOTDIR: 'make its directory first',
+  EACCES: 'name a directory that this user may write to',
+  EPERM: 'name a directory that this user may write to',
+  EROFS: 'name a directory that can be written to',
+  ENAMETOOLONG: "a socket's path has 107 bytes at most: name a shorter one",
+  EADDRINUSE: 'somebody listens there already: name another, or end them',
+  EADDRNOTAVAIL: 'this host has no such address: name one that "ip address" shows',
+  EEXIST: 'something that is no socket is there: remove it, or name another',
+}
+
+/** @param option with its value */
+function unavailable(option: string, error: unknown): Error {
+  const reason = error instanceof Error ? error.message : String(error)
+  const wayOut = error instanceof Error && 'code' in error ? WAYS_OUT[String(error.code)] : undefined
+  return new Error(`${option}: ${reason}${wayOut === undefined ? '' : `; ${wayOut}`}`, { cause: error })
+}
+
 function openControl({ control }: Options): number {
   if (control === undefined) return -1
   try {
@@ -39,9 +59,7 @@ function openControl({ control }: Options): number {
     return fd
   } catch (error) {
     if (!control.required) return -1
-    throw new Error(`--control=${control.path}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    })
+    throw unavailable(`--control=${control.path}`, error)
   }
 }
 
@@ -51,7 +69,7 @@ function openMetricsListener({ metrics }: Options): number {
     return 'path' in metrics ? listenUnix(metrics.path) : listenTcp(metrics.host, metrics.port)
   } catch (error) {
     const where = 'path' in metrics ? metrics.path : `${metrics.host}:${metrics.port}`
-    throw new Error(`--metrics=${where}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw unavailable(`--metrics=${where}`, error)
   }
 }
 
@@ -61,15 +79,23 @@ function openFrontendListener({ socketPath, socketGroup, listenFd }: Options): P
     try {
       adoptListener(listenFd)
     } catch (error) {
-      throw new Error(`--fd=${listenFd}: not a socket that listens`, { cause: error })
+      throw new Error(
+        `--fd=${listenFd}: not a socket that listens; whoever starts the daemon must open it and leave it open`,
+        { cause: error },
+      )
     }
     return { fd: listenFd, lock: -1 }
   }
   const group = socketGroup === undefined ? undefined : groupId(socketGroup)
-  if (group === -1) throw new Error(`--socket-group=${socketGroup}: there is no such group`)
-  // Stays locked until the process ends, and is left then: removing it would let two processes lock two files.
-  const lock = lockPid(`${socketPath}.pid`)
-  return { fd: listenUnix(socketPath, group), lock }
+  if (group === -1)
+    throw new Error(`--socket-group=${socketGroup}: there is no such group; "getent group" shows which there are`)
+  try {
+    // Stays locked until the process ends, and is left then: removing it would let two processes lock two files.
+    const lock = lockPid(`${socketPath}.pid`)
+    return { fd: listenUnix(socketPath, group), lock }
+  } catch (error) {
+    throw unavailable(`--socket-path=${socketPath}`, error)
+  }
 }
 
 function lockPid(path: string): number {
@@ -77,6 +103,8 @@ function lockPid(path: string): number {
     return lockPidFile(path)
   } catch (error) {
     const locked = error instanceof Error && 'code' in error && error.code === 'EAGAIN'
-    throw locked ? new Error(`${path}: another daemon serves this socket`, { cause: error }) : error
+    throw locked
+      ? new Error(`${path}: another daemon serves this socket; end it, or name another`, { cause: error })
+      : error
   }
 }

@@ -3,7 +3,7 @@
 /** viewfsd's entry. Exit codes: 0 asked to end or the frontend has gone, 1 something failed, 2 wrong usage. */
 import { rmSync } from 'node:fs'
 import { setDescriptorLimit } from './descriptor-limit.ts'
-import { checkUser, launchDaemon } from './launch-daemon.ts'
+import { checkSharedDir, checkUser, launchDaemon } from './launch-daemon.ts'
 import { socketFiles } from './listener.ts'
 import { helpText } from './options/help.ts'
 import { EXIT_USAGE } from './options/usage-error.ts'
@@ -57,6 +57,7 @@ function runOrLaunch(options: Options): Promise<void> {
   const launched = takeLaunched()
   if (launched === undefined) {
     checkUser(options)
+    checkSharedDir(options)
     // The launcher speaks to a service manager.
     if (needsLaunch(options) || process.env['NOTIFY_SOCKET'] !== undefined) launchDaemon(options)
   }

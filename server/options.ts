@@ -18,7 +18,7 @@ import {
 } from './options/table.ts'
 import type { IdTranslation } from './passthrough/id-translation.ts'
 import { refuseUnsupported } from './options/unsupported.ts'
-import { EXIT_FAILURE, UsageError } from './options/usage-error.ts'
+import { EXIT_FAILURE, printable, UsageError } from './options/usage-error.ts'
 import type { DaxPolicy, MetricsAddress, ValueParser } from './options/values.ts'
 
 export type { CacheChoice, DaxPolicy, FileHandleChoice, LogLevel, SandboxKind, SeccompAction }
@@ -111,14 +111,18 @@ function parseCheck(args: readonly string[]): boolean {
 
 function checkConflicts(given: Arguments): void {
   for (const socket of ['socket-path', 'socket']) {
-    if (given.has(socket) && given.has('fd')) throw new UsageError(`--${socket} can't be used with --fd`)
+    if (given.has(socket) && given.has('fd'))
+      throw new UsageError(`--${socket} can't be used with --fd: leave one of them out`)
   }
   if (feature(given, 'posix-acl') !== 'never') refuseTranslation(given)
 }
 
 function refuseTranslation(given: Arguments): void {
   for (const translate of ['translate-uid', 'translate-gid']) {
-    if (given.has(translate)) throw new UsageError(`--posix-acl can't be used with --${translate}`)
+    if (given.has(translate))
+      throw new UsageError(
+        `--posix-acl can't be used with --${translate}, which would make the ids in lists wrong: leave one of them out`,
+      )
   }
 }
 
@@ -137,10 +141,11 @@ function controlSocket(given: string | undefined, socketPath: string | undefined
 function build(given: Arguments): Options {
   const legacy = parseLegacy(given.values('o'))
   const sharedDir = legacy.source ?? given.value('shared-dir')
-  if (sharedDir === undefined) throw new UsageError('--shared-dir is required')
+  if (sharedDir === undefined) throw new UsageError('--shared-dir is required: --shared-dir=DIR names what to share')
   const socketPath = given.value('socket-path') ?? given.value('socket')
   const listenFd = optional(given, 'fd', VALUE.fd)
-  if (socketPath === undefined && listenFd === undefined) throw new UsageError('--socket-path or --fd is required')
+  if (socketPath === undefined && listenFd === undefined)
+    throw new UsageError('--socket-path or --fd is required: --socket-path=PATH is where QEMU shall connect')
 
   const xattrMap = legacy.xattrMap ?? given.value('xattrmap')
   const posixAcl = legacy.posixAcl ?? feature(given, 'posix-acl')
@@ -215,19 +220,20 @@ function value<T>(given: Arguments, name: string, parse: ValueParser<T>): T {
 /** As in virtiofsd, rules that are well formed but make no sense together are no wrong usage. */
 function translations(given: Arguments, name: string): IdTranslation[] {
   const rules = given.values(name).map(VALUE.translation)
-  failing(name, () => checkTranslations(rules))
+  failing(name, given.values(name).join(' '), () => checkTranslations(rules))
   return rules
 }
 
 function modcaps(text: string | undefined): CapabilityChange[] {
-  return text === undefined ? [] : failing('modcaps', () => parseModcaps(text))
+  return text === undefined ? [] : failing('modcaps', text, () => parseModcaps(text))
 }
 
-function failing<T>(name: string, check: () => T): T {
+function failing<T>(name: string, text: string, check: () => T): T {
   try {
     return check()
   } catch (error) {
-    throw new UsageError(`--${name}: ${error instanceof Error ? error.message : String(error)}`, EXIT_FAILURE)
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new UsageError(`invalid value "${printable(text)}" for --${name}: ${reason}`, EXIT_FAILURE)
   }
 }
 

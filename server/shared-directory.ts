@@ -42,7 +42,20 @@ export function shareDirectory(options: Options, root = -1): SharedDirectory {
     daxReserve: options.daxReserve,
   }
   const path = root >= 0 ? `/proc/self/fd/${root}` : options.sharedDir
-  return { id: createSharedDirectory(path, passthrough), options: passthrough }
+  try {
+    return { id: createSharedDirectory(path, passthrough), options: passthrough }
+  } catch (error) {
+    throw withoutHandles(options, error)
+  }
+}
+
+/** Names the option where it is that which can not be had. */
+function withoutHandles({ inodeFileHandles, sharedDir }: Options, error: unknown): unknown {
+  const call = error instanceof Error && 'syscall' in error ? error.syscall : undefined
+  const handles = call === 'open_by_handle_at' || call === 'name_to_handle_at'
+  if (inodeFileHandles !== 'mandatory' || !handles || !(error instanceof Error)) return error
+  const reason = `${sharedDir} has no file handles that this process can open (${error.message})`
+  return new Error(`--inode-file-handles=mandatory: ${reason}; use --inode-file-handles=prefer`, { cause: error })
 }
 
 /** The calling thread's file system. */

@@ -63,7 +63,7 @@ test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('%s ends it, and the socket 
 
 test.each(['namespace', 'chroot', 'none'])('leaves no socket where it can not start: --sandbox=%s', async (sandbox) => {
   // After the socket has been made.
-  const daemon = startDaemon({ args: [`--sandbox=${sandbox}`, '--shared-dir=/does/not/exist'] })
+  const daemon = startDaemon({ args: [`--sandbox=${sandbox}`, '--shared-dir=/proc', '--inode-file-handles=mandatory'] })
   expect(await daemon.exit()).toEqual({ code: 1, signal: null })
   expect([existsSync(daemon.socketPath), existsSync(`${daemon.socketPath}.pid`)]).toEqual([false, true])
 })

@@ -4,7 +4,7 @@
  * -h and -V decides; of an option that is given more than once the last counts.
  */
 import { OPTION_TABLE, type OptionRow } from './table.ts'
-import { UsageError } from './usage-error.ts'
+import { printable, UsageError } from './usage-error.ts'
 
 export class Arguments {
   /** Name to values, in order; switches have ''. */
@@ -56,7 +56,7 @@ export function splitArguments(args: readonly string[]): Arguments | EarlyAction
   const nextValue = (row: OptionRow): string => {
     const value = args[position]
     if (value === undefined || (value.startsWith('-') && value !== '-')) {
-      throw new UsageError(`${dashed(row)} needs a value`)
+      throw new UsageError(`${dashed(row)} needs a value: ${dashed(row)}=${row.value ?? ''}`)
     }
     position++
     return value
@@ -74,7 +74,7 @@ export function splitArguments(args: readonly string[]): Arguments | EarlyAction
   while (position < args.length) {
     const argument = args[position++] ?? ''
     if (argument === '--') {
-      if (position < args.length) throw new UsageError(`unexpected argument "${printable(args[position] ?? '')}"`)
+      if (position < args.length) refuseStray(args[position] ?? '')
     } else if (argument.startsWith('--')) {
       const equals = argument.indexOf('=')
       const name = argument.slice(2, equals < 0 ? undefined : equals)
@@ -82,17 +82,18 @@ export function splitArguments(args: readonly string[]): Arguments | EarlyAction
       if (row === undefined) throw new UsageError(`unknown option "${printable(`--${name}`)}"${suggestion(name)}`)
       if (row.bare !== undefined && equals < 0) take(row, row.bare)
       else if (row.value === undefined) {
-        if (equals >= 0) throw new UsageError(`${dashed(row)} takes no value`)
+        if (equals >= 0) throw new UsageError(`${printable(argument)}: ${dashed(row)} takes no value`)
         if (row.name === 'help' || row.name === 'version') return row.name
         take(row, '')
       } else if (equals >= 0) take(row, argument.slice(equals + 1))
-      else if (row.needsEquals === true) throw new UsageError(`${dashed(row)} needs its value after an equals sign`)
+      else if (row.needsEquals === true)
+        throw new UsageError(`${dashed(row)} needs its value after an equals sign: ${dashed(row)}=${row.value}`)
       else take(row, nextValue(row))
     } else if (argument.startsWith('-') && argument !== '-') {
       for (let index = 1; index < argument.length; index++) {
         const letter = argument.charAt(index)
         const row = BY_LETTER.get(letter)
-        if (row === undefined) throw new UsageError(`unknown option "-${printable(letter)}"`)
+        if (row === undefined) throw new UsageError(`unknown option "-${printable(letter)}"; --help lists all`)
         if (row.name === 'help') return 'short-help'
         if (row.name === 'version') return 'version'
         if (row.value === undefined) {
@@ -103,18 +104,16 @@ export function splitArguments(args: readonly string[]): Arguments | EarlyAction
         take(row, rest === '' ? nextValue(row) : rest.replace(/^=/, ''))
         break
       }
-    } else throw new UsageError(`unexpected argument "${printable(argument)}"`)
+    } else refuseStray(argument)
   }
   return result
 }
 
-/** A message stays one line, whatever was typed. */
-function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- those are meant
-  return text.replace(/[\u0000-\u001f\u007f]/g, '?')
+function refuseStray(argument: string): never {
+  throw new UsageError(`unexpected argument "${printable(argument)}": all but check are options, which begin with --`)
 }
 
 function suggestion(name: string): string {
   const similar = name.length < 3 ? undefined : [...BY_NAME.keys()].find((known) => known.startsWith(name))
-  return similar === undefined ? '' : `; did you mean --${similar}?`
+  return similar === undefined ? '; --help lists all' : `; did you mean --${similar}?`
 }

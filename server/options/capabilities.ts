@@ -57,10 +57,12 @@ export interface CapabilityChange {
 export function parseModcaps(text: string): CapabilityChange[] {
   return text.split(':').map((change) => {
     const sign = change.charAt(0)
-    if (sign !== '+' && sign !== '-') throw new Error('must be +NAME or -NAME, with colons between them')
+    if (sign !== '+' && sign !== '-')
+      throw new Error('must be +NAME or -NAME, with colons between them, such as +sys_admin:-chown')
     const name = change.slice(1).toLowerCase()
     const capability = CAPABILITIES.find((candidate) => candidate === name)
-    if (capability === undefined) throw new Error(`there is no capability "${change.slice(1)}"`)
+    if (capability === undefined)
+      throw new Error(`there is no capability "${change.slice(1)}"; capabilities(7) has their names, without CAP_`)
     return { keep: sign === '+', capability }
   })
 }

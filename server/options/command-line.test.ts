@@ -216,8 +216,42 @@ test.each([
   expect(error.exitCode).toBe(2)
 })
 
+/** What none of the options with a check takes. */
+const BOGUS = '\n%bogus'
+const CHECKED = OPTION_TABLE.filter(({ check }) => check !== undefined)
+
+test.each(CHECKED.map((row) => [row.name, row] as const))(
+  '--%s names itself, the value, the reason and the way out',
+  (name, row) => {
+    const value = name === 'tag' ? BOGUS.repeat(6) : BOGUS
+    const { message } = failure('--shared-dir=/srv', `--${name}=${value}`)
+    const [, shown, reason] = new RegExp(`^invalid value "(.*)" for --${name}: (.*)$`).exec(message) ?? []
+    expect(shown).toBe(value.replaceAll('\n', '?'))
+    // What would be right, or an example of it.
+    expect(reason).toMatch(/must (be|have|begin with) |such as /)
+    const choices = row.check !== undefined && 'choices' in row.check ? row.check.choices : []
+    for (const choice of Array.isArray(choices) ? choices : []) expect(reason).toContain(String(choice))
+  },
+)
+
+test.each(
+  OPTION_TABLE.filter(({ value }) => value === undefined)
+    .map(({ name }) => name)
+    .filter((name) => name.length > 1),
+)('--%s takes no value, and says so with what was given', (name) => {
+  expect(failure(...REQUIRED, `--${name}=${BOGUS}`).message).toBe(`--${name}=?%bogus: --${name} takes no value`)
+})
+
+test.each(['cache', 'loglevel', 'sandbox', 'xattrmap'])(
+  '-o %s names itself, the value, the reason and the way out',
+  (name) => {
+    const { message } = failure(...REQUIRED, '-o', `${name}=${BOGUS}`)
+    expect(message).toMatch(new RegExp(`^invalid value "\\?%bogus" for -o ${name}: .*(must be|such as) `))
+  },
+)
+
 test.each([
-  ['--modcaps=', /--modcaps: must be \+NAME or -NAME/],
+  ['--modcaps=', /for --modcaps: must be \+NAME or -NAME/],
   ['--modcaps=+chown:-nonsense', /there is no capability "nonsense"/],
   ['--translate-uid=map:1:0:4294967295', /--translate-uid: .*ends above the last id/],
 ])('%s is well formed, but makes no sense', (argument, message) => {

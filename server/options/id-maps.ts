@@ -59,10 +59,11 @@ interface Range {
 function addRange(ranges: Range[], first: number, count: number, rule: string): void {
   const end = first + count
   // The last id is no id: chown(2) takes it for "leave it".
-  if (end >= U32_END) throw new Error(`${rule}: the range ends above the last id`)
+  if (end >= U32_END) throw new Error(`${rule}: the range ends above the last id, 4294967294`)
   if (count === 0) return
   const other = ranges.find((range) => first < range.end && range.first < end)
-  if (other !== undefined) throw new Error(`${rule}: its range overlaps that of ${other.rule}`)
+  if (other !== undefined)
+    throw new Error(`${rule}: its range overlaps that of ${other.rule}: each id can be translated once`)
   ranges.push({ first, end, rule })
 }
 
@@ -79,7 +80,7 @@ export function checkTranslations(rules: readonly IdTranslation[]): void {
     else addRange(guestToHost, from, count, rule)
     if (kind === 'map') addRange(hostToGuest, to, count, rule)
     else if ((kind === 'guest' || kind === 'host') && to + count > U32_END) {
-      throw new Error(`${rule}: the range ends above the last id`)
+      throw new Error(`${rule}: the range ends above the last id, 4294967294`)
     }
   }
 }

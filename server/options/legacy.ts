@@ -5,7 +5,7 @@
  */
 import { choice } from './values.ts'
 import { CACHE_CHOICES, type CacheChoice, type FeatureMode, type LogLevel, type SandboxKind, VALUE } from './table.ts'
-import { UsageError } from './usage-error.ts'
+import { printable, UsageError } from './usage-error.ts'
 
 /** What the list sets; undefined where it says nothing. */
 export interface LegacyOptions {
@@ -91,11 +91,12 @@ function parseItem(item: string, options: LegacyOptions): void {
     const name = item.slice(0, equals)
     const value = item.slice(equals + 1)
     const set = Object.hasOwn(WITH_VALUE, name) ? WITH_VALUE[name] : undefined
-    if (set === undefined) throw new UsageError(`unknown option "-o ${item}"`)
+    if (set === undefined) refuse(item)
     try {
       set(options, value)
     } catch (error) {
-      throw new UsageError(`invalid value "${value}" for -o ${name}: ${error instanceof Error ? error.message : ''}`)
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new UsageError(`invalid value "${printable(value)}" for -o ${name}: ${reason}`)
     }
     return
   }
@@ -111,5 +112,9 @@ function parseItem(item: string, options: LegacyOptions): void {
     options[key] = item === positive ? 'always' : 'never'
     return
   }
-  throw new UsageError(`unknown option "-o ${item}"`)
+  refuse(item)
+}
+
+function refuse(item: string): never {
+  throw new UsageError(`unknown option "-o ${printable(item)}"; --help lists all that -o takes`)
 }

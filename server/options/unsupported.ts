@@ -18,5 +18,5 @@ export function refuseUnsupported(given: Arguments): void {
 }
 
 function refuse(option: string, why: string): never {
-  throw new UsageError(`${option} is not supported: ${why}`)
+  throw new UsageError(`${option} is not supported: ${why}; leave it out`)
 }

@@ -16,3 +16,9 @@ export class UsageError extends Error {
     this.exitCode = exitCode
   }
 }
+
+/** A message stays one line, whatever was typed. */
+export function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- those are meant
+  return text.replace(/[\u0000-\u001f\u007f]/g, '?')
+}

@@ -61,7 +61,10 @@ function parseRules(text: string): Rule[] {
     const delimiter = text.charAt(position++)
     const field = (): string => {
       const end = text.indexOf(delimiter, position)
-      if (end < 0) throw new Error(`rule ${count} does not end with "${delimiter}"`)
+      if (end < 0)
+        throw new Error(
+          `rule ${count} does not end with "${delimiter}", which it begins with: must be such as :map::user.virtiofs.:`,
+        )
       const value = text.slice(position, end)
       position = end + 1
       if (value.includes('\0')) throw new Error(`rule ${count} contains a NUL`)
@@ -88,7 +91,7 @@ function parseRules(text: string): Rule[] {
       prepend: encoder.encode(field()),
     })
   }
-  if (rules.length === 0) throw new Error('there is no rule')
+  if (rules.length === 0) throw new Error('there is no rule; such as :map::user.virtiofs.:')
   return rules
 }
 
