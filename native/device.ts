@@ -14,6 +14,9 @@ export interface DeviceCounters {
   readonly waits: number
   /** Times that spinning found work before a sleep. */
   readonly spinHits: number
+  /** Requests that had to wait for the host: given to the pool, and READs that the kernel has carried out by itself. */
+  readonly pooled: number
+  readonly asyncReads: number
   /** SHMEM_MAP and SHMEM_UNMAP messages sent to the frontend. */
   readonly shmemMaps: number
   readonly shmemUnmaps: number

@@ -13,6 +13,8 @@ export interface Metrics {
     readonly signals: number
     readonly waits: number
     readonly spinHits: number
+    readonly pooled: number
+    readonly asyncReads: number
   }
   readonly memory: { readonly regions: number; readonly guardedFaults: number }
   readonly window: {
@@ -44,11 +46,11 @@ export function collectMetrics(
   plan: WindowPlan,
   windowActive: boolean,
 ): Metrics {
-  const { requests, refused, signals, waits, spinHits, ...rest } = device.control.counters()
+  const { requests, refused, signals, waits, spinHits, pooled, asyncReads, ...rest } = device.control.counters()
   const view = plan.view?.info()
   return {
     fuse: FuseCounters.sum(fuseCounters, rest.dataPlane),
-    queues: { requests, refused, signals, waits, spinHits },
+    queues: { requests, refused, signals, waits, spinHits, pooled, asyncReads },
     memory: { regions: rest.memoryRegions, guardedFaults: rest.guardedFaults },
     window: {
       kind: plan.kind,

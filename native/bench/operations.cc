@@ -201,20 +201,29 @@ class OpenFile : public Operation {
   int host_ = -1;
 };
 
+enum class From {
+  kMemory,
+  // Sixteen at a time of what is not in the host's memory.
+  kDisk,
+  // O_DIRECT, for as long as it takes.
+  kDiskDirect,
+};
+
 class Read : public OpenFile {
  public:
-  // `cold`: sixteen at a time of what is not in the host's memory.
-  Read(const std::string& share, uint32_t size, bool cold)
-      : OpenFile(share + "/data", "data", O_RDONLY),
+  Read(const std::string& share, uint32_t size, From from)
+      : OpenFile(share + "/data", "data",
+                 static_cast<uint32_t>(O_RDONLY | (from == From::kDiskDirect ? O_DIRECT : 0))),
         size_(size),
-        cold_(cold),
+        from_(from),
         order_(kDataSize / size - 1) {}
 
   void Prepare(Session& session, size_t slots) override {
     OpenFile::Prepare(session, slots);
     // Into the host's memory, where another operation has dropped it from there.
     std::vector<uint8_t> piece(kMaxData);
-    for (off_t at = 0; !cold_ && pread(host_, piece.data(), kMaxData, at) > 0;) at += kMaxData;
+    for (off_t at = 0; from_ == From::kMemory && pread(host_, piece.data(), kMaxData, at) > 0;)
+      at += kMaxData;
   }
   void Start(Slot& slot) override {
     slot.offset = order_.Next() * size_;
@@ -223,6 +232,7 @@ class Read : public OpenFile {
     in.fh = fh_;
     in.offset = slot.offset;
     in.size = size_;
+    in.flags = flags_;
     slot.Argument(in);
     slot.TakeData(size_);
     slot.Submit();
@@ -233,9 +243,9 @@ class Read : public OpenFile {
     slot.count = size;
     return false;
   }
-  size_t Batch() const override { return cold_ ? 16 : 0; }
+  size_t Batch() const override { return from_ == From::kDisk ? 16 : 0; }
   void Restore(Session&) override {
-    if (cold_ && posix_fadvise(host_, 0, 0, POSIX_FADV_DONTNEED) != 0) Fail(path_);
+    if (from_ == From::kDisk && posix_fadvise(host_, 0, 0, POSIX_FADV_DONTNEED) != 0) Fail(path_);
   }
   void Finish(Session& session, size_t slots) override {
     for (size_t i = 0; i < slots; i++)
@@ -254,7 +264,7 @@ class Read : public OpenFile {
   }
 
   const uint32_t size_;
-  const bool cold_;
+  const From from_;
   Order order_;
 };
 
@@ -492,10 +502,11 @@ const std::map<std::string, Maker>& Makers() {
       {"lookup-known", With<Lookup>(false)},
       {"lookup-cold", With<Lookup>(true)},
       {"open-release", With<OpenRelease>()},
-      {"read-4k", InShare<Read>(4u << 10, false)},
-      {"read-128k", InShare<Read>(128u << 10, false)},
-      {"read-1m", InShare<Read>(1u << 20, false)},
-      {"read-cold", InShare<Read>(4u << 10, true)},
+      {"read-4k", InShare<Read>(4u << 10, From::kMemory)},
+      {"read-128k", InShare<Read>(128u << 10, From::kMemory)},
+      {"read-1m", InShare<Read>(1u << 20, From::kMemory)},
+      {"read-cold", InShare<Read>(4u << 10, From::kDisk)},
+      {"read-direct", InShare<Read>(4u << 10, From::kDiskDirect)},
       {"write-4k", InShare<Write>(4u << 10)},
       {"write-128k", InShare<Write>(128u << 10)},
       {"write-1m", InShare<Write>(1u << 20)},

@@ -259,9 +259,14 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
       add(i, static_cast<double>(number), opcode, nodeid, since);
     }
     // Numbers of their own, which no thread's count reaches from the other side.
-    for (const PooledInProgress& pooled : device_->pool().InProgress())
-      add(pooled.worker, -static_cast<double>(pooled.number), pooled.opcode,
-          static_cast<double>(pooled.nodeid), pooled.since);
+    const auto add_pooled = [&](const std::vector<PooledInProgress>& requests) {
+      for (const PooledInProgress& pooled : requests)
+        add(pooled.worker, -static_cast<double>(pooled.number), pooled.opcode,
+            static_cast<double>(pooled.nodeid), pooled.since);
+    };
+    add_pooled(device_->pool().InProgress());
+    for (const auto& worker : device_->workers())
+      if (worker->reads != nullptr) add_pooled(worker->reads->InProgress());
     return result;
   }
 
@@ -276,6 +281,7 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
   Napi::Value Counters(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     uint64_t requests = 0, signals = 0, refused = 0, waits = 0, spin_hits = 0;
+    uint64_t pooled = 0, async_reads = 0;
     for (const auto& queue : device_->queues()) {
       requests += queue->requests.load(std::memory_order_relaxed);
       signals += queue->signals.load(std::memory_order_relaxed);
@@ -284,6 +290,8 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     for (const auto& worker : device_->workers()) {
       waits += worker->waits.load(std::memory_order_relaxed);
       spin_hits += worker->spin_hits.load(std::memory_order_relaxed);
+      pooled += worker->pooled.load(std::memory_order_relaxed);
+      async_reads += worker->async_reads.load(std::memory_order_relaxed);
     }
     Napi::Object result = Napi::Object::New(env);
     const auto set = [&](const char* name, uint64_t value) {
@@ -294,6 +302,8 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     set("refused", refused);
     set("waits", waits);
     set("spinHits", spin_hits);
+    set("pooled", pooled);
+    set("asyncReads", async_reads);
     set("shmemMaps", device_->backend().maps());
     set("shmemUnmaps", device_->backend().unmaps());
     set("shmemLive", device_->ShmemLive());

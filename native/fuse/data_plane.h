@@ -11,7 +11,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 
+#include "fuse/pending_read.h"
 #include "fuse/request.h"
 #include "host/shared_directory.h"
 #include "session/counters.h"
@@ -36,6 +39,11 @@ class DataPlane {
   // One that has been put off, under the policy of that time.
   Answer ServePutOff(const FuseRequest& request, std::shared_ptr<const ServicePolicy> policy,
                      uint8_t* reply, uint64_t reply_room);
+  // What the request that was put off last can be given to a ReadRing by; nothing where it can't
+  // be.
+  std::optional<PendingRead> TakePendingRead() {
+    return std::exchange(pending_read_, std::nullopt);
+  }
   // What became of one that had been put off, for the counters.
   void Count(uint32_t opcode, const Answer& answer);
   // The policy under which the last request was served.
@@ -87,6 +95,7 @@ class DataPlane {
   // read_write.cc
   bool Tries(Wait wait) const;
   int64_t Read(const FuseRequest& request);
+  int64_t PutOffRead(HandleRef handle, const fuse_read_in& in, uint64_t done);
   int64_t Write(const FuseRequest& request);
   // sync.cc
   int64_t Flush(const FuseRequest& request);
@@ -130,6 +139,7 @@ class DataPlane {
   bool interrupted_ = false;
   // See Answer.
   uint64_t moved_ = 0;
+  std::optional<PendingRead> pending_read_;
   // Closes after the reply.
   ReleasedHandle released_;
 };

@@ -50,16 +50,19 @@ int64_t DataPlane::Read(const FuseRequest& request) {
   if (size > request.writable.size - sizeof(fuse_out_header)) return -EINVAL;
   // No file is that long.
   if (!EndsInRange(in.offset, size)) return 0;
-  const HandleRef handle =
-      directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
+  HandleRef handle = directory_.handles().Get(in.fh, request.header.nodeid, HandleKind::kFile);
   if (handle == nullptr) return -EBADF;
   const int fd = handle.fd();
   uint64_t total = 0;
   iovec pieces[IOV_MAX];
   // A read that has to wait must not hold back other requests, or the completions before it.
-  const Wait wait = IsDirect(in.flags, fd) ? Wait::kMay : handle.waits().reads();
+  const bool direct = IsDirect(in.flags, fd);
+  const Wait wait = direct ? Wait::kMay : handle.waits().reads();
   if (wait == Wait::kMay) {
-    if (must_not_wait()) return kWouldWait;
+    if (must_not_wait())
+      return direct && directory_.IsLocal(request.header.nodeid)
+                 ? PutOffRead(std::move(handle), in, total)
+                 : kWouldWait;
     AnnounceWork();
   }
   int flags = Tries(wait) ? RWF_NOWAIT : 0;
@@ -72,7 +75,10 @@ int64_t DataPlane::Read(const FuseRequest& request) {
     const ssize_t got = preadv2(fd, pieces, count, static_cast<off_t>(in.offset + total), flags);
     if (got < 0 && flags != 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) {
       if (errno == EOPNOTSUPP) handle.waits().LearnReads(fd);
-      if (handle.waits().reads() != Wait::kNever) {
+      const Wait now = handle.waits().reads();
+      if (now != Wait::kNever) {
+        // One that has RWF_NOWAIT.
+        if (must_not_wait() && now == Wait::kAsk) return PutOffRead(std::move(handle), in, total);
         if (must_not_wait()) return kWouldWait;
         AnnounceWork();
       }
@@ -87,6 +93,12 @@ int64_t DataPlane::Read(const FuseRequest& request) {
   moved_ = total;
   in_place_ = true;
   return static_cast<int64_t>(total);
+}
+
+// The kernel can do it on its own: no thread needs to wait.
+int64_t DataPlane::PutOffRead(HandleRef handle, const fuse_read_in& in, uint64_t done) {
+  pending_read_ = {std::move(handle), in.offset, in.size, done};
+  return kWouldWait;
 }
 
 int64_t DataPlane::Write(const FuseRequest& request) {

@@ -36,6 +36,13 @@ std::vector<PutOffRef> Mailbox::Take() {
   return std::exchange(requests_, {});
 }
 
+PooledInProgress PooledInProgress::Of(const PutOffRequest& request) {
+  static std::atomic<uint64_t> next_number{1};
+  const fuse_in_header& header = request.request.header;
+  return {next_number.fetch_add(1, std::memory_order_relaxed), request.worker, header.opcode,
+          header.nodeid, CoarseNow()};
+}
+
 // Shared by the pool and its threads.
 struct RequestPool::State : std::enable_shared_from_this<State> {
   explicit State(size_t most) : limit(most) {}
@@ -53,7 +60,6 @@ struct RequestPool::State : std::enable_shared_from_this<State> {
   std::list<PooledInProgress> in_progress;
   size_t threads = 0;
   size_t idle = 0;
-  uint64_t next_number = 1;
   bool ending = false;
 
   void Run();
@@ -96,10 +102,7 @@ void RequestPool::State::Run() {
     if (ready.empty()) break;
     PutOffRef request = std::move(ready.front());
     ready.pop_front();
-    const fuse_in_header& header = request->request.header;
-    const auto shown = in_progress.insert(
-        in_progress.end(),
-        {next_number++, request->worker, header.opcode, header.nodeid, CoarseNow()});
+    const auto shown = in_progress.insert(in_progress.end(), PooledInProgress::Of(*request));
     const uint64_t order = request->order;
     lock.unlock();
     Serve(std::move(request), reply.get());

@@ -87,14 +87,17 @@ class Mailbox {
   std::atomic<bool> armed_{false};
 };
 
-// One that a thread of the pool is at work on.
+// One that a thread of the pool, or the kernel (read_ring.h), is at work on.
 struct PooledInProgress {
+  // By which it is told from all others.
   uint64_t number;
   uint32_t worker;
   uint32_t opcode;
   uint64_t nodeid;
-  // When the thread began: see coarse_clock.h.
+  // When that began: see coarse_clock.h.
   int64_t since;
+
+  static PooledInProgress Of(const PutOffRequest& request);
 };
 
 class RequestPool {

@@ -116,6 +116,11 @@ bool SharedDirectory::MayWait(uint64_t nodeid) {
   return inode != nullptr && inode->mount()->MayWait();
 }
 
+bool SharedDirectory::IsLocal(uint64_t nodeid) {
+  const InodeRef inode = inodes_.Get(nodeid);
+  return inode != nullptr && inode->mount()->answers_from_memory();
+}
+
 void SharedDirectory::NoteSlow(uint64_t nodeid) {
   const InodeRef inode = inodes_.Get(nodeid);
   if (inode == nullptr) return;

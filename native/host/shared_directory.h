@@ -147,6 +147,8 @@ class SharedDirectory {
   // Whether what is asked of an inode may have to wait: its file system is another machine's or a
   // FUSE process's, or it has been slow of late.
   bool MayWait(uint64_t nodeid);
+  // Whether its file system keeps everything on this machine.
+  bool IsLocal(uint64_t nodeid);
   // Something that was asked of the inode took long.
   void NoteSlow(uint64_t nodeid);
 

@@ -72,11 +72,12 @@ void AddCredentials(Rules* rules) {
 }
 
 // request_server.cc, split_virtqueue.cc, device.cc: data, kicks and calls; guest_memory.cc:
-// regions.
+// regions; io_uring.cc: rings that exist, and can only read.
 void AddQueues(Rules* rules) {
-  Allow(rules, {__NR_read, __NR_write, __NR_readv, __NR_writev, __NR_pread64, __NR_pwrite64,
-                __NR_preadv, __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_eventfd2,
-                __NR_epoll_create1, __NR_epoll_ctl, __NR_epoll_pwait, __NR_sched_getaffinity});
+  Allow(rules,
+        {__NR_read, __NR_write, __NR_readv, __NR_writev, __NR_pread64, __NR_pwrite64, __NR_preadv,
+         __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_eventfd2, __NR_epoll_create1,
+         __NR_epoll_ctl, __NR_epoll_pwait, __NR_sched_getaffinity, __NR_io_uring_enter});
 }
 
 // unix_socket.cc, backend_channel.cc, fd_watcher.cc: connections that come in through the listening

@@ -17,6 +17,7 @@ interface TestingAddon {
   readonly TestingMappedRanges: TestingMappedRangesConstructor
   readonly MessageServer: MessageServerConstructor
   readonly TestingRecords: TestingRecordsConstructor
+  readonly ringResult: (allowed: number, opcode: number) => number
 }
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the addon exports is declared here, not inferred
@@ -34,3 +35,5 @@ export const MessageServer = addon.MessageServer
 export type MessageServer = InstanceType<MessageServerConstructor>
 /** See records.ts. */
 export const TestingRecords = addon.TestingRecords
+/** What a ring that is restricted to one IORING_OP_* answers to another, without a descriptor: an errno's negative, or 0. */
+export const ringResult = addon.ringResult

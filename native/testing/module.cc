@@ -6,6 +6,7 @@
 #include "binding/exports.h"
 #include "testing/counts.h"
 #include "testing/frontend.h"
+#include "testing/io_uring.h"
 #include "testing/message_server.h"
 #include "testing/ranges.h"
 #include "testing/records.h"
@@ -21,6 +22,7 @@ class TestingModule : public Napi::Addon<TestingModule> {
     InitTestingRanges(env, exports);
     InitMessageServer(env, exports);
     InitTestingRecords(env, exports);
+    InitTestingIoUring(env, exports);
   }
 };
 

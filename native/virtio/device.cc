@@ -66,6 +66,7 @@ std::shared_ptr<Device> Device::Create(uint32_t queue_count, size_t pool_threads
       port->control = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
       epoll_event event = {EPOLLIN | EPOLLET, {}};
       epoll_ctl(port->epoll.get(), EPOLL_CTL_ADD, port->control.get(), &event);
+      if (device->pool_.enabled()) port->reads = ReadRing::Create(port->control.get());
       device->workers_.push_back(std::move(port));
     }
     device->WorkerOf(i).queues.push_back(i);

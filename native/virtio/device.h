@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "fuse/read_ring.h"
 #include "fuse/request_pool.h"
 #include "memory/guest_memory.h"
 #include "session/counters.h"
@@ -86,10 +87,16 @@ struct WorkerPort {
   std::vector<uint32_t> queues;
   std::atomic<uint64_t> waits{0};
   std::atomic<uint64_t> spin_hits{0};
+  // Requests that had to wait for the host: those given to the pool, and READs that the kernel has
+  // carried out by itself.
+  std::atomic<uint64_t> pooled{0};
+  std::atomic<uint64_t> async_reads{0};
   FuseCounters fuse;
   Latencies latencies;
   HotInodes hot;
   RequestInProgress request;
+  // Null where there is no io_uring, or nothing is put off.
+  std::unique_ptr<ReadRing> reads;
 };
 
 class Device {

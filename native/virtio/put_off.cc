@@ -19,7 +19,7 @@ GuestBuffers Copy(const GuestBuffers& buffers, std::vector<iovec>* pieces) {
 
 }  // namespace
 
-// Hands the current request to the pool.
+// Hands the current request to the kernel, where that can serve it, or to the pool.
 void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
   auto put_off = std::make_unique<PutOffRequest>();
   put_off->bytes.assign(request_, request_ + request_size_);
@@ -44,18 +44,31 @@ void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
   current_ = nullptr;
   resumed_table_.reset();
   port_->request.since.store(0, std::memory_order_release);
-  device_->pool().Submit(std::move(put_off));
+  std::optional<PendingRead> read = plane_->TakePendingRead();
+  if (read.has_value() && reads_ != nullptr && reads_->Add(put_off, *read)) return;
+  Pool(std::move(put_off));
 }
 
-// Completes what the pool has served. kTimedOut where that is all; kShortage where one was answered
-// with ENFILE, or the queue of one that is now current, because something on the host is in its
-// way: then there may be more.
+void RequestServer::Pool(PutOffRef request) {
+  port_->pooled.fetch_add(1, std::memory_order_relaxed);
+  device_->pool().Submit(std::move(request));
+}
+
+// Completes what the pool and the kernel have served. kTimedOut where that is all; kShortage where
+// one was answered with ENFILE, or the queue of one that is now current, because something on the
+// host is in its way: then there may be more.
 int RequestServer::Collect() {
   if (!mailbox_.empty())
     for (PutOffRef& served : mailbox_.Take()) collected_.push_back(std::move(served));
+  if (reads_ != nullptr)
+    port_->async_reads.fetch_add(reads_->Take(collected_), std::memory_order_relaxed);
   while (!collected_.empty()) {
-    const PutOffRef served = std::move(collected_.front());
+    PutOffRef served = std::move(collected_.front());
     collected_.pop_front();
+    if (served->answer.kind == Answer::Kind::kPutOff) {
+      Pool(std::move(served));
+      continue;
+    }
     if (const int result = Complete(*served); result != kTimedOut) return result;
   }
   return kTimedOut;

@@ -73,6 +73,7 @@ RequestServer::RequestServer(std::shared_ptr<Device> device, uint32_t worker,
       directory_(directory),
       request_(request),
       reply_(reply),
+      reads_(port_->reads.get()),
       mailbox_(port_->control.get()) {
   InstallFaultHandlers();
   RequestPool* pool = device_->pool().enabled() ? &device_->pool() : nullptr;
@@ -164,7 +165,7 @@ bool RequestServer::ReadRequest() {
   of_thread = this;
   ShowProgress(opcode);
   VIEWFSD_PROBE4(request_begin, worker_, opcode, Unique(request_), NodeidOf(request_));
-  if (!Announces(opcode)) SignalAll();
+  if (!Announces(opcode)) Flush();
   return true;
 }
 
@@ -232,12 +233,12 @@ int RequestServer::Next(int timeout_ms) {
     }
     if (taken == Taken::kRequest) {
       if (timeout_ms < 0 || steady_clock::now() < deadline) continue;
-      SignalAll();
+      Flush();
       return kTimedOut;
     }
     if (taken == Taken::kRefused && ++refusals < kRefusals) continue;
     port_->request.since.store(0, std::memory_order_release);
-    SignalAll();
+    Flush();
     // A ring can feed itself: with a used ring in place of the available one, or replies that go
     // there. The caller has other things to look after, too.
     if (taken == Taken::kRefused) return kTimedOut;
@@ -262,12 +263,14 @@ void RequestServer::Signal(QueueUse* use) {
 }
 
 bool RequestServer::Waits() const {
+  if (reads_ != nullptr && reads_->has_unsubmitted()) return true;
   return std::any_of(uses_.begin(), uses_.end(),
                      [](const QueueUse& use) { return use.unsignalled > 0; });
 }
 
-void RequestServer::SignalAll() {
+void RequestServer::Flush() {
   for (QueueUse& use : uses_) Signal(&use);
+  if (reads_ != nullptr && reads_->has_unsubmitted()) reads_->Submit();
 }
 
 void RequestServer::Complete(uint32_t written) {

@@ -76,7 +76,7 @@ class RequestServer final : public FinishedWork {
 
   // FinishedWork
   bool Waits() const override;
-  void Announce() override { SignalAll(); }
+  void Announce() override { Flush(); }
 
  private:
   // What this thread knows of a queue.
@@ -142,6 +142,7 @@ class RequestServer final : public FinishedWork {
 
   // put_off.cc
   void PutOff(const FuseRequest& request, uint64_t moved);
+  void Pool(PutOffRef request);
   int Collect();
   int Complete(PutOffRequest& served);
   static uint32_t Answered(const PutOffRequest& served);
@@ -157,7 +158,8 @@ class RequestServer final : public FinishedWork {
   void MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
                    const GuestBuffers& reply, Snapshot table, Timing timing);
   void Signal(QueueUse* use);
-  void SignalAll();
+  // Tells the guest and the kernel of all that is there for them.
+  void Flush();
 
   // deferred.cc; those that the stop answers, or all.
   enum class Ended { kByStop, kAll };
@@ -194,6 +196,8 @@ class RequestServer final : public FinishedWork {
   uint32_t session_ = 0;
   Timing timing_;
   std::optional<DataPlane> plane_;
+  // The port's; null where there is none.
+  ReadRing* const reads_;
   Mailbox mailbox_;
   std::deque<PutOffRef> collected_;
   uint32_t under_way_ = 0;

@@ -29,13 +29,16 @@ void Relax() {
 
 }  // namespace
 
-// Until a kick, main or the mailbox wakes the thread. 0 where nothing did in time.
+// Until a kick, main, the mailbox or the kernel wakes the thread. 0 where nothing did in time.
 int RequestServer::Sleep(int timeout_ms) {
   if (!mailbox_.Arm()) return 1;
-  epoll_event events[4];
-  int count;
-  do count = epoll_wait(port_->epoll.get(), events, 4, timeout_ms);
-  while (count < 0 && errno == EINTR);
+  int count = 1;
+  if (reads_ == nullptr || reads_->Arm()) {
+    epoll_event events[4];
+    do count = epoll_wait(port_->epoll.get(), events, 4, timeout_ms);
+    while (count < 0 && errno == EINTR);
+    if (reads_ != nullptr) reads_->Disarm();
+  }
   mailbox_.Disarm();
   return count;
 }
@@ -61,7 +64,7 @@ bool RequestServer::SpinForWork() {
   const auto deadline = steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 32; i++) {
-      if (!mailbox_.empty()) {
+      if (!mailbox_.empty() || (reads_ != nullptr && !reads_->empty())) {
         spin_misses_ = 0;
         return true;
       }

@@ -47,6 +47,12 @@ function families(metrics: Metrics, status: Status): Family[] {
     counter('guest_interrupts', 'Interrupts sent to the guest.', queues.signals),
     counter('queue_sleeps', 'Times that a queue thread slept.', queues.waits),
     counter('queue_spin_hits', 'Times that spinning found work before a sleep.', queues.spinHits),
+    counter('pooled_requests', 'Requests given to the thread pool, since they may have to wait.', queues.pooled),
+    counter(
+      'async_reads',
+      'READs of the disk that the kernel has carried out by itself (io_uring).',
+      queues.asyncReads,
+    ),
     gauge('guest_memory_regions', "Regions of the guest's memory.", memory.regions),
     counter('guarded_faults', 'Accesses to guest memory that would have ended the daemon.', memory.guardedFaults),
     { ...gauge('window_bytes', 'Size of the DAX window.', window.sizeBytes), unit: 'bytes' },

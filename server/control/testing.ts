@@ -17,7 +17,7 @@ export const METRICS: Metrics = {
     mappingsRefused: 1,
     mappingsRemoved: 2,
   },
-  queues: { requests: 48, refused: 1, signals: 30, waits: 20, spinHits: 3 },
+  queues: { requests: 48, refused: 1, signals: 30, waits: 20, spinHits: 3, pooled: 2, asyncReads: 1 },
   memory: { regions: 2, guardedFaults: 0 },
   window: {
     kind: 'memory-view',

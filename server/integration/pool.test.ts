@@ -9,6 +9,7 @@ import { Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import type { PendingRequest } from './harness/fuse-transport.ts'
 import { type Session, startSession } from './harness/session.ts'
 import { packVringState, Request } from './harness/vhost-user.ts'
+import { readCounters } from './harness/window-session.ts'
 import { pack } from './harness/wire.ts'
 import type { Misbehaviour, MisbehavingFs } from './misbehaving-fs.ts'
 
@@ -195,3 +196,37 @@ test('a file is asked once whether it can be read without waiting', async () => 
   // A read that is refused counts as one; other threads make a few.
   expect(readCalls(daemon.pid) - before).toBeLessThan(count * 1.5)
 })
+
+test.each(['namespace', 'chroot', 'none'])(
+  'with --sandbox=%s the kernel reads from the disk by itself',
+  async (sandbox) => {
+    const session = await startSession({ args: ['--allow-direct-io', `--sandbox=${sandbox}`], queueSize: 1024 })
+    const { client, daemon, transport } = session
+    const page = 4096
+    const count = 300
+    const contents = Buffer.alloc(count * page, 0).map((_, i) => (i / page) * 7 + i)
+    writeFileSync(join(daemon.sharedDir, 'file'), contents, { flush: true })
+    const { nodeid } = client.lookup(ROOT_ID, 'file')
+    const fh = client.open(nodeid, constants.O_RDONLY | constants.O_DIRECT)
+    const start = (i: number): PendingRequest => {
+      const args = pack(
+        ['u64', fh],
+        ['u64', i * page],
+        ['u32', page],
+        new Uint8Array(12),
+        ['u32', constants.O_DIRECT],
+        ['u32', 0],
+      )
+      return transport.enqueue(Opcode.READ, nodeid, args, { dataRoom: page })
+    }
+    const index = transport.requestQueue.availableIndex
+    const reads = Array.from({ length: count }, (_, i) => start(i))
+    transport.requestQueue.kick(index)
+    for (const [i, read] of reads.entries())
+      expect(transport.wait(read), String(i)).toEqual(contents.subarray(i * page, (i + 1) * page))
+    const { asyncReads, pooled } = await readCounters(session)
+    // What it has no room for goes to the pool.
+    expect(asyncReads).toBeGreaterThan(200)
+    expect(asyncReads + pooled).toBe(count)
+  },
+)

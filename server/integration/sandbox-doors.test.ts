@@ -52,6 +52,7 @@ const REFUSED: Readonly<Record<string, number>> = {
   'code of a file': -1,
   'link of a guest': -2,
   io_uring: -38,
+  'io_uring of ours': -38,
   clone3: -38,
 }
 
@@ -68,6 +69,7 @@ const DEADLY = [
   'process by clone',
   'kill',
   'ptrace',
+  'io_uring_register',
   'process_vm_readv',
   'mount',
   'chroot',

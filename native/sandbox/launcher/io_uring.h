@@ -4,9 +4,9 @@
 
 namespace viewfsd {
 
-// Makes io_uring_setup(2) fail with ENOSYS for this process and all that it executes. libuv makes a
-// ring as soon as Node starts, and a ring that exists goes around any later filter. Needs
-// no_new_privs.
+// Makes io_uring_setup(2) fail with ENOSYS for this process and all that it executes, but for rings
+// of kIoUringEntries: ours, which can only read (fuse/read_ring.h). libuv makes a ring as soon as
+// Node starts, and a ring that exists goes around any later filter. Needs no_new_privs.
 void RefuseIoUring();
 
 }  // namespace viewfsd

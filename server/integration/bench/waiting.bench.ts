@@ -4,21 +4,19 @@
  * `npm run bench:requests -- waiting`. Each with the pool, and without it (--thread-pool-size=0).
  */
 import { execFileSync } from 'node:child_process'
-import { constants, closeSync, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { constants, closeSync, existsSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { onTestFinished, test } from 'vitest'
 import { Opcode, ROOT_ID } from '../harness/fuse-abi.ts'
-import type { PendingRequest } from '../harness/fuse-transport.ts'
-import { makeScratch, removeScratch } from '../harness/daemon.ts'
-import { type Session, startSession } from '../harness/session.ts'
+import { type Daemon, makeScratch, removeScratch } from '../harness/daemon.ts'
+import { type Session, startDaemon, startSession } from '../harness/session.ts'
 import { pack } from '../harness/wire.ts'
 import { MisbehavingFs } from '../misbehaving-fs.ts'
 
 const POOLS = [64, 0] as const
 const DEPTH = 32
 const MIB = 2 ** 20
-/** Of the file that is read at random, and of the one that is synced. */
-const RANDOM_MIB = 512
+/** Of the file that is synced. */
 const SYNC_MIB = Number(process.env.VIEWFSD_BENCH_SYNC_MIB ?? 1024)
 const SECONDS = 4
 
@@ -49,7 +47,6 @@ function fio(path: string, depth: number): number {
     '--direct=1',
     '--ioengine=io_uring',
     `--iodepth=${depth}`,
-    `--size=${RANDOM_MIB}M`,
     `--runtime=${SECONDS}`,
     '--time_based',
     '--output-format=json',
@@ -58,56 +55,44 @@ function fio(path: string, depth: number): number {
   return Math.round(report.jobs[0]?.read.iops ?? Number.NaN)
 }
 
-function readsPerSecond({ client, transport }: Session, depth: number): number {
-  const { nodeid } = client.lookup(ROOT_ID, 'random')
-  const fh = client.open(nodeid, constants.O_RDONLY | constants.O_DIRECT)
-  const page = 4096
-  const start = (): PendingRequest => {
-    const offset = Math.floor((Math.random() * RANDOM_MIB * MIB) / page) * page
-    const words = pack(
-      ['u64', fh],
-      ['u64', offset],
-      ['u32', page],
-      ['u32', 0],
-      ['u64', 0],
-      ['u32', constants.O_DIRECT],
-      ['u32', 0],
-    )
-    return transport.submit(Opcode.READ, nodeid, words, { dataRoom: page })
-  }
-  let under: PendingRequest[] = Array.from({ length: depth }, start)
-  let done = 0
-  const since = now()
-  while (now() - since < SECONDS * 1e6) {
-    transport.waitFor(() => under.some((request) => request.done), 'a read')
-    const left = under.filter((request) => !request.done)
-    for (const request of under) if (request.done) expect(request.error).toBe(0)
-    done += under.length - left.length
-    under = [...left, ...Array.from({ length: under.length - left.length }, start)]
-  }
-  const rate = done / ((now() - since) / 1e6)
-  for (const request of under) transport.wait(request)
-  return Math.round(rate)
+/** Reads a second of a guest, played by the native frontend, and the daemon's CPU time for each in microseconds. */
+function readsOfGuest(daemon: Daemon, depth: number, frontend: 'sleep' | 'poll'): { reads: number; cpu: number } {
+  const output = execFileSync('native/build/bench/frontend', [
+    '--share',
+    daemon.sharedDir,
+    '--socket',
+    daemon.socketPath,
+    '--pid',
+    String(daemon.pid),
+    '--ms',
+    String(SECONDS * 1000),
+    `read-direct:${depth}:${frontend}`,
+  ]).toString()
+  const { operations, wallNs, daemonNs }: Record<string, number> = JSON.parse(output)
+  const count = operations ?? Number.NaN
+  return { reads: Math.round(count / ((wallNs ?? 0) / 1e9)), cpu: Math.round((daemonNs ?? 0) / count / 100) / 10 }
 }
 
 // oxlint-disable-next-line vitest/expect-expect -- it measures
 test('random O_DIRECT reads of 4 KiB', async () => {
   const directory = makeScratch()
   onTestFinished(() => removeScratch(directory))
-  const path = join(directory, 'random')
-  const fd = fill(path, RANDOM_MIB)
-  fsyncSync(fd)
-  closeSync(fd)
+  const serve = async (pool: number, depth: number, frontend: 'sleep' | 'poll'): Promise<string> => {
+    const args = ['--allow-direct-io', `--thread-pool-size=${pool}`]
+    const daemon = startDaemon({ sharedDir: directory, args })
+    await daemon.until(() => existsSync(daemon.socketPath), 'the socket')
+    const { reads, cpu } = readsOfGuest(daemon, depth, frontend)
+    await daemon.kill()
+    return `${reads} (${cpu} us)`
+  }
+  // Makes the file.
+  await serve(64, 1, 'sleep')
+  const path = join(directory, 'data')
   for (const depth of [1, DEPTH]) {
-    const row: Record<string, number> = { 'fio, io_uring': fio(path, depth) }
-    for (const pool of POOLS) {
-      const session = await startSession({
-        sharedDir: directory,
-        args: ['--allow-direct-io', `--thread-pool-size=${pool}`],
-      })
-      row[`pool of ${pool}`] = readsPerSecond(session, depth)
-      await session.daemon.kill()
-    }
+    const row: Record<string, number | string> = { 'fio, io_uring': fio(path, depth) }
+    for (const pool of POOLS)
+      for (const frontend of ['sleep', 'poll'] as const)
+        row[`pool of ${pool}, ${frontend}`] = await serve(pool, depth, frontend)
     row['fio again'] = fio(path, depth)
     console.log(`reads a second, ${depth} at once: ${JSON.stringify(row)}`)
   }

@@ -74,6 +74,9 @@ export interface Counters {
   readonly shmemMaps: number
   readonly shmemUnmaps: number
   readonly guardedFaults: number
+  /** Requests given to the thread pool, and READs that the kernel has carried out by itself. */
+  readonly pooled: number
+  readonly asyncReads: number
 }
 
 export async function readCounters(session: Session): Promise<Counters> {
@@ -92,6 +95,8 @@ export async function readCounters(session: Session): Promise<Counters> {
     shmemMaps: Number(at(counters, 'frontendMessages', 'shmemMap')),
     shmemUnmaps: Number(at(counters, 'frontendMessages', 'shmemUnmap')),
     guardedFaults: Number(at(counters, 'memory', 'guardedFaults')),
+    pooled: Number(at(counters, 'queues', 'pooled')),
+    asyncReads: Number(at(counters, 'queues', 'asyncReads')),
   }
 }
 
