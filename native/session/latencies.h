@@ -3,7 +3,7 @@
 // anybody may read and add up.
 //
 // Reading the clock twice would cost a request that is served from memory more than a hundredth of
-// its time. So of those, one of eight on average, at random, is timed and stands for the ones
+// its time. So of those, one of 16 on average, at random, is timed and stands for the ones
 // before it; what takes longer by its nature is timed each time.
 #ifndef VIEWFSD_SESSION_LATENCIES_H_
 #define VIEWFSD_SESSION_LATENCIES_H_
@@ -84,7 +84,7 @@ class Latencies {
   const LatencyHistogram& of(size_t slot) const { return histograms_[slot]; }
 
  private:
-  static constexpr uint32_t kMeanGap = 8;
+  static constexpr uint32_t kMeanGap = 16;
   static size_t Slot(uint32_t opcode) {
     return std::min<size_t>(opcode, FuseCounters::kOpcodes - 1);
   }

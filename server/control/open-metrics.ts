@@ -92,7 +92,7 @@ function histogram(latencies: readonly Latencies[]): string {
     ]
   })
   const help =
-    'From the ring to the reply. Of requests that are served from memory one of eight is timed, at random, and stands for the others.'
+    'From the ring to the reply. Of requests that are served from memory one of 16 is timed, at random, and stands for the others.'
   return [`# TYPE ${name} histogram\n`, `# UNIT ${name} seconds\n`, `# HELP ${name} ${help}\n`, ...samples].join('')
 }
 
