@@ -38,6 +38,7 @@ const WAYS_OUT: Readonly<Record<string, string>> = {
   EACCES: 'name a directory that this user may write to',
   EPERM: 'name a directory that this user may write to',
   EROFS: 'name a directory that can be written to',
+  EAFNOSUPPORT: 'its unit forbids networks: take a path, or the drop-in of doc/metrics.md',
   ENAMETOOLONG: "a socket's path has 107 bytes at most: name a shorter one",
   EADDRINUSE: 'somebody listens there already: name another, or end them',
   EADDRNOTAVAIL: 'this host has no such address: name one that "ip address" shows',

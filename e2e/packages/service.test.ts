@@ -120,6 +120,15 @@ const WALLS = [
     options: [`--shared-dir=${SHARED}/share`, '--sandbox=namespace'],
     dropIn: 'CapabilityBoundingSet=CAP_SYS_ADMIN RestrictNamespaces=mnt~pid~net',
   },
+  {
+    what: '--metrics=HOST:PORT',
+    options: [`--shared-dir=${SHARED}/share`, '--metrics=127.0.0.1:9551'],
+    dropIn: 'PrivateNetwork=no RestrictAddressFamilies=AF_INET~AF_INET6 IPAddressAllow=localhost',
+    use: () => {
+      const ask = `exec 3<>/dev/tcp/127.0.0.1/9551; printf 'GET /metrics HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3`
+      expect(manager.run(`bash -c "${ask}"`)).toContain('viewfsd_uptime_seconds')
+    },
+  },
 ]
 
 test.each(WALLS)('$what: not without a drop-in', ({ options, dropIn, use }) => {
@@ -136,6 +145,43 @@ test.each(WALLS)('$what: not without a drop-in', ({ options, dropIn, use }) => {
   const lines = ['[Service]', ...dropIn.split(' ')].map((line) => `${line.replaceAll('~', ' ')}\n`)
   manager.run(`printf '%s' '${lines.join('')}' >${folder}/walls.conf`)
   expect(works()).toBe('ok')
+})
+
+interface Entry {
+  readonly PRIORITY: string
+  readonly MESSAGE: string
+  readonly SYSLOG_IDENTIFIER: string
+  readonly VIEWFSD_EVENT: string
+  readonly [field: string]: unknown
+}
+
+/** The entries of the unit that are of an event, as the journal itself tells them. */
+function journal(event: string): Entry[] {
+  const lines = manager.run(`journalctl -u ${SERVICE} --no-pager -o json VIEWFSD_EVENT=${event}`)
+  return lines.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]))
+}
+
+test('the journal has priorities, fields and ids of events', () => {
+  manager.run(`systemctl stop ${SERVICE}`)
+  configure([`--shared-dir=${SHARED}/share`, '-f'])
+  drive(connect()).client.statfs(ROOT_ID)
+  manager.run(`systemctl stop ${SERVICE}`)
+  configure([`--shared-dir=${SHARED}/share`, '--window=memory-view'])
+  manager.run(`! systemctl start ${SERVICE}; systemctl stop ${SERVICE}; journalctl --sync`)
+  const common = { SYSLOG_IDENTIFIER: 'viewfsd', _SYSTEMD_UNIT: SERVICE }
+  expect(journal('window-chosen').at(-1)).toMatchObject({
+    ...common,
+    PRIORITY: '6',
+    VIEWFSD_WINDOW: 'none',
+    VIEWFSD_WINDOW_SIZE: '0',
+    MESSAGE: expect.stringMatching(/^window auto: none, because /),
+  })
+  expect(journal('option-deprecated').at(-1)).toMatchObject({ ...common, PRIORITY: '4' })
+  expect(journal('start-failed').at(-1)).toMatchObject({ ...common, PRIORITY: '2' })
+  expect(journal('frontend-connected').length).toBeGreaterThan(0)
+  const grave = manager.run(`journalctl -u ${SERVICE} SYSLOG_IDENTIFIER=viewfsd -p warning -o cat --no-pager`)
+  expect(grave).toMatch(/-f is deprecated/)
+  expect(grave).not.toContain('window auto')
 })
 
 test('what dies is started again, and serves the next frontend', async () => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { output } from '../rig/command.ts'
 import { debianChangelog, debianVersion, source, type Source } from './source.ts'
@@ -33,8 +33,11 @@ test('program, driver, DKMS, packages and documents have one version, by semanti
   expect(version).toMatch(/^\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?$/)
   expect(read('kernel/main.c')).toContain(`MODULE_VERSION("${version}")`)
   expect(read('kernel/dkms.conf')).toContain(`PACKAGE_VERSION="${version}"`)
-  for (const page of ['doc/usage.md', 'doc/memory-view.md'])
-    expect([...read(page).matchAll(/memory-view[-/](\d[\w.]*)/g)].map(([, named]) => named)).toContain(version)
+  const pages = readdirSync(new URL('../../doc', import.meta.url)).filter((name) => name.endsWith('.md'))
+  const named = pages.flatMap((page) =>
+    [...read(`doc/${page}`).matchAll(/memory-view[-/](\d+\.[\w.]*\w)/g)].map(([, each]) => each),
+  )
+  expect(new Set(named)).toEqual(new Set([version]))
   expect(read('package-lock.json').match(/"version": "([^"]+)"/)?.[1]).toBe(version)
   expect(debianChangelog(from)).toMatch(
     new RegExp(`^viewfsd \\(${version}[~)].*\n\n.*\n\n -- viewfsd maintainers <.*> {2}\\w{3}, `),
