@@ -17,7 +17,7 @@ import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { FileOperations } from './operations.ts'
 import type { NativeSandbox } from './sandbox.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
-import type { ViewRanges, WindowFiles } from './view-ranges.ts'
+import type { RangesWantedAgain, ViewRanges, WindowFiles } from './view-ranges.ts'
 
 interface NativeAddon extends UnixSockets {
   readonly DeviceControl: DeviceControlConstructor
@@ -30,6 +30,7 @@ interface NativeAddon extends UnixSockets {
   readonly operations: FileOperations
   readonly viewRanges: ViewRanges
   readonly windowFiles: WindowFiles
+  readonly rangesWantedAgain: RangesWantedAgain
   readonly forgetMount: ForgetMount
   readonly sandbox: NativeSandbox
   readonly drainEventFd: (fd: number) => number
@@ -75,6 +76,7 @@ export const QueueWorker = addon.QueueWorker
 export type QueueWorker = InstanceType<QueueWorkerConstructor>
 export const viewRanges = addon.viewRanges
 export const windowFiles = addon.windowFiles
+export const rangesWantedAgain = addon.rangesWantedAgain
 export const forgetMount = addon.forgetMount
 export type { ForgottenMount } from './forget-mount.ts'
 export type { MappedRange, WindowContents, WindowFile, WindowUse } from './view-ranges.ts'

@@ -59,6 +59,9 @@ export type WindowFiles = (
   parts: number,
 ) => Promise<WindowContents>
 
+/** Ranges that the guest has wanted back within a minute of having given them up in a window that was nearly full. */
+export type RangesWantedAgain = (directory: SharedDirectoryId) => number
+
 export interface ViewRanges {
   /** The path, as this process sees it, of the file that the guest may write at this place now; '' where none is known. */
   fileAt(directory: SharedDirectoryId, moffset: number): Promise<string>

@@ -17,6 +17,7 @@ import {
   forgetMount,
   type ForgottenMount,
   viewRanges,
+  rangesWantedAgain,
   windowFiles,
 } from '../native/index.ts'
 import { controlProtocol, type ControlSubject, metricsText } from './control/control-protocol.ts'
@@ -34,6 +35,7 @@ import { metricsProtocol } from './control/metrics-protocol.ts'
 import { PeerServer } from './control/peer-server.ts'
 import { type ActiveRequest, activeRequest, sessionStatus, type Status } from './control/status.ts'
 import { SinkReport } from './dax/sink-report.ts'
+import { SmallWindowReport } from './dax/small-window-report.ts'
 import { explainUnviewable, unviewableBelow } from './dax/viewable.ts'
 import { attachWindow, planWindow, type WindowPlan, type WindowSpec, windowSpec } from './dax/window.ts'
 import { WindowState } from './dax/window-state.ts'
@@ -97,6 +99,7 @@ export class Daemon {
   /** Of performance.now(). */
   #connectedAt = 0
   #sinkReport: SinkReport | undefined
+  #smallWindowReport: SmallWindowReport | undefined
   /** The connected frontend has all features of a window. */
   #windowPossible = false
   #ending = false
@@ -146,6 +149,9 @@ export class Daemon {
         (offset) => viewRanges.fileAt(this.#directory.id, offset),
         this.#log,
       )
+    const { kind, sizeBytes } = this.#plan
+    if (kind !== 'none')
+      this.#smallWindowReport = new SmallWindowReport(() => rangesWantedAgain(this.#directory.id), sizeBytes, this.#log)
     this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
     this.#listener.watcher.arm()
     this.#log.info(
@@ -242,7 +248,13 @@ export class Daemon {
   }
 
   #metrics(): Metrics {
-    return collectMetrics(this.#device, this.#fuseCounters, this.#plan, this.#windowState.active)
+    return collectMetrics(
+      this.#device,
+      this.#fuseCounters,
+      this.#plan,
+      this.#windowState.active,
+      rangesWantedAgain(this.#directory.id),
+    )
   }
 
   /** In a terminal, with what to do next. */
@@ -279,6 +291,7 @@ export class Daemon {
     }
     for (const watcher of this.#watchers) watcher.close()
     this.#sinkReport?.close()
+    this.#smallWindowReport?.close()
     this.#connection?.close()
     this.#device.close()
     const workersEnded = Promise.all(

@@ -24,6 +24,8 @@ export interface Metrics {
     readonly sizeBytes: number
     /** Mappings that are live now; of a memory view, the driver's segments. */
     readonly live: number
+    /** Ranges that the guest wanted back within a minute of having given them up, in a window that was nearly full. */
+    readonly wantedAgain: number
     /** The driver's own counts; only of a memory view. */
     readonly maps?: number
     readonly unmaps?: number
@@ -45,6 +47,7 @@ export function collectMetrics(
   fuseCounters: readonly SharedArrayBuffer[],
   plan: WindowPlan,
   windowActive: boolean,
+  wantedAgain: number,
 ): Metrics {
   const { requests, refused, signals, waits, spinHits, pooled, asyncReads, ...rest } = device.control.counters()
   const view = plan.view?.info()
@@ -56,6 +59,7 @@ export function collectMetrics(
       kind: plan.kind,
       active: windowActive,
       sizeBytes: plan.sizeBytes,
+      wantedAgain,
       ...(view === undefined
         ? { live: rest.shmemLive }
         : {

@@ -191,9 +191,16 @@ Napi::Value WindowFiles(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+// rangesWantedAgain(directory)
+Napi::Value RangesWantedAgain(const Napi::CallbackInfo& info) {
+  const uint64_t ranges = DirectoryArgument(info, 0).mapped_ranges().wanted_again();
+  return Napi::Number::New(info.Env(), static_cast<double>(ranges));
+}
+
 }  // namespace
 
 void InitWindowFiles(Napi::Env env, Napi::Object exports) {
+  exports.Set("rangesWantedAgain", Napi::Function::New(env, RangesWantedAgain));
   exports.Set("windowFiles", Napi::Function::New(env, WindowFiles));
 }
 

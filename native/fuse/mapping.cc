@@ -57,7 +57,8 @@ int64_t DataPlane::MapFile(uint64_t nodeid, const fuse_setupmapping_in& in) {
   interrupted_ = result == -EINTR;
   if (result < 0) return result;
   VIEWFSD_PROBE5(map, nodeid, in.moffset, in.len, in.foffset, writable);
-  directory_.mapped_ranges().Add(nodeid, {in.moffset, in.len, in.foffset}, writable);
+  directory_.mapped_ranges().Add(nodeid, {in.moffset, in.len, in.foffset}, writable,
+                                 policy_->window.size);
   return 0;
 }
 

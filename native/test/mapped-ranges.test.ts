@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What those who look on are shown of a window, against a map of its pages. */
 import * as fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { TestingMappedRanges } from '../testing/index.ts'
 
 const PAGES = 16
@@ -36,7 +36,7 @@ test('each page shows what was mapped there last', () => {
       for (const { place: at, nodeid, foffset, writable } of changes) {
         // Nodeid 0: it becomes a hole.
         if (nodeid === 0) ranges.remove(at.start, at.length)
-        else ranges.add(nodeid, at.start, at.length, foffset, writable)
+        else ranges.add(nodeid, at.start, at.length, foffset, writable, PAGES)
         for (let i = 0; i < at.length; i++) {
           model[at.start + i] = nodeid === 0 ? undefined : `${nodeid} ${foffset + i} ${Number(writable)}`
         }
@@ -44,4 +44,38 @@ test('each page shows what was mapped there last', () => {
       expect(pagesOf(ranges)).toEqual(model)
     }),
   )
+})
+
+/** Ten parts of a file in a window that has room for so many, then the first of them is given up. */
+function giveUp(windowSize: number, by: 'removal' | 'another'): InstanceType<typeof TestingMappedRanges> {
+  const ranges = new TestingMappedRanges()
+  for (let i = 0; i < 10; i++) ranges.add(1, i, 1, i, false, windowSize)
+  if (by === 'removal') ranges.remove(0, 1)
+  else ranges.add(1, 0, 1, 100, false, windowSize)
+  return ranges
+}
+
+describe('ranges that are mapped again soon after they were given up', () => {
+  test.each(['removal', 'another'] as const)('are counted, in a window that is nearly full: %s', (by) => {
+    const ranges = giveUp(12, by)
+    expect(ranges.wantedAgain()).toBe(0)
+    ranges.add(1, 1, 1, 0, false, 12)
+    expect(ranges.wantedAgain()).toBe(1)
+    // It took the place of another, which now is.
+    ranges.add(1, 2, 1, 1, false, 12)
+    expect(ranges.wantedAgain()).toBe(2)
+  })
+
+  test('are not, in one that has room', () => {
+    const ranges = giveUp(16, 'removal')
+    ranges.add(1, 0, 1, 0, false, 16)
+    expect(ranges.wantedAgain()).toBe(0)
+  })
+
+  test('are not those that become writable in their place, or come for the first time', () => {
+    const ranges = giveUp(12, 'removal')
+    for (let turn = 0; turn < 3; turn++) for (let i = 1; i < 10; i++) ranges.add(1, i, 1, i, turn % 2 === 0, 12)
+    ranges.add(2, 0, 1, 0, false, 12)
+    expect(ranges.wantedAgain()).toBe(0)
+  })
 })

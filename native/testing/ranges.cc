@@ -62,6 +62,7 @@ class TestingMappedRanges : public Napi::ObjectWrap<TestingMappedRanges> {
     return DefineClass(env, "TestingMappedRanges",
                        {InstanceMethod<&TestingMappedRanges::Add>("add"),
                         InstanceMethod<&TestingMappedRanges::Remove>("remove"),
+                        InstanceMethod<&TestingMappedRanges::WantedAgain>("wantedAgain"),
                         InstanceMethod<&TestingMappedRanges::From>("from")});
   }
   explicit TestingMappedRanges(const Napi::CallbackInfo& info)
@@ -72,7 +73,11 @@ class TestingMappedRanges : public Napi::ObjectWrap<TestingMappedRanges> {
     ranges_.Add(OffsetArgument(info, 0, "nodeid"),
                 {OffsetArgument(info, 1, "moffset"), OffsetArgument(info, 2, "length"),
                  OffsetArgument(info, 3, "foffset")},
-                BooleanArgument(info, 4, "writable"));
+                BooleanArgument(info, 4, "writable"), OffsetArgument(info, 5, "windowSize"));
+  }
+
+  Napi::Value WantedAgain(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(ranges_.wanted_again()));
   }
 
   void Remove(const Napi::CallbackInfo& info) {

@@ -19,8 +19,9 @@ export type TestingRangesConstructor = new () => TestingRanges
 
 /** What those who look on are shown of a window; see native/window/mapped_ranges.h. */
 export interface TestingMappedRanges {
-  add(nodeid: number, moffset: number, length: number, foffset: number, writable: boolean): void
+  add(nodeid: number, moffset: number, length: number, foffset: number, writable: boolean, windowSize: number): void
   remove(moffset: number, length: number): void
+  wantedAgain(): number
   /** @returns up to `most` from `moffset` on: nodeid, moffset, length, foffset, 1 for a writable one */
   from(moffset: number, most: number): number[][]
 }

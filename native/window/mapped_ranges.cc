@@ -3,10 +3,20 @@
 
 #include <iterator>
 
+#include "util/coarse_clock.h"
+
 namespace viewfsd {
 
 void MappedRanges::Put(uint64_t moffset, const Place& place) {
-  if (places_.size() < kMaxRanges) places_.insert_or_assign(moffset, place);
+  if (places_.size() >= kMaxRanges) return;
+  places_.insert_or_assign(moffset, place);
+  bytes_ += place.length;
+}
+
+// Linux begins to give up ranges when a fifth of the window is free; before that it does so with a
+// file that it forgets.
+void MappedRanges::NoteGivenUp(const Place& place) {
+  if (bytes_ >= window_size_ / 4 * 3) given_up_.Add(place.nodeid, place.foffset, CoarseNow());
 }
 
 // Of a range that lies in the part only partly, the rest stays.
@@ -19,6 +29,8 @@ void MappedRanges::Cut(const WindowPart& part) {
   while (next != places_.end() && next->first < end) {
     const uint64_t start = next->first;
     const Place place = next->second;
+    if (start >= part.moffset && start + place.length <= end) NoteGivenUp(place);
+    bytes_ -= place.length;
     next = places_.erase(next);
     if (start < part.moffset)
       Put(start, {part.moffset - start, place.foffset, place.nodeid, place.writable});
@@ -28,9 +40,15 @@ void MappedRanges::Cut(const WindowPart& part) {
   }
 }
 
-void MappedRanges::Add(uint64_t nodeid, const WindowRange& range, bool writable) {
+void MappedRanges::Add(uint64_t nodeid, const WindowRange& range, bool writable,
+                       uint64_t window_size) {
   const std::lock_guard lock(mutex_);
+  window_size_ = window_size;
+  if (given_up_.Take(nodeid, range.foffset, CoarseNow()))
+    wanted_again_.fetch_add(1, std::memory_order_relaxed);
   Cut({range.moffset, range.length});
+  // What takes its own place, with other rights, has not been given up.
+  given_up_.Take(nodeid, range.foffset, CoarseNow());
   Put(range.moffset, {range.length, range.foffset, nodeid, writable});
 }
 
@@ -42,6 +60,7 @@ void MappedRanges::Remove(const WindowPart& part) {
 void MappedRanges::Clear() {
   const std::lock_guard lock(mutex_);
   places_.clear();
+  bytes_ = 0;
 }
 
 std::vector<MappedRange> MappedRanges::From(uint64_t moffset, size_t most) {

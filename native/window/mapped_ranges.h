@@ -4,12 +4,14 @@
 #ifndef VIEWFSD_WINDOW_MAPPED_RANGES_H_
 #define VIEWFSD_WINDOW_MAPPED_RANGES_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <mutex>
 #include <vector>
 
+#include "window/given_up_ranges.h"
 #include "window/window.h"
 
 namespace viewfsd {
@@ -26,10 +28,14 @@ class MappedRanges {
   // seen here.
   static constexpr size_t kMaxRanges = size_t{1} << 18;
 
-  // In place of whatever was there.
-  void Add(uint64_t nodeid, const WindowRange& range, bool writable);
+  // In place of whatever was there, in a window of `window_size` bytes.
+  void Add(uint64_t nodeid, const WindowRange& range, bool writable, uint64_t window_size);
   void Remove(const WindowPart& part);
   void Clear();
+
+  // Ranges that were mapped again within a minute after the guest had given them up in a window
+  // that was nearly full.
+  uint64_t wanted_again() const { return wanted_again_.load(std::memory_order_relaxed); }
 
   // Up to `most` of them from `moffset` on, by their place. Nobody who maps waits for longer than
   // that takes.
@@ -45,10 +51,16 @@ class MappedRanges {
   // These need `mutex_`.
   void Put(uint64_t moffset, const Place& place);
   void Cut(const WindowPart& part);
+  void NoteGivenUp(const Place& place);
 
   std::mutex mutex_;
   // By offset in the window; disjoint.
   std::map<uint64_t, Place> places_;
+  // Of all places.
+  uint64_t bytes_ = 0;
+  uint64_t window_size_ = 0;
+  GivenUpRanges given_up_;
+  std::atomic<uint64_t> wanted_again_{0};
 };
 
 }  // namespace viewfsd

@@ -70,7 +70,7 @@ test('has a histogram of latencies by opcode, whose steps rise', () => {
 })
 
 test('says nothing of a driver where there is none', () => {
-  const window = { kind: 'none', active: false, sizeBytes: 0, live: 0 } as const
+  const window = { kind: 'none', active: false, sizeBytes: 0, live: 0, wantedAgain: 0 } as const
   const families = parse(openMetrics({ ...METRICS, window }, { ...STATUS, window }, []))
   expect(families.has('viewfsd_window_faults')).toBe(false)
   expect(families.get('viewfsd_window_bytes')?.samples).toEqual([['viewfsd_window_bytes', '', 0]])

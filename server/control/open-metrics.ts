@@ -58,6 +58,11 @@ function families(metrics: Metrics, status: Status): Family[] {
     { ...gauge('window_bytes', 'Size of the DAX window.', window.sizeBytes), unit: 'bytes' },
     gauge('window_active', 'Whether the connected frontend shows the window.', Number(window.active)),
     gauge('window_ranges', 'Mappings that are live now.', window.live),
+    counter(
+      'window_ranges_wanted_again',
+      'Ranges that the guest has given up and wanted back soon.',
+      window.wantedAgain,
+    ),
     counter('window_maps', 'Ranges mapped by the driver.', window.maps),
     counter('window_unmaps', 'Ranges unmapped by the driver.', window.unmaps),
     counter('window_faults', 'Page faults served in the window.', window.faults),

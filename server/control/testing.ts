@@ -24,6 +24,7 @@ export const METRICS: Metrics = {
     active: true,
     sizeBytes: 1 << 30,
     live: 3,
+    wantedAgain: 4,
     maps: 5,
     unmaps: 2,
     faults: 60,

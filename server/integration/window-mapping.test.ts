@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** SETUPMAPPING and REMOVEMAPPING as Linux sends them, and that their sums agree with what is mapped. */
-import { writeFileSync } from 'node:fs'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { TEST_WINDOW } from './harness/daemon.ts'
@@ -272,6 +272,28 @@ test.skipIf(view)('passes on a refusal by the frontend and goes on', async () =>
   const counters = await readCounters(session)
   expect([counters.live, counters.mappingsSetUp, counters.mappingsRefused]).toEqual([2, 2, 1])
   expect(window.count).toBe(2)
+})
+
+test('counts the ranges that a guest wants back from a window that is too small', async () => {
+  const session = await startWindowSession()
+  const { client, daemon } = session
+  const slots = 8
+  const size = WINDOW_BYTES / slots
+  const path = join(daemon.sharedDir, 'file')
+  writeFileSync(path, '')
+  truncateSync(path, 2 * WINDOW_BYTES)
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  for (let slot = 0; slot < slots; slot++) client.setupMapping(nodeid, slot * size, size, READ, slot * size)
+  const replace = (slot: number, part: number): void => {
+    client.removeMapping(nodeid, [{ moffset: slot * size, length: size }])
+    client.setupMapping(nodeid, part * size, size, READ, slot * size)
+  }
+  replace(0, slots)
+  replace(1, slots + 1)
+  expect((await readCounters(session)).wantedAgain).toBe(0)
+  replace(2, 0)
+  replace(3, 1)
+  expect((await readCounters(session)).wantedAgain).toBe(2)
 })
 
 test.skipIf(!view)('splits a range where part of it is removed', async () => {

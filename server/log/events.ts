@@ -24,6 +24,7 @@ export const EVENTS = {
   'window-chosen': 'Which window there is, and why.',
   'window-shown': 'This frontend shows the window.',
   'window-absent': 'This frontend can not show it.',
+  'window-small': 'The guest wants ranges back as soon as it has given them up.',
   'window-failed': 'A range could not be mapped or unmapped.',
   'files-unviewable': 'Some of the shared files can not be in the window.',
   'files-unread': 'Files could not be read: the guest got empty pages.',

@@ -71,6 +71,8 @@ export interface Counters {
   readonly mappingsRefused: number
   /** Live mappings; of a memory view, the driver's segments. */
   readonly live: number
+  /** Ranges that came back soon after they had been given up in a window that was nearly full. */
+  readonly wantedAgain: number
   readonly shmemMaps: number
   readonly shmemUnmaps: number
   readonly guardedFaults: number
@@ -92,6 +94,7 @@ export async function readCounters(session: Session): Promise<Counters> {
     mappingsRemoved: Number(at(counters, 'fuse', 'mappingsRemoved')),
     mappingsRefused: Number(at(counters, 'fuse', 'mappingsRefused')),
     live: Number(at(counters, 'window', 'live')),
+    wantedAgain: Number(at(counters, 'window', 'wantedAgain')),
     shmemMaps: Number(at(counters, 'frontendMessages', 'shmemMap')),
     shmemUnmaps: Number(at(counters, 'frontendMessages', 'shmemUnmap')),
     guardedFaults: Number(at(counters, 'memory', 'guardedFaults')),
