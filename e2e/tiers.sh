@@ -100,7 +100,7 @@ shell_lint() {
 }
 
 integration_tests() {
-	install_packages podman libcap2-bin
+	install_packages bpftrace podman libcap2-bin
 	npm run --silent test:integration
 }
 
