@@ -29,11 +29,15 @@ export interface GuestOptions {
   /** The first device is the root. */
   readonly devices: readonly FileSystemDevice[]
   readonly memoryMiB?: number
+  /** Whether `moreArguments` have the guest's memory, by the name of `mem`. */
+  readonly memoryGiven?: boolean
   readonly cpus?: number
   readonly rootFlags?: string
   readonly append?: readonly string[]
   /** Adds a console (hvc0) that listens on `<dir>/terminal.sock`. */
   readonly terminal?: boolean
+  /** More of QEMU's command line. */
+  readonly moreArguments?: readonly string[]
 }
 
 /** A guest boots in ten seconds; on a machine that emulates several hosts at once it has taken four minutes. */
@@ -45,13 +49,13 @@ const START_TIMEOUT_MS = 300_000
 
 function deviceArgv(device: FileSystemDevice, index: number): string[] {
   const queues = device.requestQueues ?? 1
-  const common = `chardev=fs${index}`
+  const common = `chardev=share${index}`
   const kind =
     device.kind === 'fs'
       ? `vhost-user-fs-pci,${common},tag=${device.tag},queue-size=1024,num-request-queues=${queues}`
       : // config_size: struct virtio_fs_config, tag[36] and num_request_queues; the first queue is hiprio.
         `vhost-user-test-device-pci,${common},virtio-id=26,num_vqs=${queues + 1},vq_size=1024,config_size=40`
-  return ['-chardev', `socket,id=fs${index},path=${device.socketPath}`, '-device', kind]
+  return ['-chardev', `socket,id=share${index},path=${device.socketPath}`, '-device', kind]
 }
 
 function qemuArgv(options: GuestOptions, token: string): string[] {
@@ -67,9 +71,12 @@ function qemuArgv(options: GuestOptions, token: string): string[] {
   ]
   return [
     ...'-nodefaults -no-user-config -display none -M q35 -accel kvm -cpu host'.split(' '),
-    ...`-smp ${options.cpus ?? 1} -m ${memory}M -numa node,memdev=mem`.split(' '),
-    ...`-object memory-backend-memfd,id=mem,size=${memory}M,share=on`.split(' '),
+    ...`-smp ${options.cpus ?? 1} -m ${memory}M`.split(' '),
+    ...(options.memoryGiven
+      ? []
+      : `-object memory-backend-memfd,id=mem,size=${memory}M,share=on -numa node,memdev=mem`.split(' ')),
     ...options.devices.flatMap(deviceArgv),
+    ...(options.moreArguments ?? []),
     ...`-device virtio-serial-pci -chardev socket,id=agent,path=${options.dir}/agent.sock,server=on,wait=off`.split(
       ' ',
     ),

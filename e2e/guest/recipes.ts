@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The recipes of doc/usage.md for more than plain files, as they stand there, for the tests that follow them. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { checkout } from '../rig/paths.ts'
+/** The recipes of doc/recipes.md for more than plain files, as they stand there, for the tests that follow them. */
+import { commandBlock } from '../docs/blocks.ts'
 
 export interface Recipe {
   /** Options of viewfsd, but for its socket and its directory. */
@@ -11,12 +9,14 @@ export interface Recipe {
   readonly guest: readonly string[]
 }
 
-/** The recipe that begins with `**title**`. */
-export function recipe(title: string): Recipe {
-  const [, text = ''] = readFileSync(join(checkout, 'doc/usage.md'), 'utf8').split(`**${title}**`)
-  const block = (/^```sh\n(.*?)^```/ms.exec(text)?.[1] ?? '').replaceAll('\\\n', ' ').split('\n')
+/**
+ * @param document doc/recipes.md, named by each test beside the block that it executes
+ * @param name of the block
+ */
+export function recipe(document: string, name: string): Recipe {
+  const block = commandBlock(document, name)
   const words = block.find((line) => line.startsWith('viewfsd '))?.split(/\s+/) ?? []
-  if (words.length < 4) throw new Error(`doc/usage.md has no recipe for ${title}`)
+  if (words.length < 4) throw new Error(`${document}: ${name} is no recipe`)
   return {
     options: words.slice(1).filter((word) => !/^--(socket-path|shared-dir)=/.test(word)),
     guest: block.filter((line) => line.startsWith('guest# ')).map((line) => line.slice('guest# '.length)),

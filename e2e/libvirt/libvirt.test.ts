@@ -49,7 +49,7 @@ async function inGuest(script: string): Promise<string> {
   return output.trim()
 }
 
-/** The installation that doc/usage.md describes, and a writable root for the guest. */
+/** The installation that doc/managers.md describes, and a writable root for the guest. */
 function preparation(lower: string): string {
   const root = join(privateFolder(directory), 'root')
   return `

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** make -C share install, as distributions without packages of ours use it: another prefix, below DESTDIR. */
+/** make -C share install, as distributions without packages of ours use it: by doc/install.md, with another prefix, below DESTDIR. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { commandBlock } from '../docs/blocks.ts'
 import { output } from '../rig/command.ts'
 import { checkout } from '../rig/paths.ts'
 import { source } from './source.ts'
@@ -15,14 +16,10 @@ const read = (path: string): string => readFileSync(join(destination, path), 'ut
 
 beforeAll(() => {
   destination = mkdtempSync(join(tmpdir(), 'viewfsd-install-'))
-  const targets = [
-    'install',
-    'install-driver',
-    `DESTDIR=${destination}`,
-    `prefix=${PREFIX}`,
-    `NODE=${process.execPath}`,
-  ]
-  output(['make', '-s', '-C', join(checkout, 'share'), ...targets])
+  // The last one counts of settings that are there twice.
+  const settings = `DESTDIR=${destination} prefix=${PREFIX} NODE=${process.execPath}`
+  for (const line of commandBlock('doc/install.md', 'elsewhere'))
+    output(['sh', '-ec', `cd '${checkout}'; ${line} -s ${settings}`])
 })
 
 afterAll(() => rmSync(destination, { recursive: true }))

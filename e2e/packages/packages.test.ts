@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ROOT_ID } from '../../server/integration/harness/fuse-abi.ts'
 import { connectFrontend, startDaemon, startDevice } from '../../server/integration/harness/session.ts'
+import { commandBlock } from '../docs/blocks.ts'
 import { shellQuote } from '../rig/command.ts'
 import { cacheSubdir } from '../rig/paths.ts'
 import { LayerShell } from './layer.ts'
@@ -81,7 +82,13 @@ describe.each(RELEASES.filter((name) => releases.includes(name)))('%s', (release
     await layer.run(`${INSTALL} /host/previous/*.deb`)
     expect(await layer.run("dpkg-query -W -f '${Version}' viewfsd")).toBe(PREVIOUS_VERSION)
     await layer.run(`ls ${GONE.join(' ')}`)
-    await layer.run(`${INSTALL} $(ls /host/packages/*.deb | grep -v dbgsym)`)
+    // As the document says, for the kernel whose headers are there, and with nobody to ask.
+    const install = commandBlock('doc/install.md', 'packages')
+      .join('\n')
+      .replace('headers-amd64', 'headers-cloud-amd64')
+    await layer.run(`echo 'APT::Get::Assume-Yes "true"; Dpkg::Use-Pty "0";' >/run/apt.conf
+      export APT_CONFIG=/run/apt.conf DEBIAN_FRONTEND=noninteractive; cd /host/packages
+      ${install}`)
     for (const path of GONE) await layer.run(`test ! -e ${path}`)
     // For the release's own kernel.
     expect(await layer.run('dkms status')).toMatch(new RegExp(`^memory-view/${version}, .*cloud-amd64.*: installed$`))

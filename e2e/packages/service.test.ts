@@ -11,10 +11,11 @@ import { ROOT_ID } from '../../server/integration/harness/fuse-abi.ts'
 import { Frontend } from '../../server/integration/harness/frontend.ts'
 import { type Device, driveDevice, outcome } from '../../server/integration/harness/session.ts'
 import { cacheSubdir } from '../rig/paths.ts'
+import { commandBlock } from '../docs/blocks.ts'
 import { Manager, SHARED } from './manager.ts'
 import { bootableRoot } from './roots.ts'
 
-const NAME = 'test'
+const NAME = 'data'
 const SERVICE = `viewfsd@${NAME}.service`
 const SOCKET = `viewfsd@${NAME}.socket`
 const OWNER = 12_345
@@ -62,7 +63,7 @@ beforeAll(async () => {
   await manager.ready()
   manager.run(`dpkg -i ${SHARED}/${deb}`)
   configure([`--shared-dir=${SHARED}/share`])
-  manager.run(`systemctl start ${SOCKET}`)
+  manager.run(commandBlock('doc/systemd.md', 'enable').join('\n').replaceAll('NAME', NAME))
 }, 300_000)
 
 afterAll(() => {
@@ -96,7 +97,13 @@ test('the service starts for a frontend, serves all that a guest can ask, and en
   drive(connect()).client.statfs(ROOT_ID)
 })
 
-/** What the walls keep from a share, and the drop-ins of doc/usage.md that give it back. */
+test('the journal has its kinds of events', () => {
+  const output = manager.run(commandBlock('doc/logging.md', 'journal').join('\n'))
+  expect(output).toContain('-- No entries --')
+  expect(output).toContain('VIEWFSD_EVENT=frontend-connected')
+})
+
+/** What the walls keep from a share, and the drop-ins of doc/systemd.md that give it back. */
 const WALLS = [
   {
     what: 'shares below /root',

@@ -9,7 +9,7 @@ import type { Rig } from './session.ts'
 import { TestGuest } from './test-guest.ts'
 
 const MIB = 1 << 20
-const OVERLAY = recipe('The upper layer of an overlayfs')
+const OVERLAY = recipe('doc/recipes.md', 'upper-layer')
 const SIZES = [4097, 2 * MIB, 5 * MIB + 123]
 
 export async function lifecycleSuite(rig: Rig): Promise<void> {
@@ -127,7 +127,7 @@ export async function noWindowSuite(rig: Rig): Promise<void> {
     await vm.guest.must('cd /; sha256sum -c --quiet /mnt/W')
   })
 
-  await test('fs-pci: the upper layer of an overlay is on the share, as doc/usage.md says', async () => {
+  await test('fs-pci: the upper layer of an overlay is on the share, as doc/recipes.md says', async () => {
     const overlay = OVERLAY.guest.join('\n')
     await vm.guest.must(`set -e; modprobe overlay; rm -rf /mnt/upper /mnt/work
       ${overlay}

@@ -8,6 +8,7 @@ import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
 import { daxSuite } from './dax.ts'
 import { lifecycleSuite, noWindowSuite } from './lifecycle.ts'
 import { directSuite } from './direct.ts'
+import { documentsSuite } from './documents.ts'
 import { rigSuite } from './rig.ts'
 import { rootSuites } from './rootfs.ts'
 import { semanticsSuites } from './semantics.ts'
@@ -36,6 +37,7 @@ async function main(): Promise<number> {
   await suite(rig, 'fs-pci', noWindowSuite)
   await semanticsSuites(rig)
   await suite(rig, 'direct', directSuite)
+  await suite(rig, 'documents', documentsSuite)
   await rootSuites(rig)
   return finish()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The recipes of doc/usage.md for overlays, by the commands that stand there, and for the storage of containers, through this
+ * The recipes of doc/recipes.md for overlays, by the commands that stand there, and for the storage of containers, through this
  * kernel's own FUSE client: an overlay whose upper layer is on the share, and what the overlay drivers of Docker and Podman
  * do with their layers.
  */
@@ -45,10 +45,10 @@ function xattrs(file: string, ...names: string[]): string[] {
 }
 
 test.each([
-  ['The upper layer of an overlayfs', 'user.virtiofs.trusted.overlay.opaque'],
-  ['An overlay with userxattr', 'user.overlay.opaque'],
-])('%s', async (title, opaque) => {
-  const { options, guest } = recipe(title)
+  ['doc/recipes.md', 'upper-layer', 'user.virtiofs.trusted.overlay.opaque'],
+  ['doc/recipes.md', 'userxattr', 'user.overlay.opaque'],
+])('%s: %s', async (document, name, opaque) => {
+  const { options, guest } = recipe(document, name)
   const { share, sh } = await mountShare(options)
   const overlay = guest
     .join('\n')
@@ -77,7 +77,7 @@ test.each([
 test.each(['index=off', 'metacopy=on,redirect_dir=on,volatile'])(
   'the storage of containers, with %s',
   async (options) => {
-    const { share, mount, sh } = await mountShare(recipe('The storage of Docker or Podman').options)
+    const { share, mount, sh } = await mountShare(recipe('doc/recipes.md', 'containers').options)
     const start = `(top=$PWD; cd mount/overlay; rm -rf container/work/work/incompat
     mount -t overlay overlay -o lowerdir=l/APP:l/BASE,upperdir=container/diff,workdir=container/work,${options} "$top/merged")`
     sh(`

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Podman with its storage on a share, by the commands of doc/usage.md, through this kernel's own FUSE client. */
+/** Podman with its storage on a share, by the commands of doc/recipes.md, through this kernel's own FUSE client. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -10,7 +10,7 @@ import { testing } from '../../native/testing/index.ts'
 import { mountWithOptions } from './harness/client-mount.ts'
 import { makeScratch, removeScratch } from './harness/daemon.ts'
 
-const { options, guest } = recipe('The storage of Docker or Podman')
+const { options, guest } = recipe('doc/recipes.md', 'containers')
 
 /** What is not on the share lies in the working directory, which no script leaves. */
 const FUNCTIONS = `

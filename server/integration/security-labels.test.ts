@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** --security-label: guests that label what they create, and daemons that could keep no label. The recipes are doc/usage.md's. */
+/** --security-label: guests that label what they create, and daemons that could keep no label. The recipes are doc/recipes.md's. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { recipe } from '../../e2e/guest/recipes.ts'
@@ -11,8 +11,8 @@ import { cString, pack, Unpacker } from './harness/wire.ts'
 const LABEL = 'security.selinux'
 const CONTEXT = 'system_u:object_r:container_file_t:s0'
 const S_IFIFO = 0o010000
-const ANY_USER = recipe('A guest with SELinux').options
-const PRIVILEGED = recipe('Labels of every kind of file').options
+const ANY_USER = recipe('doc/recipes.md', 'selinux').options
+const PRIVILEGED = recipe('doc/recipes.md', 'every-label').options
 
 /** struct fuse_ext_header, struct fuse_secctx, the name and the value, as Linux lays them out behind the request. */
 function labelled(name: string, value: string): Uint8Array {

@@ -2,17 +2,16 @@
 /** The bpftrace one-liners of doc/tracing.md, on a daemon in its sandbox. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { text as allText } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
+import { commandBlock } from '../../e2e/docs/blocks.ts'
 import { MappingFlag, Opcode, ROOT_ID } from './harness/fuse-abi.ts'
 import { startWindowSession } from './harness/window-session.ts'
 
 const RANGE = 2 << 20
-const PAGE = readFileSync(new URL('../../doc/tracing.md', import.meta.url), 'utf8')
-const BLOCKS = [...PAGE.matchAll(/^```\n([^]*?)^```$/gm)].map(([, block]) => block ?? '')
 /** As this checkout has it. */
 const ADDON = `addon=${resolve(import.meta.dirname, '../../native/build/viewfsd.node')}\n`
 
@@ -34,13 +33,13 @@ async function traced(block: string, use: () => void, milliseconds: number): Pro
 }
 
 test.each([
-  ['latencies by opcode', 'request_begin', new RegExp(`^@ns\\[${Opcode.GETATTR}\\]:`, 'm')],
-  ['inodes that are mapped', 'map {', /^@\[\d+\]: [1-9]/m],
-])('the one-liner for %s', async (_, probe, wanted) => {
+  ['doc/tracing.md', 'latencies', new RegExp(`^@ns\\[${Opcode.GETATTR}\\]:`, 'm')],
+  ['doc/tracing.md', 'mapped', /^@\[\d+\]: [1-9]/m],
+])('%s, the one-liner for %s', async (document, name, wanted) => {
   const { client, daemon } = await startWindowSession({ window: 'shmem' })
   writeFileSync(join(daemon.sharedDir, 'file'), Buffer.alloc(RANGE))
   const { nodeid } = client.lookup(ROOT_ID, 'file')
-  const block = BLOCKS.find((each) => each.startsWith('bpftrace ') && each.includes(probe)) ?? ''
+  const block = commandBlock(document, name).join('\n')
   const use = (): void => {
     client.getattr(nodeid)
     client.setupMapping(nodeid, 0, RANGE, MappingFlag.READ, 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The commands of doc/usage.md and viewfsd(1), and what share/ tells libvirt, held against the program. */
+/** The options of doc/usage.md, doc/recipes.md and viewfsd(1), and what share/ tells libvirt, held against the program. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -22,7 +22,12 @@ function commands(text: string): string[][] {
 }
 
 const manual = read('doc/viewfsd.1').replaceAll('\\e\n', '\\\n').replaceAll('\\-', '-')
-const found = [...commands(read('doc/usage.md')), ...commands(manual)]
+const found = [
+  ...commands(read('doc/usage.md')),
+  ...commands(read('doc/managers.md')),
+  ...commands(read('doc/recipes.md')),
+  ...commands(manual),
+]
 const daemons = found.filter((args) => !args.includes('--print-capabilities'))
 
 test('the documents have commands to try', () => {
@@ -46,7 +51,7 @@ test.each(daemons.map((args) => [args.join(' '), args] as const))('viewfsd %s', 
 })
 
 test('the extra arguments for Kata are accepted', () => {
-  const list = /virtio_fs_extra_args = (\[[^\]]*\])/.exec(read('doc/usage.md'))?.[1] ?? ''
+  const list = /virtio_fs_extra_args = (\[[^\]]*\])/.exec(read('doc/managers.md'))?.[1] ?? ''
   const extra: unknown = JSON.parse(list)
   if (!Array.isArray(extra) || extra.length === 0) throw new Error('no arguments')
   const args = ['--shared-dir=/does/not/exist', '--fd=1000', '--cache=auto', ...extra.map(String)]
