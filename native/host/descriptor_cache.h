@@ -66,6 +66,10 @@ class DescriptorCache {
     places_[place].inode = 0;
     return EndUse(place) ? Free(place) : UniqueFd();
   }
+  // Of what another process has left nothing is sure; its descriptors are nobody's.
+  void TakeOver() {
+    places_.TakeOver([](uint32_t) { return false; });
+  }
   UniqueFd Free(uint32_t place) {
     UniqueFd closed(places_[place].fd);
     places_.Give(place);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <unordered_set>
 
 #include "host/file_handle.h"
 #include "host/inode_record.h"
@@ -49,6 +50,15 @@ class HandleStore {
 
   void Drop(const InodeRecord& record) {
     if (IsLong(record)) long_.Give(IndexOf(record));
+  }
+
+  // What these inodes have stays.
+  void TakeOver(const RecordPool<InodeRecord>& inodes) {
+    std::unordered_set<uint32_t> used;
+    inodes.ForEach([&](uint32_t index) {
+      if (IsLong(inodes[index])) used.insert(IndexOf(inodes[index]));
+    });
+    long_.TakeOver([&](uint32_t index) { return used.contains(index); });
   }
 
  private:

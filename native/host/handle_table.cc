@@ -49,6 +49,11 @@ HandleRef HandleTable::Refer(uint32_t index) {
   return HandleRef(this, &handle, is_directory ? streams_[index].get() : nullptr);
 }
 
+void HandleTable::PutStream(uint32_t index, std::unique_ptr<DirectoryStream> stream) {
+  if (streams_.size() <= index) streams_.resize(std::max<size_t>(index + 1, 2 * streams_.size()));
+  streams_[index] = std::move(stream);
+}
+
 int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes) {
   std::unique_ptr<DirectoryStream> stream;
   if (kind == HandleKind::kDirectory) stream = std::make_unique<DirectoryStream>();
@@ -65,10 +70,7 @@ int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool wri
   handle.fd = fd.release();
   handle.kind = kind;
   handle.writes = writes;
-  if (stream != nullptr) {
-    if (streams_.size() <= index) streams_.resize(std::max<size_t>(index + 1, 2 * streams_.size()));
-    streams_[index] = std::move(stream);
-  }
+  if (stream != nullptr) PutStream(index, std::move(stream));
   const uint64_t fh = ++state_->fhs;
   handle.fh.store(fh, std::memory_order_release);
   by_fh_.Insert(index);

@@ -123,6 +123,18 @@ class HandleTable {
 
   void Clear();
 
+  // In tables that another process has left at any instant, once the inodes are taken over.
+  void TakeOver(InodeTable& inodes);
+
+  // Visits the descriptor of each handle.
+  template <typename Visit>
+  void ForEachDescriptor(Visit visit) {
+    const std::lock_guard lock(mutex_);
+    records_.ForEach([&](uint32_t index) {
+      if (records_[index].fh != 0) visit(records_[index].fd);
+    });
+  }
+
   size_t size();
 
  private:
@@ -147,6 +159,7 @@ class HandleTable {
   // 0 for none.
   uint32_t FindOpen(uint64_t fh, uint64_t nodeid, HandleKind kind) const;
   HandleRef Refer(uint32_t index);
+  void PutStream(uint32_t index, std::unique_ptr<DirectoryStream> stream);
   ReleasedHandle Take(uint32_t index);
   void Free(uint32_t index, ReleasedHandle* released);
 

@@ -75,6 +75,22 @@ class InodeTable {
   // called once, first of all. Returns 0 or -errno.
   int SetRoot(const InodeFacts& facts, std::shared_ptr<const Mount> mount, UniqueFd fd);
 
+  // In place of SetRoot, in tables that another process has left at any instant: makes anew what
+  // does not follow from their records. The root's facts, mount and descriptor are this process's.
+  // Inodes in other mounts are not known any more. Returns 0; -ESTALE where it is another
+  // directory, and then nothing has changed.
+  int TakeOver(const InodeFacts& facts, const std::shared_ptr<const Mount>& mount, UniqueFd fd,
+               bool remember);
+
+  // Visits each descriptor that the records hold.
+  template <typename Visit>
+  void ForEachDescriptor(Visit visit) {
+    const std::lock_guard lock(mutex_);
+    records_.ForEach([&](uint32_t index) {
+      if (records_[index].listed && records_[index].held >= 0) visit(records_[index].held);
+    });
+  }
+
   // Whether forgotten inodes are remembered, from now on.
   void set_remember(bool remember);
 
@@ -187,6 +203,8 @@ class InodeTable {
   InodeRecord* FindKnown(uint64_t nodeid);
   InodeRecord* FindByKey(const InodeKey& key) { return At(by_key_.Find(key)); }
   InodeUse UseCached(InodeRef inode);
+  InodeRecord* FindLeftRoot();
+  void Relist(uint32_t index, const std::shared_ptr<const Mount>& mount);
   int Fill(InodeRecord& record, const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,
            const FileHandle& handle);
   int Add(const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,

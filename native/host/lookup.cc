@@ -125,7 +125,7 @@ int64_t SharedDirectory::LookupByHandle(const InodeUse& parent, const char* name
 bool SharedDirectory::IsSubmount(const InodeUse& parent, const struct statx& status) const {
   const InodeKey& above = parent->key();
   const bool differs = status.stx_mnt_id != above.mount || DeviceOf(status) != above.device;
-  return differs && S_ISDIR(status.stx_mode) && announce_submounts_.load(std::memory_order_relaxed);
+  return differs && S_ISDIR(status.stx_mode) && submounts();
 }
 
 int64_t SharedDirectory::LookupFd(const InodeUse& parent, const char* name, int fd,

@@ -63,6 +63,12 @@ class RecordIndex {
 
   size_t size() const { return state_->size; }
 
+  // Empties it, whatever state it is in.
+  void Clear() {
+    std::fill_n(heads_, state_->buckets, kNone);
+    state_->size = 0;
+  }
+
  private:
   static constexpr uint32_t kFewest = 64;
   static constexpr uint32_t kPerBlock = TableMemory::kBlock / sizeof(uint32_t);

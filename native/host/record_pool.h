@@ -69,6 +69,28 @@ class RecordPool {
     state_->released = number + 1;
   }
 
+  // For what another process has left at any instant, within this, too: of the records that are
+  // taken, those stay of which `counts(index)` holds, and all else is made anew.
+  template <typename Counts>
+  void TakeOver(Counts counts) {
+    *state_ = {.blocks = state_->blocks, .roomy = 0, .empty = 0, .released = 0};
+    if (state_->blocks > 0) blocks_[0].bits[0] |= 1;
+    for (uint32_t number = 0; number < state_->blocks; number++) {
+      Block& block = blocks_[number];
+      uint32_t taken = 0;
+      for (size_t word = 0; word < kWords; word++)
+        taken += KeepCounting(number * kPerBlock + word * 64, &block.bits[word], counts);
+      block.taken = taken;
+      if (block.taken > 0) {
+        if (!IsFull(number)) List(number);
+      } else {
+        TableMemory::Release(&records_[number * kPerBlock]);
+        block.next = state_->released;
+        state_->released = number + 1;
+      }
+    }
+  }
+
   // Visits the index of each record that is taken; it may be given back.
   template <typename Visit>
   void ForEach(Visit visit) const {
@@ -115,6 +137,21 @@ class RecordPool {
         if (index != kNone) visit(static_cast<uint32_t>(index));
       }
     }
+  }
+
+  // Of the 64 records from `first` on. Returns how many are left.
+  template <typename Counts>
+  static uint32_t KeepCounting(size_t first, uint64_t* bits, Counts& counts) {
+    uint32_t kept = 0;
+    for (uint64_t left = *bits; left != 0; left &= left - 1) {
+      const auto index = static_cast<uint32_t>(first + std::countr_zero(left));
+      if (index == kNone) continue;
+      if (counts(index))
+        kept++;
+      else
+        *bits &= ~(left & -left);
+    }
+    return kept;
   }
 
   static constexpr size_t BlocksFor(size_t count) { return (count + kPerBlock) / kPerBlock; }

@@ -79,7 +79,17 @@ int SharedDirectory::Initialize() {
   if (handle_use_ == HandleUse::kMandatory && root_handles_ < 0) return root_handles_;
   mounts_[mount->id()] = mount;
   some_wait_ = mount->MayWait();
-  return inodes_.SetRoot(facts, std::move(mount), std::move(root_));
+  if (record_->version.load() != 0) {
+    const int result = inodes_.TakeOver(facts, mount, std::move(root_), exports());
+    if (result == 0) handles_.TakeOver(inodes_);
+    return result;
+  }
+  const int result = inodes_.SetRoot(facts, std::move(mount), std::move(root_));
+  if (result < 0) return result;
+  record_->generation = RandomGeneration();
+  record_->limits = limits_;
+  record_->version.store(DirectoryRecord::kVersion, std::memory_order_release);
+  return 0;
 }
 
 uint32_t SharedDirectory::RandomGeneration() {
@@ -101,8 +111,8 @@ void SharedDirectory::Reset() {
 }
 
 void SharedDirectory::Begin(bool submounts, bool exports) {
-  announce_submounts_ = submounts;
-  exports_ = exports;
+  record_->submounts = submounts;
+  record_->exports = exports;
   inodes_.set_remember(exports);
 }
 
@@ -193,7 +203,7 @@ void SharedDirectory::FillEntry(const struct statx& status, const Inode& inode,
   // Only a handle that the guest gives away outlives this object. The roots of its mounts the
   // kernel makes by itself, with generation 0.
   const bool is_root = inode.nodeid() == InodeTable::kRootNodeid || inode.submount();
-  entry->generation = is_root || !exports_.load(std::memory_order_relaxed) ? 0 : generation_;
+  entry->generation = is_root || !exports() ? 0 : record_->generation;
   entry->entry_valid = timeouts_.entry;
   entry->attr_valid = AttributeTimeout(status.stx_mode);
   entry->entry_valid_nsec = 0;

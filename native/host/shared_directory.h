@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "host/directory_record.h"
 #include "host/freshness.h"
 #include "host/handle_table.h"
 #include "host/id_ranges.h"
@@ -42,18 +43,6 @@ struct CacheTimeouts {
   uint64_t attributes;
 };
 
-struct DirectoryLimits {
-  // Inodes that the guest may know.
-  size_t inodes;
-  // Descriptors that the guest may make the process hold: open files and directories, and inodes
-  // that have no handle.
-  size_t descriptors;
-  // Descriptors besides, of inodes that were used last.
-  size_t cached;
-  // Inodes besides that the guest has forgotten and may come back to.
-  size_t remembered;
-};
-
 // Which regular files a guest shall reach through its DAX window (FUSE_ATTR_DAX); guests that were
 // not mounted with dax=inode ignore it.
 struct DaxPolicy {
@@ -69,11 +58,12 @@ struct DaxPolicy {
 class SharedDirectory {
  public:
   // `root`: O_PATH; `proc_fds`: /proc/self/fd, O_PATH. Both become the object's.
+  // `tables`: of a process that has ended, to be taken over; see MayTakeOver.
   SharedDirectory(UniqueFd root, UniqueFd proc_fds, const CacheTimeouts& timeouts,
-                  HandleUse handle_use, const DirectoryLimits& limits)
+                  HandleUse handle_use, const DirectoryLimits& limits, UniqueFd tables = UniqueFd())
       : budget_(limits.descriptors),
-        memory_(InodeTable::BytesFor({limits.inodes, limits.cached, limits.remembered}) +
-                HandleTable::BytesFor(limits.descriptors)),
+        memory_(BytesFor(limits), std::move(tables)),
+        record_(memory_.Reserve<DirectoryRecord>(1)),
         inodes_(memory_, {limits.inodes, limits.cached, limits.remembered}, budget_),
         handles_(memory_, limits.descriptors, budget_),
         locks_(budget_),
@@ -81,10 +71,20 @@ class SharedDirectory {
         proc_fds_(std::move(proc_fds)),
         timeouts_(timeouts),
         handle_use_(handle_use),
-        generation_(RandomGeneration()) {}
+        limits_(limits) {}
 
-  // Puts the root into the table. Returns 0 or -errno; -EOPNOTSUPP or -EPERM where handles are
-  // mandatory and can't be had.
+  // Of its tables.
+  static size_t BytesFor(const DirectoryLimits& limits) {
+    return TableMemory::BytesOf<DirectoryRecord>(1) +
+           InodeTable::BytesFor({limits.inodes, limits.cached, limits.remembered}) +
+           HandleTable::BytesFor(limits.descriptors);
+  }
+  // The tables' shared memory object; the directory's.
+  int tables() const { return memory_.file(); }
+
+  // Puts the root into the table, or takes over the tables. Returns 0 or -errno; -EOPNOTSUPP or
+  // -EPERM where handles are mandatory and can't be had, -ESTALE where the tables are of another
+  // directory.
   int Initialize();
   // See IsPseudoFileSystem.
   bool root_is_pseudo() const { return root_is_pseudo_; }
@@ -121,7 +121,7 @@ class SharedDirectory {
   // inodes that it has forgotten (FUSE_EXPORT_SUPPORT).
   void Begin(bool submounts, bool exports);
   // Whether LOOKUP of "." and ".." has a meaning.
-  bool exports() const { return exports_.load(std::memory_order_relaxed); }
+  bool exports() const { return record_->exports.load(std::memory_order_relaxed); }
   // Before the first request, like those that follow.
   void set_dax_policy(const DaxPolicy& policy) { dax_policy_ = policy; }
   // Whether a mapping for writing makes room on the disk first (reserve_range.h).
@@ -208,6 +208,7 @@ class SharedDirectory {
  private:
   int OpenAgain(const InodeRef& inode, int flags);
   static uint32_t RandomGeneration();
+  bool submounts() const { return record_->submounts.load(std::memory_order_relaxed); }
   // The mount whose root a lookup has met, and where.
   std::shared_ptr<const Mount> MountBelow(const InodeUse& parent, const char* name,
                                           const struct statx& status, int fd);
@@ -226,6 +227,7 @@ class SharedDirectory {
 
   DescriptorBudget budget_;
   TableMemory memory_;
+  DirectoryRecord* const record_;
   InodeTable inodes_;
   HandleTable handles_;
   LockTable locks_;
@@ -246,11 +248,7 @@ class SharedDirectory {
   std::mutex mounts_mutex_;
   std::unordered_map<uint64_t, std::weak_ptr<const Mount>> mounts_;
   PolicyBoard policy_;
-  std::atomic<bool> announce_submounts_{false};
-  std::atomic<bool> exports_{false};
-  // Of every nodeid that this object gives out, so that a handle with an earlier one's means
-  // nothing.
-  const uint32_t generation_;
+  const DirectoryLimits limits_;
   DaxPolicy dax_policy_;
   bool reserves_ = false;
   IdRanges uids_;

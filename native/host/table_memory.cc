@@ -6,8 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-
-#include "util/unique_fd.h"
+#include <utility>
 
 namespace viewfsd {
 
@@ -16,38 +15,35 @@ namespace {
 // MFD_NOEXEC_SEAL of Linux 6.3.
 constexpr unsigned kNeverExecutable = 8;
 
-UniqueFd MakeMemory() {
-  constexpr const char* kName = "viewfsd-tables";
-  UniqueFd fd(memfd_create(kName, MFD_CLOEXEC | kNeverExecutable));
-  if (!fd && errno == EINVAL) fd.reset(memfd_create(kName, MFD_CLOEXEC));
-  return fd;
-}
-
 // A file that is larger than a process may make one ends it by SIGXFSZ.
 bool MayBeSoLarge(size_t bytes) {
   struct rlimit limit;
   return getrlimit(RLIMIT_FSIZE, &limit) < 0 || bytes <= limit.rlim_cur;
 }
 
+// A descriptor or -errno.
+UniqueFd MakeMemory(size_t bytes) {
+  constexpr const char* kName = "viewfsd-tables";
+  UniqueFd fd(memfd_create(kName, MFD_CLOEXEC | kNeverExecutable));
+  if (!fd && errno == EINVAL) fd.reset(memfd_create(kName, MFD_CLOEXEC));
+  if (!fd) return UniqueFd(-errno);
+  if (!MayBeSoLarge(bytes)) return UniqueFd(-EFBIG);
+  return ftruncate(fd.get(), static_cast<off_t>(bytes)) < 0 ? UniqueFd(-errno) : std::move(fd);
+}
+
 }  // namespace
 
 // A memfd rather than anonymous memory: where the host commits memory strictly
 // (vm.overcommit_memory=2), only what is used of it counts.
-TableMemory::TableMemory(size_t bytes) : bytes_(bytes) {
-  const UniqueFd fd = MakeMemory();
-  if (!fd) {
-    error_ = -errno;
-  } else if (!MayBeSoLarge(bytes)) {
-    error_ = -EFBIG;
-  } else if (ftruncate(fd.get(), static_cast<off_t>(bytes)) < 0) {
-    error_ = -errno;
-  } else {
-    void* map = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-    if (map == MAP_FAILED)
-      error_ = -errno;
-    else
-      begin_ = static_cast<uint8_t*>(map);
-  }
+TableMemory::TableMemory(size_t bytes, UniqueFd file)
+    : bytes_(bytes), file_(file ? std::move(file) : MakeMemory(bytes)), error_(Map()) {}
+
+int TableMemory::Map() {
+  if (!file_) return file_.get();
+  void* map = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
+  if (map == MAP_FAILED) return -errno;
+  begin_ = static_cast<uint8_t*>(map);
+  return 0;
 }
 
 TableMemory::~TableMemory() {

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "util/unique_fd.h"
+
 // GCC and Clang tell it differently.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -33,15 +35,19 @@ class TableMemory {
     return (count * sizeof(Record) + kBlock - 1) / kBlock * kBlock;
   }
 
-  explicit TableMemory(size_t bytes);
+  // With the `file` of another one, of as many bytes: what that has left, as it is.
+  explicit TableMemory(size_t bytes, UniqueFd file = UniqueFd());
   ~TableMemory();
   TableMemory(const TableMemory&) = delete;
   TableMemory& operator=(const TableMemory&) = delete;
 
   // 0, or as -errno why there is none; then no table may be touched.
   int error() const { return error_; }
+  // The shared memory object.
+  int file() const { return file_.get(); }
 
-  // The next table, of zeros. The sum of all must not exceed what was reserved.
+  // The next table, of zeros unless it has been left by another one. The sum of all must not exceed
+  // what was reserved.
   template <typename Record>
   Record* Reserve(size_t count) {
     return static_cast<Record*>(Next(BytesOf<Record>(count)));
@@ -58,9 +64,13 @@ class TableMemory {
  private:
   void* Next(size_t bytes);
 
+  int Map();
+
   const size_t bytes_;
-  int error_ = 0;
+  UniqueFd file_;
   uint8_t* begin_ = nullptr;
+  // Map sets what is above.
+  int error_;
   size_t reserved_ = 0;
 };
 
