@@ -11,9 +11,8 @@ kernel=$(cd "$here/../../kernel" && pwd)
 dir=$1
 package=linux-source-6.12
 
-say() {
-	printf '==> %s\n' "$*"
-}
+# shellcheck source=e2e/kernels/source.sh
+. "$here/../kernels/source.sh"
 
 mkdir -p "$dir"
 cd "$dir"
@@ -22,20 +21,12 @@ key=$(apt-cache policy $package | sed -n 's/^  Candidate: //p') || true
 key="$key $(sha256sum <"$here/kernel.config")"
 if [ "$(cat begun 2>/dev/null)" != "$key" ]; then
 	say "fetching $package"
-	rm -rf begun built build source package
-	mkdir source package
+	rm -rf begun built build
 	apt-get -qq download $package
-	dpkg-deb -x ${package}_*.deb package
+	unpack_source $package
 	rm ${package}_*.deb
-	tar -C source --strip-components=1 -xf package/usr/src/$package.tar.xz
-	rm -rf package
 	say "configuring"
-	make -s -C source O="$dir/build" defconfig kvm_guest.config >/dev/null
-	(cd source && scripts/kconfig/merge_config.sh -m -O "$dir/build" "$dir/build/.config" "$here/kernel.config" >/dev/null)
-	make -s -C source O="$dir/build" olddefconfig
-	for option in KASAN PROVE_LOCKING DEBUG_VM PAGE_TABLE_CHECK KVM_AMD VIRTIO_FS; do
-		grep -q "^CONFIG_$option=y" build/.config || { echo "error: CONFIG_$option is off" >&2; exit 1; }
-	done
+	configure_kernel "$here/kernel.config" KASAN PROVE_LOCKING DEBUG_VM PAGE_TABLE_CHECK KVM_AMD VIRTIO_FS
 	echo "$key" >begun
 fi
 # Goes on where it was interrupted.
