@@ -12,6 +12,7 @@ import { documentsSuite } from './documents.ts'
 import { rigSuite } from './rig.ts'
 import { rootSuites } from './rootfs.ts'
 import { semanticsSuites } from './semantics.ts'
+import { terminalSuite } from './terminal.ts'
 import { finish, suite } from './harness.ts'
 import { runMain } from '../rig/progress.ts'
 
@@ -32,6 +33,7 @@ async function main(): Promise<number> {
     guestKernel: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
   }
   await rigSuite(rig)
+  await terminalSuite()
   await suite(rig, 'dax', daxSuite)
   await suite(rig, 'life', lifecycleSuite)
   await suite(rig, 'fs-pci', noWindowSuite)
