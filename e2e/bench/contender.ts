@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** In the nested host: a guest with the daemon that is measured, which shares `data`, and one for its root. */
+/** In the nested host: a guest with the device that is measured, named `data`, and a daemon for its root. */
 import { type FsDaemon, startVirtiofsd } from '../guest/daemon.ts'
-import { Guest } from '../guest/guest.ts'
+import { type FileSystemDevice, Guest } from '../guest/guest.ts'
 import { makeGuestRoot } from '../guest/guest-root.ts'
 import { guestKernel } from '../guest/host.ts'
 import { step } from '../rig/progress.ts'
@@ -12,33 +12,40 @@ export interface Contender<Column> {
   readonly daemons: readonly FsDaemon[]
 }
 
+/** A daemon and QEMU's device for it, or what QEMU serves by itself, as it stands on its command line. */
+export type DataDevice =
+  | { readonly kind: 'fs' | 'generic'; readonly start: () => Promise<FsDaemon> }
+  | { readonly kind: 'none'; readonly qemu: readonly string[] }
+
 /**
  * @param name of the guest, in logs
  * @param dir where logs and sockets go
- * @param start the daemon that is measured
- * @param kind QEMU's device for it
+ * @param data what is measured
  */
 export async function bootContender<Column>(
   column: Column,
   name: string,
   dir: string,
-  start: () => Promise<FsDaemon>,
-  kind: 'fs' | 'generic',
+  data: DataDevice,
 ): Promise<Contender<Column>> {
   const rootDaemon = await startVirtiofsd(dir, 'root', makeGuestRoot(`/run/bench-${name}`), ['--cache=always'])
-  const daemon = await start()
+  const devices: FileSystemDevice[] = [{ socketPath: rootDaemon.socketPath, kind: 'fs', tag: 'root' }]
+  const daemons = [rootDaemon]
+  if (data.kind !== 'none') {
+    const daemon = await data.start()
+    devices.push({ socketPath: daemon.socketPath, kind: data.kind, tag: 'data' })
+    daemons.unshift(daemon)
+  }
   const guest = await step(`${name}: booting a guest`, () =>
     Guest.boot({
       dir,
       kernelImage: guestKernel(process.env['VIEWFSD_GUEST_KERNEL'] ?? '7.3'),
       memoryMiB: 768,
-      devices: [
-        { socketPath: rootDaemon.socketPath, kind: 'fs', tag: 'root' },
-        { socketPath: daemon.socketPath, kind, tag: 'data' },
-      ],
+      devices,
+      moreArguments: data.kind === 'none' ? data.qemu : [],
     }),
   )
-  return { column, guest, daemons: [daemon, rootDaemon] }
+  return { column, guest, daemons }
 }
 
 export async function endContender({ guest, daemons }: Contender<unknown>): Promise<void> {

@@ -15,6 +15,8 @@ export interface GuestSession {
   /** 6.12 or 7.3, as the command line has them. */
   readonly kernel: string
   readonly guestKernel: string
+  /** Copied to /out beside the driver, by their name there. */
+  readonly files?: Readonly<Record<string, string>>
   readonly timeoutSeconds: number
 }
 
@@ -33,7 +35,7 @@ export async function runGuestSession(session: GuestSession): Promise<GuestSessi
   const result = await runInMachine(root, {
     kernel,
     script: `exec node dist/e2e/bench/${session.script}`,
-    files: { 'memory_view.ko': await builtDriver(root, kernel) },
+    files: { 'memory_view.ko': await builtDriver(root, kernel), ...session.files },
     env: { VIEWFSD_BENCH: JSON.stringify(session.options), VIEWFSD_GUEST_KERNEL: guest },
     memoryMiB: 6144,
     timeoutSeconds: session.timeoutSeconds,

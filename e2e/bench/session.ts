@@ -48,7 +48,7 @@ async function boot(column: Column, windowMiB: number): Promise<Contender<Column
     isRust
       ? startVirtiofsd(dir, 'data', '/data/bench')
       : startViewfsd(dir, 'data', '/data/bench', windowArgs(column, windowMiB))
-  const contender = await bootContender(column, name, dir, start, isRust ? 'fs' : 'generic')
+  const contender = await bootContender(column, name, dir, { kind: isRust ? 'fs' : 'generic', start })
   await contender.guest.must(`mount -t virtiofs ${hasWindow(column) ? '-o dax=always' : ''} data /mnt`)
   return contender
 }

@@ -30,7 +30,7 @@ async function boot(column: Column, files: number): Promise<Contender<Column>> {
   const start = (): Promise<FsDaemon> =>
     column === 'viewfsd' ? startViewfsd(dir, 'data', share, ['--window=none']) : startVirtiofsd(dir, 'data', share)
   // The same device for both: QEMU's generic one, which a window would need, takes longer for each request.
-  const contender = await bootContender(column, column, dir, start, 'fs')
+  const contender = await bootContender(column, column, dir, { kind: 'fs', start })
   await contender.guest.must(`mount -t virtiofs data /mnt
     [ -d ${EVENT} ] || mount -t tracefs tracefs /sys/kernel/tracing
     [ -d ${EVENT} ]

@@ -8,8 +8,18 @@ import { checkout } from '../rig/paths.ts'
 /** Where host-init.sh leaves the host root without what it has itself put over it. */
 const LOWER = '/.hostroot'
 
-/** Test programs that the machine's side puts into /out; guests find them in /root. */
-const TOOLS = ['fs-check', 'dax-io', 'many-files', 'semantics', 'file-model', 'fs-mix']
+/** Test programs and modules that the machine's side puts into /out; guests find them in /root. */
+const TOOLS = [
+  'fs-check',
+  'dax-io',
+  'many-files',
+  'semantics',
+  'file-model',
+  'fs-mix',
+  '9pnet.ko',
+  '9pnet_virtio.ko',
+  '9p.ko',
+]
 
 function sh(script: string): void {
   execFileSync('/bin/sh', ['-ec', script], { stdio: ['ignore', 'inherit', 'inherit'] })
