@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { checksumList, pattern, writePatternFiles } from '../guest/files.ts'
 import type { Guest } from '../guest/guest.ts'
 import { dropCaches, sh } from '../guest/host.ts'
+import { checkout } from '../rig/paths.ts'
 import { changingFiles } from './changing-files.ts'
 import { check, count, equal, selected, test } from './harness.ts'
 import type { Rig } from './session.ts'
@@ -57,6 +58,11 @@ async function checkAccounting(vm: TestGuest): Promise<void> {
   equal(count(counters, 'window.live'), expected, 'live segments of the driver')
 }
 
+function ctl({ daemon }: TestGuest, ...args: readonly string[]): { stdout: string; stderr: string } {
+  const program = join(checkout, 'dist/server/viewfsdctl.js')
+  return spawnSync(process.execPath, [program, `--socket=${daemon.socketPath}`, ...args], { encoding: 'utf8' })
+}
+
 /** `ok`, or the error's code. */
 function execute(program: string): string {
   const { error, status } = spawnSync(program)
@@ -79,6 +85,8 @@ export async function daxSuite(rig: Rig): Promise<void> {
   const sums = checksumList(dir)
   writeFileSync(join(dir, 'SUMS'), sums.list)
   writeFileSync(join(dir, 'big'), pattern(64 * MIB, 99))
+  // As systemd has made every mount of an ordinary host: who unmounts something asks the daemon's namespace, too.
+  sh(`mount --bind ${dir} ${dir}; mount --make-shared ${dir}`)
   const unmappable = join(dir, 'refused')
   mkdirSync(unmappable)
   sh(`mount -t hugetlbfs none ${unmappable}; truncate -s 2M ${unmappable}/file`)
@@ -259,6 +267,27 @@ export async function daxSuite(rig: Rig): Promise<void> {
   })
 
   await changingFiles(vm, dir)
+
+  await test('dax: the host unmounts what a program of the guest has mapped, once it is forgotten', async () => {
+    const pipe = '/run/held'
+    const held = async (): Promise<string> => guest.must(`echo r >${pipe}; head -n 1 ${pipe}.answer`)
+    await guest.must(
+      `mkfifo ${pipe} ${pipe}.answer; (/root/dax-io talk /mnt/huge/file <>${pipe} >${pipe}.answer 2>&1 &) 3<>${pipe}.answer`,
+    )
+    writeFileSync(join(huge, 'file'), 'forgets!', { flag: 'r+' })
+    check((await held()).includes('forgets!'), 'the mapping does not show the file')
+    check(spawnSync('umount', [huge]).status !== 0, 'what the guest holds could be unmounted')
+    const { stdout, stderr } = ctl(vm, '--json', 'forget', huge)
+    check(/"ranges": [1-9]/.test(stdout), `forget: ${stdout}${stderr}`)
+    // Its files stay open for a quarter of a second (anchor_idle_ms).
+    for (let tries = 0; spawnSync('umount', [huge]).status !== 0; tries++) {
+      check(tries < 600, 'what is forgotten can not be unmounted')
+      await sleep(100)
+    }
+    check(!(await held()).includes('forgets!'), 'the mapping still shows the file')
+    equal(spawnSync('mountpoint', ['-q', huge]).status, 32, 'mountpoint')
+    await guest.must('cd /mnt && sha256sum -c --quiet SUMS')
+  })
 
   await test('dax: the guest ends, the daemon goes with it, no complaint in its kernel log', async () => {
     await vm.guest.shutdown()
