@@ -22,6 +22,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
+#include "announcement.h"
 #include "compat.h"
 #include "memview.h"
 
@@ -328,72 +329,41 @@ static void memview_anchor_check_poison(struct memview_anchor *anchor,
 	rcu_read_unlock();
 }
 
-/**
- * memview_anchor_invalidate() - the core is about to change mappings of a file
- * @notifier: of the anchor
- * @range:    what, and why
- * @seq:      unused: faults rely on folio locks
- *
- * Return: false if this would have to sleep and must not.
- */
-static bool memview_anchor_invalidate(struct mmu_interval_notifier *notifier,
-				      const struct mmu_notifier_range *range,
-				      unsigned long seq)
+/* The file would lose sight of us: nothing may stay mapped. */
+static void memview_anchor_die(struct memview_anchor *anchor)
 {
-	struct memview_anchor *anchor =
-		container_of(notifier, struct memview_anchor, notifier);
 	struct memview *view = anchor->view;
-	unsigned long length = anchor->pages << PAGE_SHIFT;
+
+	/* No lock of the file is held. */
+	memview_zap_begin_nested(view, NULL);
+	down_write(&view->lock);
+	anchor->dead = true;
+	if (!hlist_unhashed(&anchor->node))
+		hash_del(&anchor->node);
+	memview_anchor_zap(anchor, 0, ULONG_MAX, false);
+	up_write(&view->lock);
+	memview_zap_end(view);
+}
+
+/* Something is about to change mappings of file pages @first to @last. */
+static void memview_anchor_change(struct memview_anchor *anchor,
+				  enum mmu_notifier_event event,
+				  unsigned long first, unsigned long last)
+{
+	bool writable_only = event == MMU_NOTIFY_PROTECTION_PAGE;
+	struct memview *view = anchor->view;
 	struct address_space *mapping;
-	bool writable_only, end, any;
-	unsigned long first, last;
-
-	switch (range->event) {
-	case MMU_NOTIFY_PROTECTION_VMA:
-	case MMU_NOTIFY_SOFT_DIRTY:
-		/* About the VMA, which nobody uses, not the file. */
-		return true;
-	default:
-		break;
-	}
-	if (!mmu_notifier_range_blockable(range))
-		return false;
-
-	if (range->event == MMU_NOTIFY_UNMAP ||
-	    range->event == MMU_NOTIFY_RELEASE) {
-		/*
-		 * The file would lose sight of us: nothing may stay mapped.
-		 * No lock of the file is held.
-		 */
-		memview_zap_begin_nested(view, NULL);
-		down_write(&view->lock);
-		anchor->dead = true;
-		if (!hlist_unhashed(&anchor->node))
-			hash_del(&anchor->node);
-		memview_anchor_zap(anchor, 0, ULONG_MAX, false);
-		up_write(&view->lock);
-		memview_zap_end(view);
-		return true;
-	}
-
-	first = anchor->pgoff;
-	if (range->start > anchor->addr)
-		first += (range->start - anchor->addr) >> PAGE_SHIFT;
-	last = anchor->pgoff + anchor->pages - 1;
-	if (range->end < anchor->addr + length)
-		last = anchor->pgoff +
-		       ((range->end - 1 - anchor->addr) >> PAGE_SHIFT);
+	bool end, any;
 
 	/* Published by memview_anchor_adopt(), before there are segments. */
 	mapping = smp_load_acquire(&anchor->mapping);
 	if (!mapping)
-		return true;
-	writable_only = range->event == MMU_NOTIFY_PROTECTION_PAGE;
+		return;
 	down_read(&view->lock);
 	any = memview_anchor_touched(anchor, NULL, first, last, false);
 	up_read(&view->lock);
 	if (!any)
-		return true;
+		return;
 
 	/*
 	 * The file's i_mmap lock is held: all others that could invalidate an
@@ -408,12 +378,58 @@ static bool memview_anchor_invalidate(struct mmu_interval_notifier *notifier,
 		down_read(&view->lock);
 	}
 	memview_anchor_zap(anchor, first, last, writable_only);
-	if ((range->event == MMU_NOTIFY_CLEAR || writable_only) &&
+	if ((event == MMU_NOTIFY_CLEAR || writable_only) &&
 	    last - first < PMD_SIZE >> PAGE_SHIFT)
 		memview_anchor_check_poison(anchor, first, last);
 	up_read(&view->lock);
 	if (end)
 		memview_zap_end(view);
+}
+
+MEMVIEW_ANNOUNCEMENT(memview_anchor_announcement);
+
+/**
+ * memview_anchor_invalidate() - the core is about to change mappings of a file
+ * @notifier: of the anchor
+ * @range:    what, and why
+ * @seq:      unused: faults rely on folio locks
+ *
+ * Return: false if this would have to sleep and must not.
+ */
+static bool memview_anchor_invalidate(struct mmu_interval_notifier *notifier,
+				      const struct mmu_notifier_range *range,
+				      unsigned long seq)
+{
+	struct memview_anchor *anchor =
+		container_of(notifier, struct memview_anchor, notifier);
+	unsigned long first = anchor->pgoff;
+	unsigned long last = first + anchor->pages - 1;
+	struct lockdep_map *core;
+
+	switch (range->event) {
+	case MMU_NOTIFY_PROTECTION_VMA:
+	case MMU_NOTIFY_SOFT_DIRTY:
+		/* About the VMA, which nobody uses, not the file. */
+		return true;
+	default:
+		break;
+	}
+	if (!mmu_notifier_range_blockable(range))
+		return false;
+
+	core = memview_announcement_begin(&memview_anchor_announcement);
+	if (range->event == MMU_NOTIFY_UNMAP ||
+	    range->event == MMU_NOTIFY_RELEASE) {
+		memview_anchor_die(anchor);
+	} else {
+		if (range->end < anchor->addr + (anchor->pages << PAGE_SHIFT))
+			last = first +
+			       ((range->end - 1 - anchor->addr) >> PAGE_SHIFT);
+		if (range->start > anchor->addr)
+			first += (range->start - anchor->addr) >> PAGE_SHIFT;
+		memview_anchor_change(anchor, range->event, first, last);
+	}
+	memview_announcement_end(&memview_anchor_announcement, core);
 	return true;
 }
 

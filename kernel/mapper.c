@@ -5,11 +5,11 @@
  * operation" in memview.h.
  */
 #include <linux/delay.h>
-#include <linux/lockdep.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "announcement.h"
 #include "compat.h"
 #include "memview.h"
 #include "trace.h"
@@ -42,13 +42,7 @@ static void memview_zap_vma(struct memview_vma *mv, unsigned long start,
 			    VM_SHARED | VM_MAYSHARE | VM_DONTEXPAND);
 	atomic64_inc(&mv->mapper->view->zaps);
 	trace_memview_zap(memview_number(mv->mapper->view), start, end);
-	/*
-	 * Announces itself to the mapper's notifiers, often within the
-	 * announcement to the anchors'. lockdep has one class for both.
-	 */
-	lockdep_off();
 	zap_vma_range(&vma, start, end - start);
-	lockdep_on();
 }
 
 /*
@@ -209,6 +203,8 @@ void memview_zap_fault(struct vm_fault *vmf)
 			vmf->address + PAGE_SIZE);
 }
 
+MEMVIEW_ANNOUNCEMENT(memview_mapper_announcement);
+
 /**
  * memview_mapper_invalidate() - the core is about to change a mapper's memory
  * @notifier: of the mapper
@@ -232,6 +228,7 @@ static bool memview_mapper_invalidate(struct mmu_interval_notifier *notifier,
 	struct memview_mapper *mapper =
 		container_of(notifier, struct memview_mapper, notifier);
 	struct memview *view = mapper->view;
+	struct lockdep_map *core;
 	struct memview_vma *mv;
 
 	if (range->event != MMU_NOTIFY_UNMAP &&
@@ -240,6 +237,7 @@ static bool memview_mapper_invalidate(struct mmu_interval_notifier *notifier,
 	if (!mmu_notifier_range_blockable(range))
 		return false;
 
+	core = memview_announcement_begin(&memview_mapper_announcement);
 	memview_let_zap(view);
 	down_write(&view->lock);
 	list_for_each_entry(mv, &mapper->vmas, sibling) {
@@ -250,6 +248,7 @@ static bool memview_mapper_invalidate(struct mmu_interval_notifier *notifier,
 		mv->live = false;
 	}
 	up_write(&view->lock);
+	memview_announcement_end(&memview_mapper_announcement, core);
 	return true;
 }
 

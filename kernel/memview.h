@@ -103,8 +103,8 @@
  * A thread that clears entries is inside two invalidation sections at once, of
  * two mms or of one. The inner one cannot lead back to us: our callback for
  * mappers ignores all events but UNMAP and RELEASE, and anchors are never
- * populated or part of a view. lockdep sees one class and would call it
- * recursion; memview_zap() hides just that one step from it.
+ * populated or part of a view. lockdep has one class for all of them;
+ * announcement.h gives ours classes of their own.
  *
  * Lifetimes
  * =========

@@ -14,6 +14,8 @@
 #       on the left
 #   trace.h alone
 #     OPEN_ENDED_LINE, PARENTHESIS_ALIGNMENT: how every TRACE_EVENT() is written
+#   announcement.h alone
+#     MACRO_ARG_REUSE: the name of a variable that is defined
 #   selftests, which are user space
 #     MACRO_ARG_REUSE, MACRO_WITH_FLOW_CONTROL: the TEST() and CHECK() macros of
 #       a harness define functions and end tests
@@ -47,6 +49,7 @@ for file in *.c *.h include/uapi/linux/*.h; do
 	case $file in
 	*.mod.c) ;;
 	compat.h) check "$common,LINUX_VERSION_CODE,CONSTANT_COMPARISON" "$file" ;;
+	announcement.h) check "$common,MACRO_ARG_REUSE" "$file" ;;
 	trace.h) check "$common,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT" "$file" ;;
 	*) check "$common" "$file" ;;
 	esac
