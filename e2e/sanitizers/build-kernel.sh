@@ -26,7 +26,10 @@ if [ "$(cat begun 2>/dev/null)" != "$key" ]; then
 	unpack_source $package
 	rm ${package}_*.deb
 	say "configuring"
-	configure_kernel "$here/kernel.config" KASAN PROVE_LOCKING DEBUG_VM PAGE_TABLE_CHECK KVM_AMD VIRTIO_FS
+	configure_kernel "$here/kernel.config" KASAN PROVE_LOCKING DEBUG_VM PAGE_TABLE_CHECK DEBUG_LIST DEBUG_ATOMIC_SLEEP \
+		DEBUG_KMEMLEAK FAILSLAB FAIL_PAGE_ALLOC FAULT_INJECTION_USERCOPY FAULT_INJECTION_DEBUG_FS \
+		FAULT_INJECTION_STACKTRACE_FILTER KCOV EVENT_TRACING KVM_AMD VIRTIO_FS FUSE_PASSTHROUGH EXT4_FS XFS_FS BTRFS_FS \
+		OVERLAY_FS ZRAM BLK_DEV_DM DM_FLAKEY MEMCG MEMORY_FAILURE HWPOISON_INJECT TRANSPARENT_HUGEPAGE USERFAULTFD IO_URING QUOTA
 	echo "$key" >begun
 fi
 # Goes on where it was interrupted.
@@ -40,4 +43,4 @@ say "building the driver"
 rm -rf driver
 mkdir driver
 cp -r "$kernel"/*.c "$kernel"/*.h "$kernel/Kbuild" "$kernel/include" driver/
-make -s -C build M="$dir/driver" modules
+make -s -C build M="$dir/driver" KCOV_INSTRUMENT=y modules
