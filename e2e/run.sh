@@ -4,13 +4,13 @@
 # machine that has only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and does only
 # what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|docs|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-requests [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-requests [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|docs|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-requests [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-requests [ARGUMENT...]}
 shift
 
 require_machine
@@ -25,6 +25,11 @@ sanitizers)
 	install_packages bc bison flex libelf-dev libssl-dev xz-utils
 	build
 	exec node dist/e2e/sanitizers.js "$@"
+	;;
+dashboard)
+	install_packages chromium prometheus
+	build
+	exec node dist/e2e/dashboard.js "$@"
 	;;
 docs)
 	run_logged build-ts npm run --silent build:ts
