@@ -69,8 +69,9 @@ function explain(error: unknown, device: string): string {
     case 'EACCES':
     case 'EPERM':
       return `no permission to open ${device}: run as root or give this user read and write access to it`
-    case 'EPROTO':
     case 'ENOTTY':
+      return `${device} is no memory view: load the memory_view module, which makes it, in place of what has that name`
+    case 'EPROTO':
       return `the memory_view driver is older than this program, which needs ABI ${memoryViewAbiVersion}: install the module that came with viewfsd`
     default:
       return `${device}: ${message}`
