@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Command blocks of the documents, executed as they stand there, on a machine of their own as far as it matters: with empty /run
- * and /srv, a root that keeps no changes in /usr/local/bin, and viewfsd and viewfsdctl in the PATH.
+ * and /srv, a root that keeps no changes in /usr/local/bin and /usr/libexec, and viewfsd and viewfsdctl in the PATH.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -34,9 +34,9 @@ async function onOwnMachine(script: string): Promise<Result> {
   onTestFinished(() => rmSync(folder, { recursive: true }))
   program(folder, 'viewfsd', 'main.js')
   program(folder, 'viewfsdctl', 'viewfsdctl.js')
-  const prepare = `for dir in /run /srv /usr/local/bin; do mount -t tmpfs -o mode=755 tmpfs $dir; done
+  const prepare = `for dir in /run /srv /usr/local/bin /usr/libexec; do mount -t tmpfs -o mode=755 tmpfs $dir; done
     mkdir -p /srv/data /run/viewfsd; echo hello >/srv/data/file; cp ${folder}/* /usr/local/bin
-    mkdir -p /usr/libexec; touch /usr/libexec/viewfsd; mount --bind ${folder}/viewfsd /usr/libexec/viewfsd
+    cp ${folder}/viewfsd /usr/libexec
     mount -t proc proc /proc; PATH=/usr/local/bin:$PATH; cd /run; set +e`
   const argv = ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', `set -e; ${prepare}\n( ${script}\n) 2>&1`]
   const child: ChildProcess = spawn('unshare', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
