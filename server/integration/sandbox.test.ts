@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** From outside: how the real daemon's process and threads look to the kernel, and how its end is seen. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { makeScratch, removeScratch } from './harness/daemon.ts'
 import { ROOT_ID } from './harness/fuse-abi.ts'
@@ -198,6 +198,12 @@ test.each([
   const mounts = readFileSync(`/proc/${daemon.servingPid}/mountinfo`, 'utf8').trim().split('\n')
   expect(mounts).toHaveLength(1)
   expect(mounts[0]?.split(' ')[5]?.split(',').slice(0, 4)).toEqual([access, 'nosuid', 'nodev', 'noexec'])
+})
+
+test('shares the directory that its own programs are executed from', async () => {
+  const session = await startSession({ sharedDir: dirname(process.execPath), args: ['--readonly'] })
+  const { size } = session.client.lookup(ROOT_ID, basename(process.execPath)).attr
+  expect(size).toBe(statSync(process.execPath).size)
 })
 
 test('shares the root directory, too', async () => {

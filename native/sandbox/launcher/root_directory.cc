@@ -50,7 +50,10 @@ UniqueFd MountSharedDirectory(const std::string& path, bool read_only) {
               sizeof(attributes)) != 0 &&
       errno != ENOSYS)
     FailUnavailable("mount_setattr " + path);
-  if (syscall(SYS_move_mount, tree.get(), "", directory.get(), "",
+  // Where it hides nothing from whoever has the old root: at the shared directory's own place Node
+  // could not be executed if that is where it lies.
+  const UniqueFd top = OpenDirectory("/");
+  if (syscall(SYS_move_mount, tree.get(), "", top.get(), "",
               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
     FailUnavailable("move_mount " + path);
   return tree;

@@ -12,9 +12,9 @@
 
 namespace viewfsd {
 
-// In a new mount namespace: makes a mount of the shared directory, with all below it, on itself.
-// Returns its root, O_PATH. Mounts that the host makes below it later show up; none that is made
-// here gets out.
+// In a new mount namespace: makes a mount of the shared directory, with all below it, on top of the
+// root directory, where nobody sees it whose root that is. Returns its root, O_PATH. Mounts that
+// the host makes below it later show up; none that is made here gets out.
 UniqueFd MountSharedDirectory(const std::string& path, bool read_only);
 
 // A directory as it is, O_PATH.
