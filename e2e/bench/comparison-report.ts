@@ -15,13 +15,15 @@ function workloadsOf(samples: readonly ComparisonSample[]): string[] {
   return [...new Set(samples.map(({ workload }) => workload))]
 }
 
+/** Not a number where a run has failed. */
 function medianOf(
   samples: readonly ComparisonSample[],
   workload: string,
   way: Way,
-  value: (sample: ComparisonSample) => number,
+  value: (sample: ComparisonSample) => number | null,
 ): number {
-  return median(samples.filter((sample) => sample.workload === workload && sample.way === way).map(value))
+  const values = samples.filter((sample) => sample.workload === workload && sample.way === way).map(value)
+  return values.includes(null) ? Number.NaN : median(values.map(Number))
 }
 
 /** Medians in seconds, and in parentheses how many times as long as with virtiofsd. */
@@ -31,6 +33,7 @@ export function timeTable(samples: readonly ComparisonSample[]): string {
     const base = medianOf(samples, workload, 'virtiofsd', ({ seconds }) => seconds)
     const cells = WAYS.map((way) => {
       const seconds = medianOf(samples, workload, way, (sample) => sample.seconds)
+      if (Number.isNaN(seconds)) return 'fails'
       return way === 'virtiofsd' ? seconds.toFixed(2) : `${seconds.toFixed(2)} (${(seconds / base).toFixed(2)})`
     })
     table += line([workload, ...cells])

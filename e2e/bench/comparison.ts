@@ -40,7 +40,8 @@ export const COMPARED: readonly Workload[] = [
 export interface ComparisonSample {
   readonly way: Way
   readonly workload: string
-  readonly seconds: number
+  /** Null where it failed, as what needs a shared mapping does on 9p. */
+  readonly seconds: number | null
   /** By how much the guest's page cache has grown. */
   readonly cachedKiB: number
 }
