@@ -3,8 +3,8 @@
  * `npm run bench:comparison [-- options]`: the same work in guests that get their files from viewfsd, virtiofsd, 9p and a disk
  * of their own, in one nested host. Writes benchmark-comparison.json and prints its tables; doc/comparison.md says what is compared.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { memoryTable, timeTable } from './bench/comparison-report.ts'
 import type { ComparisonOptions } from './bench/comparison-session.ts'
@@ -12,7 +12,7 @@ import type { ComparisonSample } from './bench/comparison.ts'
 import { runGuestSession } from './bench/guest-session.ts'
 import { builtNinep, NINEP_KERNEL } from './bench/ninep.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { cacheSubdir } from './rig/paths.ts'
+import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
 const USAGE = `usage: npm run bench:comparison -- [options]
@@ -45,8 +45,7 @@ async function main(): Promise<number> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by comparison-session.ts of this same build
   const samples = session.samples as ComparisonSample[]
   const circumstances = { ...session.circumstances, runs: values.runs, files: values.files }
-  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
-  mkdirSync(out, { recursive: true })
+  const out = resultsDir(values.out)
   writeFileSync(join(out, 'benchmark-comparison.json'), `${JSON.stringify({ circumstances, samples }, null, 2)}\n`)
   process.stdout.write(`${timeTable(samples)}\n${memoryTable(samples)}`)
   say(`results: ${out}/benchmark-comparison.json`)

@@ -3,15 +3,15 @@
  * `npm run bench:guest [-- options]`: fio in a guest, viewfsd's windows against each other and against Rust virtiofsd, all in
  * one nested host. Writes bench.json, bench.md, and bench.svg.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ratioChart } from './bench/chart.ts'
 import { runGuestSession } from './bench/guest-session.ts'
 import { COLUMNS } from './bench/matrix.ts'
 import { markdownTable, matrixRows, type Sample, sweepRows } from './bench/report.ts'
 import type { BenchOptions } from './bench/session.ts'
-import { cacheSubdir } from './rig/paths.ts'
+import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
 const USAGE = `usage: npm run bench:guest -- [options]
@@ -80,8 +80,7 @@ async function main(): Promise<number> {
     '## Window size against file size, randread-mmap\n',
     markdownTable(sweep),
   ].join('\n')
-  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
-  mkdirSync(out, { recursive: true })
+  const out = resultsDir(values.out)
   writeFileSync(join(out, 'bench.json'), `${JSON.stringify({ circumstances, matrix, sweep, samples }, null, 2)}\n`)
   writeFileSync(join(out, 'bench.md'), report)
   writeFileSync(join(out, 'bench.svg'), ratioChart('fio in a guest', matrix))

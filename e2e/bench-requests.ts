@@ -8,7 +8,7 @@ import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_pro
 import { once } from 'node:events'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, release, tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { barChart } from './bench/chart.ts'
 import {
@@ -22,7 +22,7 @@ import {
   type Sample,
   summary,
 } from './bench/requests-report.ts'
-import { cacheSubdir, checkout } from './rig/paths.ts'
+import { checkout, resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 import { virtiofsdProgram } from './rig/virtiofsd.ts'
 
@@ -257,8 +257,7 @@ async function main(): Promise<number> {
     summary(rows),
     requestTable(rows),
   ].join('\n')
-  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
-  mkdirSync(out, { recursive: true })
+  const out = resultsDir(values.out)
   const name = join(out, 'benchmark-requests')
   writeFileSync(`${name}.json`, `${JSON.stringify({ circumstances, rows }, null, 2)}\n`)
   writeFileSync(`${name}.md`, report)

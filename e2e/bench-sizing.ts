@@ -3,13 +3,13 @@
  * `npm run bench:sizing [-- options]`: what a window costs a guest, and from which size on files are better off in it. Writes
  * benchmark-sizing.json and .svg, of which doc/sizing.md has the tables and the chart.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runGuestSession } from './bench/guest-session.ts'
 import type { SizingOptions } from './bench/sizing-session.ts'
 import { fileChart, fileTable, type SizingSamples, windowTable } from './bench/sizing.ts'
-import { cacheSubdir } from './rig/paths.ts'
+import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
 const USAGE = `usage: npm run bench:sizing -- [options]
@@ -40,8 +40,7 @@ async function main(): Promise<number> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by sizing-session.ts of this same build
   const samples = session.samples as SizingSamples
   const circumstances = { ...session.circumstances, runs: values.runs }
-  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
-  mkdirSync(out, { recursive: true })
+  const out = resultsDir(values.out)
   writeFileSync(join(out, 'benchmark-sizing.json'), `${JSON.stringify({ circumstances, ...samples }, null, 2)}\n`)
   writeFileSync(join(out, 'benchmark-sizing.svg'), fileChart(samples))
   process.stdout.write(`${windowTable(samples)}\n${fileTable(samples)}`)

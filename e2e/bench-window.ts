@@ -3,9 +3,9 @@
  * `npm run bench:window [-- options]`: accesses through a view beside the same accesses to a mapping of the file itself
  * (kernel/selftests/bench_window.c), on each kernel of the rig. Writes benchmark-window.json, .md, and .svg.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { barChart } from './bench/chart.ts'
 import {
@@ -19,7 +19,7 @@ import { builtDriver } from './rig/driver.ts'
 import { hostRoot } from './rig/host-root.ts'
 import { checkRun, runInMachine } from './rig/machine.ts'
 import { KERNEL_LABELS, kernelLabel } from './rig/packages.ts'
-import { cacheSubdir } from './rig/paths.ts'
+import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 import { builtSelftests } from './rig/selftests.ts'
 
@@ -84,8 +84,7 @@ async function main(): Promise<number> {
     'had been evicted of it.\n',
     markdownRows('hot set', all),
   ].join('\n')
-  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
-  mkdirSync(out, { recursive: true })
+  const out = resultsDir(values.out)
   const name = join(out, 'benchmark-window')
   writeFileSync(`${name}.json`, `${JSON.stringify({ circumstances, measurements: all }, null, 2)}\n`)
   writeFileSync(`${name}.md`, report)

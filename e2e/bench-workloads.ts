@@ -3,14 +3,14 @@
  * `npm run bench:workloads [-- options]`: what ordinary programs ask for in a guest, and how long they take, with viewfsd
  * and with Rust virtiofsd, in one nested host. Writes benchmark-workloads.json and .md.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runGuestSession } from './bench/guest-session.ts'
 import { opcodeTable, type WorkloadSample, workloadRows, workloadTable } from './bench/workload-report.ts'
 import type { WorkloadOptions } from './bench/workload-session.ts'
 import { WORKLOADS } from './bench/workloads.ts'
-import { cacheSubdir } from './rig/paths.ts'
+import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
 const USAGE = `usage: npm run bench:workloads -- [options]
@@ -65,8 +65,7 @@ async function main(): Promise<number> {
     '## By opcode\n',
     opcodeTable(rows),
   ].join('\n')
-  const out = values.out === undefined ? cacheSubdir('bench') : resolve(values.out)
-  mkdirSync(out, { recursive: true })
+  const out = resultsDir(values.out)
   writeFileSync(join(out, 'benchmark-workloads.json'), `${JSON.stringify({ circumstances, rows, samples }, null, 2)}\n`)
   writeFileSync(join(out, 'benchmark-workloads.md'), report)
   process.stdout.write(report)

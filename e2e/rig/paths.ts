@@ -13,6 +13,13 @@ export const checkout: string = (() => {
 /** `VIEWFSD_CACHE`, or `<checkout>/.cache`; safe to delete as a whole while nothing runs. */
 export const cacheDir: string = resolve(process.env['VIEWFSD_CACHE'] ?? join(checkout, '.cache'))
 
+/** Where a benchmark's results go, created when missing: the folder of `--out`, or one in the cache. */
+export function resultsDir(out: string | undefined): string {
+  const dir = out === undefined ? cacheSubdir('bench') : resolve(out)
+  mkdirSync(dir, { recursive: true })
+  return dir
+}
+
 /** A folder under the cache, created when missing. */
 export function cacheSubdir(...parts: string[]): string {
   const dir = join(cacheDir, ...parts)

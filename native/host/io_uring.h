@@ -28,8 +28,8 @@ class IoUring {
   IoUring(const IoUring&) = delete;
   IoUring& operator=(const IoUring&) = delete;
 
-  // A cleared entry for the next operation, which Submit hands to the kernel. There are kEntries;
-  // no more may be out before Submit.
+  // A cleared entry for the next operation, which Submit hands to the kernel. There are
+  // kIoUringEntries; no more may be out before Submit.
   io_uring_sqe* Push();
   bool has_unsubmitted() const { return tail_ != submitted_; }
   // Calls returned(user_data) for each operation that the kernel does not take.
