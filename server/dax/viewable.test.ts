@@ -29,6 +29,22 @@ test('finds the file system of the directory itself', () => {
   expect(unviewableMounts(MOUNTS, '/', 21)).toHaveLength(4)
 })
 
+test('does not speak of what lies hidden under the directory', () => {
+  const sandbox = [
+    '21 1 8:1 / / rw - ext4 /dev/sda1 rw',
+    '22 21 0:22 / /proc rw - proc proc rw',
+    '23 21 0:31 / /nfs rw - nfs4 server:/ rw',
+    '24 22 0:24 / /proc/sys/fs/binfmt_misc rw - binfmt_misc none rw',
+    '40 21 8:1 /srv/data / rw - ext4 /dev/sda1 rw',
+    '41 40 0:31 / /nfs rw - nfs4 server:/ rw',
+    '42 41 0:32 / /nfs/disk ro - erofs /dev/loop0 ro',
+  ].join('\n')
+  expect(unviewableMounts(sandbox, '/', 40)).toEqual([
+    { path: 'nfs', fileSystem: 'nfs4' },
+    { path: 'nfs/disk', fileSystem: 'erofs' },
+  ])
+})
+
 test('says nothing where there is nothing to say', () => {
   expect(explainUnviewable([])).toBeUndefined()
   expect(explainUnviewable([{ path: '.', fileSystem: 'zfs' }])).toContain('. (zfs)')

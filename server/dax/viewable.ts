@@ -33,13 +33,20 @@ export interface Unviewable {
  */
 export function unviewableMounts(mountinfo: string, directory: string, mountId: number): Unviewable[] {
   const below = directory === '/' ? '/' : `${directory}/`
-  return mountinfo.split('\n').flatMap((line) => {
+  const mounts = mountinfo.split('\n').filter((line) => line !== '')
+  const parents = new Map(mounts.map((line) => [Number(line.split(' ')[0]), Number(line.split(' ')[1])]))
+  // A path alone can name what the share, or a mount above it, hides: of a sandbox, the whole root directory of the host.
+  const isWithin = (id: number, steps = 0): boolean => {
+    const parent = parents.get(id)
+    return id === mountId || (parent !== undefined && steps < parents.size && isWithin(parent, steps + 1))
+  }
+  return mounts.flatMap((line) => {
     const [mount = '', superblock = ''] = line.split(' - ')
     const [id, , , , point = ''] = mount.split(' ')
     const [type = '', , options = ''] = superblock.split(' ')
     const path = point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
     const own = Number(id) === mountId
-    if (id === '' || (!own && !path.startsWith(below))) return []
+    if (!own && !(path.startsWith(below) && isWithin(Number(id)))) return []
     const dax = options.split(',').some((option) => option === 'dax' || option === 'dax=always')
     if (NAMES.has(type.replace(/^(fuse|fuseblk)\..*/, '$1')) && !dax) return []
     return [{ path: own ? '.' : path.slice(below.length), fileSystem: dax ? `${type} with DAX` : type }]
