@@ -96,9 +96,16 @@ void ToldVersion::Tell(const struct statx& status) {
 
 void ToldVersion::CountLookup() {
   uint64_t old = word_.load(std::memory_order_relaxed);
-  while ((old & kSettled) != 0 && old / kOneLookup < kManyLookups &&
+  while ((old & kListingKept) != 0 && old / kOneLookup < kManyLookups &&
          !word_.compare_exchange_weak(old, old + kOneLookup, std::memory_order_relaxed)) {
   }
+}
+
+bool ToldVersion::KeepListing(KeptListings& listings) {
+  if ((word_.load(std::memory_order_relaxed) & kListingKept) != 0) listings.Reward();
+  const bool keeps = listings.Try();
+  if (keeps) word_.fetch_or(kListingKept, std::memory_order_relaxed);
+  return keeps;
 }
 
 ToldVersion::Verdict ToldVersion::Compare(const struct statx& status, bool certain) {
@@ -112,6 +119,18 @@ ToldVersion::Verdict ToldVersion::Compare(const struct statx& status, bool certa
   // Another thread may have told something else meanwhile: the next open is early enough.
   if (certain) word_.compare_exchange_strong(old, old | kSettled, std::memory_order_relaxed);
   return Verdict::kOther;
+}
+
+bool KeptListings::Try() {
+  const int32_t credit = credit_.fetch_sub(1, std::memory_order_relaxed);
+  if (credit > -kSeldom) return credit > 0;
+  credit_.store(0, std::memory_order_relaxed);
+  return true;
+}
+
+void KeptListings::Reward() {
+  const int32_t credit = std::max(credit_.load(std::memory_order_relaxed), 0);
+  credit_.store(std::min(credit + 2, kMost), std::memory_order_relaxed);
 }
 
 bool Reopens::Add(uint64_t nodeid, uint32_t pid) {
@@ -169,6 +188,11 @@ int64_t JudgeOpen(SharedDirectory& directory, const Inode& inode, int fd, uint32
       break;
   }
   return static_cast<int64_t>(Freshness::kChanged);
+}
+
+bool JudgeListing(SharedDirectory& directory, const Inode& inode, int fd) {
+  return JudgeOpen(directory, inode, fd, 0, true) == static_cast<int64_t>(Freshness::kUnchanged) &&
+         inode.told().KeepListing(directory.kept_listings());
 }
 
 }  // namespace viewfsd

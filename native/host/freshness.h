@@ -27,8 +27,10 @@ class ToldVersion {
   void Tell(const struct statx& status);
   // The guest has changed the file itself: its attributes are invalid to it until it has asked.
   void GuestAsks() { word_.fetch_or(kGuestAsks, std::memory_order_relaxed); }
-  // A name of this directory has been looked up.
+  // A name of this directory has been looked up: counts where the guest has kept its listing.
   void CountLookup();
+  // For a directory that Compare has found to be kSame: whether the guest shall keep its listing.
+  bool KeepListing(class KeptListings& listings);
 
   enum class Verdict { kSame, kOther, kOtherSize };
   // Compares the file as it is now. `certain`: a later change would show in its times. kSame only
@@ -43,7 +45,8 @@ class ToldVersion {
   static constexpr uint64_t kVersion = (uint64_t{1} << 56) - 1;
   static constexpr uint64_t kGuestAsks = uint64_t{1} << 56;
   static constexpr uint64_t kSettled = uint64_t{1} << 57;
-  static constexpr uint64_t kOneLookup = uint64_t{1} << 58;
+  static constexpr uint64_t kListingKept = uint64_t{1} << 58;
+  static constexpr uint64_t kOneLookup = uint64_t{1} << 59;
   // So many lookups in a directory whose names the guest has cached say that it is listed for its
   // attributes. READDIRPLUS brings them together with the names, a cached listing one by one; a
   // listing of a small directory takes two requests.
@@ -53,6 +56,29 @@ class ToldVersion {
 
   // 0: nothing has been told.
   std::atomic<uint64_t> word_{0};
+};
+
+// Whether listings are worth keeping in the guest's cache at all: what each directory learns
+// (ToldVersion) comes too late for a walk over thousands, each of which would cost its lookups
+// once. So a session keeps a few on trial, and more as those prove good. Any thread may call
+// anything.
+class KeptListings {
+ public:
+  // Whether one more may be kept.
+  bool Try();
+  // One that was kept has been opened again without many lookups in between.
+  void Reward();
+  void Clear() { credit_.store(kFirst, std::memory_order_relaxed); }
+
+ private:
+  static constexpr int32_t kFirst = 2;
+  // What a change of habits can cost.
+  static constexpr int32_t kMost = 16;
+  // Without credit one in so many is kept, to notice when habits change.
+  static constexpr int32_t kSeldom = 64;
+
+  // One that is kept takes 1, one that was worth it brings 2. Below 0: those not kept since.
+  std::atomic<int32_t> credit_ = kFirst;
 };
 
 // The opens that were answered with ESTALE and will come again, by inode and by process.
@@ -93,6 +119,9 @@ bool CertainlySeen(const Inode& inode, const struct statx& status);
 // -ESTALE also where the guest's attributes are out of date and it shall ask for them first.
 int64_t JudgeOpen(SharedDirectory& directory, const Inode& inode, int fd, uint32_t pid,
                   bool reads_only);
+
+// Whether the guest shall keep its listing of a directory that has just been opened as `fd`.
+bool JudgeListing(SharedDirectory& directory, const Inode& inode, int fd);
 
 // Whether files of the file system that holds `fd` have sizes that say nothing.
 bool IsPseudoFileSystem(int fd);

@@ -134,9 +134,7 @@ int64_t OpenDirectory(SharedDirectory& directory, const OpenPolicy& policy, uint
   if (!inode->mount()->answers_from_memory()) AnnounceWork();
   UniqueFd fd(openat(inode.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return -errno;
-  const bool keeps =
-      policy.judges_directories() && JudgeOpen(directory, *inode, fd.get(), 0, true) ==
-                                         static_cast<int64_t>(Freshness::kUnchanged);
+  const bool keeps = policy.judges_directories() && JudgeListing(directory, *inode, fd.get());
   const int64_t fh = directory.handles().Add(nodeid, std::move(fd), HandleKind::kDirectory);
   if (fh < 0) return fh;
   *out = {};

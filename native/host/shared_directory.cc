@@ -107,6 +107,7 @@ void SharedDirectory::Reset() {
   locks_.Clear();
   handles_.Clear();
   reopens_.Clear();
+  kept_listings_.Clear();
   inodes_.Clear();
 }
 

@@ -99,6 +99,7 @@ class SharedDirectory {
   HandleTable& handles() { return handles_; }
   LockTable& locks() { return locks_; }
   Reopens& reopens() { return reopens_; }
+  KeptListings& kept_listings() { return kept_listings_; }
   // Who serves what.
   PolicyBoard& policy() { return policy_; }
   // The DAX window that shows its files; null where there is none.
@@ -232,6 +233,7 @@ class SharedDirectory {
   HandleTable handles_;
   LockTable locks_;
   Reopens reopens_;
+  KeptListings kept_listings_;
   InodeNumbers numbers_;
   ViewRanges view_ranges_;
   MappedRanges mapped_ranges_;

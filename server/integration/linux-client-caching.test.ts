@@ -147,6 +147,25 @@ test('a directory that is listed for attributes is not listed from the cache for
   expect(await listings()).toBeGreaterThanOrEqual(1)
 })
 
+test('a walk over many directories costs no lookup for each of their files', async () => {
+  const mount = await DevFuse.mount({ cache: 'auto' })
+  const dirs = Array.from({ length: 20 }, (_, i) => `dir-${i}`)
+  for (const dir of dirs) {
+    fs.mkdirSync(mount.host(dir))
+    for (let i = 0; i < 8; i++) fs.writeFileSync(mount.host(dir, `name-${i}`), '')
+  }
+  await settled(mount.host('dir-19'))
+  const walk = async (): Promise<void> => {
+    for (const dir of dirs) for (const name of fs.readdirSync(mount.guest(dir))) fs.statSync(mount.guest(dir, name))
+    await delay(1100)
+  }
+  await walk()
+  const lookups = await countsOf(mount, 'LOOKUP')
+  // On trial, two.
+  await walk()
+  expect(await lookups()).toBeLessThan(20 + 3 * 8)
+})
+
 test.each([
   ['never', 5],
   ['metadata', 1],
