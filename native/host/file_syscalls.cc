@@ -260,7 +260,7 @@ int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_paren
 int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, int flags) {
   const InodeUse where = directory.Use(parent);
   if (!where) return where.error();
-  const auto pinned = directory.PinChild(where, name);
+  auto pinned = directory.PinChild(where, name);
   if (unlinkat(where.fd(), name, flags) < 0) return -errno;
   directory.KeepUnlinked(pinned);
   return 0;

@@ -293,12 +293,13 @@ int InodeTable::InsertAndCount(const InodeFacts& facts, std::shared_ptr<const Mo
   return 0;
 }
 
-void InodeTable::Hold(const InodeUse& use) {
+void InodeTable::Hold(InodeUse& use) {
   InodeRecord& record = *use->record_;
   UniqueFd uncached;
   const std::lock_guard lock(mutex_);
   if (!record.listed || record.lookups == 0 || record.held >= 0 || !budget_.Take()) return;
-  record.held = fcntl(use.fd(), F_DUPFD_CLOEXEC, 0);
+  // One that has been opened for this use can stay as it is.
+  record.held = use.own_ ? use.own_.release() : fcntl(use.fd(), F_DUPFD_CLOEXEC, 0);
   if (record.held < 0) {
     budget_.Give(1);
     return;

@@ -124,7 +124,7 @@ class InodeTable {
 
   // The guest has taken the last name from an inode, whose handle may go stale with the use:
   // the descriptor is held from here on. Does nothing where that can't be had.
-  void Hold(const InodeUse& use);
+  void Hold(InodeUse& use);
 
   // Closes the descriptor that the cache has of an inode.
   void DropDescriptor(const InodeRef& inode);

@@ -286,8 +286,8 @@ SharedDirectory::PinnedChild SharedDirectory::PinChild(const InodeUse& parent, c
   return {inodes_.Use(child), status.stx_nlink == 1};
 }
 
-void SharedDirectory::KeepUnlinked(const PinnedChild& pinned) {
-  const InodeUse& inode = pinned.inode;
+void SharedDirectory::KeepUnlinked(PinnedChild& pinned) {
+  InodeUse& inode = pinned.inode;
   if (!inode) return;
   // Other names may have gone at the same time. Whoever has taken the last one sees that here,
   // since each has pinned the inode before. To hold one that has got a name meanwhile does no harm.

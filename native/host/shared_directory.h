@@ -194,7 +194,7 @@ class SharedDirectory {
     bool last_name = false;
   };
   PinnedChild PinChild(const InodeUse& parent, const char* name);
-  void KeepUnlinked(const PinnedChild& pinned);
+  void KeepUnlinked(PinnedChild& pinned);
 
   int64_t GetAttributes(uint64_t nodeid, fuse_attr_out* out);
   // What is filled in counts as told to the guest.
