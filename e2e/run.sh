@@ -4,13 +4,13 @@
 # machine that has only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and does only
 # what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-requests [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-upstream|bench-requests [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-requests [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-upstream|bench-requests [ARGUMENT...]}
 shift
 
 require_machine
@@ -35,10 +35,10 @@ docs)
 	run_logged build-ts npm run --silent build:ts
 	exec node dist/e2e/docs/build.js
 	;;
-upstream)
+upstream | bench-upstream)
 	install_packages bc bison flex libelf-dev libssl-dev patch xz-utils
 	build
-	exec node dist/e2e/upstream.js "$@"
+	exec node "dist/e2e/$command.js" "$@"
 	;;
 package)
 	say "building the daemon's TypeScript"

@@ -1,49 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The patches of kernel/upstream: applied to Debian's source of Linux 7.3, built, booted, and tried with the driver's selftests; by hand:
- * `npm run test:upstream [-- TEST...]`. The first run builds the kernel.
+ * The patches of kernel/upstream, by hand: `npm run test:upstream [-- [--stress SECONDS] [--kernel plain] [TEST...]]`. Each is applied to
+ * Debian's source of Linux 7.3 and compiled; the kernel that has them all is built with lockdep and the like, booted, and tried with the
+ * driver's selftests. `--kernel plain` does without what looks for errors. The first run builds the kernel.
  */
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { runLogged } from './rig/command.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { buildInRoot } from './rig/in-root.ts'
 import { checkRun, runInMachine } from './rig/machine.ts'
-import { cacheSubdir, checkout } from './rig/paths.ts'
-import { runMain, step } from './rig/progress.ts'
+import { runMain, step, StepError } from './rig/progress.ts'
 import { builtSelftests } from './rig/selftests.ts'
+import { builtKernel, checkSeries, PATCHED_DRIVER, WITH_MODULES } from './upstream/kernel.ts'
 
-const SOURCE = 'linux-source-7.3'
+/** How many times slower everything is. */
+const PATIENCE = { debug: 10, plain: 1 }
+const TIMEOUT_SECONDS = 3 * 3600
 
-/** Selftests of what the patches (kernel/upstream/README.md says why) and this kernel do not have. */
-const NOT_THERE = ['test_opener', 'test_use', 'test_allocation_failures']
-
-/** The root's apt knows the package wherever it is built; what apt keeps of its own is not for the root. */
-const FETCH = `cd /srv/upstream-kernel; apt-get -o Dir::Cache=/tmp -o Dir::Cache::archives=/tmp download ${SOURCE}`
+/** Lockdep must not have given up by the end. */
+const LOCKDEP = `grep -E 'lock-classes|dependency chains|max locking depth|debug_locks' /proc/lockdep_stats
+grep -q 'debug_locks: *1' /proc/lockdep_stats || { echo 'lockdep has switched itself off'; exit 1; }
+`
 
 async function main(): Promise<number> {
-  const { positionals } = parseArgs({ allowPositionals: true })
+  const { values, positionals } = parseArgs({
+    options: { stress: { type: 'string', default: '60' }, kernel: { type: 'string', default: 'debug' } },
+    allowPositionals: true,
+  })
+  const variant = values.kernel
+  if (variant !== 'debug' && variant !== 'plain') throw new StepError('--kernel: debug or plain')
   const root = await hostRoot()
-  const log = join(cacheSubdir('logs'), 'upstream-kernel.log')
-  const kernel = cacheSubdir('upstream-kernel')
-  if (!readdirSync(kernel).some((name) => name.startsWith(`${SOURCE}_`)))
-    await step(`fetching ${SOURCE}`, () => runLogged('the download', buildInRoot(root, FETCH), log))
-  const build = ['sh', join(checkout, 'e2e/upstream/build-kernel.sh'), kernel]
-  await step('building the kernel and the driver', () => runLogged('the build of the kernel', build, log))
+  await checkSeries(root)
+  const kernel = await builtKernel(root, variant)
   const share = await builtSelftests(root)
-  const every = readdirSync(share).filter((name) => name.startsWith('test_') && !NOT_THERE.includes(name))
-  const tests = positionals.length === 0 ? every.toSorted() : positionals
+  // From memory: some tests drop the page cache again and again.
+  const selftests = `cp -r /share /tmp/selftests || exit 1
+sh kernel/selftests/run.sh -m "${PATCHED_DRIVER}" -b /tmp/selftests -s ${values.stress} -p ${PATIENCE[variant]} ${positionals.join(' ')}
+status=$?
+`
   const result = await step('the selftests on the patched kernel', () =>
     runInMachine(root, {
+      ...kernel,
       kernel: '7.3',
-      kernelImage: join(kernel, 'build/vmlinux'),
-      // From memory: some tests drop the page cache again and again.
-      script: `cp -r /share /tmp/selftests && sh kernel/selftests/run.sh -m /out/memory_view.ko -b /tmp/selftests ${tests.join(' ')}`,
-      files: { 'memory_view.ko': join(kernel, 'build/drivers/misc/memview/memory_view.ko') },
+      script: `${WITH_MODULES}${selftests}${variant === 'debug' ? LOCKDEP : ''}exit $status`,
+      env: { MEMVIEW_DIFFERENCES: '/repo/kernel/upstream/differences.txt' },
       share: { path: share, writable: false },
       cpus: 2,
-      timeoutSeconds: 3600,
+      memoryMiB: 6144,
+      timeoutSeconds: TIMEOUT_SECONDS,
       onOutput: (chunk) => process.stdout.write(chunk),
     }),
   )

@@ -16,13 +16,19 @@ unpack_source() {
 	rm -rf package
 }
 
-# configure_kernel FRAGMENT OPTION...: defconfig, kvm_guest.config and FRAGMENT; the OPTIONs must be built in then.
+# configure_kernel FRAGMENTS OPTION[=m]...: defconfig, kvm_guest.config and FRAGMENTS; the OPTIONs must be built in then, or be modules.
+# The source is in $tree, what is built goes to $out (default: source, build).
 configure_kernel() {
-	make -s -C source O="$PWD/build" defconfig kvm_guest.config >/dev/null
-	(cd source && scripts/kconfig/merge_config.sh -m -O "$OLDPWD/build" "$OLDPWD/build/.config" "$1" >/dev/null)
-	make -s -C source O="$PWD/build" olddefconfig
+	make -s -C "${tree:-source}" O="$PWD/${out:-build}" defconfig kvm_guest.config >/dev/null
+	# shellcheck disable=SC2086 # a list of names
+	(cd "${tree:-source}" && scripts/kconfig/merge_config.sh -m -O "$OLDPWD/${out:-build}" "$OLDPWD/${out:-build}/.config" $1 >/dev/null)
+	make -s -C "${tree:-source}" O="$PWD/${out:-build}" olddefconfig
 	shift
 	for option; do
-		grep -q "^CONFIG_$option=y" build/.config || { echo "error: CONFIG_$option is off" >&2; exit 1; }
+		case $option in
+		*=*) ;;
+		*) option=$option=y ;;
+		esac
+		grep -q "^CONFIG_$option\$" "${out:-build}/.config" || { echo "error: not in the configuration: CONFIG_$option" >&2; exit 1; }
 	done
 }

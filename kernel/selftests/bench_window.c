@@ -24,7 +24,6 @@ enum { RUNS = 7, MAPPERS = 3, SEGMENTS = 32000, COLD_TOUCHES = 768 };
 #define MEMORY		(12 * MIB)
 #define PAGES(size)	((size) / PAGE)
 
-#define ANCHOR_IDLE	"/sys/module/memory_view/parameters/anchor_idle_ms"
 #define SHMEM_ENABLED	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 static const struct kind {
@@ -347,7 +346,7 @@ TEST_LIMIT(bench_cold, 1800)
 	struct place view = view_place(0);
 
 	/* A view keeps a file, and its read-ahead's state, for a moment. */
-	write_file(ANCHOR_IDLE, "0");
+	keep_unused_files("0");
 	for (unsigned int k = 0; k < ARRAY_SIZE(kinds); k++) {
 		int fd;
 
@@ -368,7 +367,7 @@ TEST_LIMIT(bench_cold, 1800)
 		}
 		close(fd);
 	}
-	write_file(ANCHOR_IDLE, "250");
+	keep_unused_files("250");
 }
 
 /* Writes back what was written through a mapping, as fsync does. */

@@ -190,6 +190,11 @@ unsigned int vma_count(const void *addr, size_t size);
 void vma_perms(const void *addr, char perms[5]);
 void write_file(const char *path, const char *text);	/* fails the test */
 int try_write_file(const char *path, const char *text);	/* negative errno */
+/*
+ * How long the driver keeps files open that nothing shows (anchor_idle_ms). One
+ * that has no such parameter closes them at once.
+ */
+void keep_unused_files(const char *ms);
 void drop_caches(void);
 /* Drops what is clean of one file; far cheaper than drop_caches(). */
 void drop_file(int fd);

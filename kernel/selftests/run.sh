@@ -12,6 +12,8 @@
 # program reads the kernel log after each of its tests; this script reads all
 # of it once more at the end. One TAP stream; exit status 0 only if all passed.
 # PATIENCE multiplies time limits, for slow kernels.
+# MEMVIEW_DIFFERENCES, if set, names a file with tests that this driver is not
+# meant to pass: lines "PROGRAM TEST REASON". They are left out, and said so.
 # -k keeps module and mounts (to run a program by hand afterwards).
 
 # The steps of the set-up are called through must().

@@ -343,8 +343,6 @@ enum { BUSY_ROUNDS = 3 };
  */
 TEST_EACH_FS(executable_unless_writable)
 {
-	static const char idle[] =
-		"/sys/module/memory_view/parameters/anchor_idle_ms";
 	static const char script[] = "#!/bin/true\n";
 	int fd = mapped_file(RD);
 	int ro = open_again(fd, O_RDONLY);
@@ -357,7 +355,7 @@ TEST_EACH_FS(executable_unless_writable)
 		/* A range that becomes a read-only one. */
 		map_writable(ro);
 		CHECK_OK(map_fd(ctl, ro, 0, SIZE, 0, RD));
-		write_file(idle, "3600000");
+		keep_unused_files("3600000");
 		wait_executable(ro);
 		CHECK_EQ(must_read(AT(view, PAGE)), 77);
 		must_not_write(AT(view, PAGE));
@@ -365,7 +363,7 @@ TEST_EACH_FS(executable_unless_writable)
 		/* One that goes. */
 		map_writable(ro);
 		CHECK_OK(unmap_fd(ctl, 0, SIZE));
-		write_file(idle, "250");
+		keep_unused_files("250");
 		wait_executable(ro);
 	}
 }

@@ -114,14 +114,12 @@ static void *map_chunks(void *arg)
 /* Two threads map neighbouring chunks of one file. */
 TEST(neighbouring_chunks)
 {
-	static const char idle[] =
-		"/sys/module/memory_view/parameters/anchor_idle_ms";
 	struct mapping_thread threads[MAP_THREADS];
 	int fd = backing_new(1, 1);
 	int ctl = ctl_new(SIZE);
 
 	CHECK_OK(sys(ftruncate(fd, MAP_THREADS * GIB)));
-	write_file(idle, "0");
+	keep_unused_files("0");
 	for (unsigned int i = 0; i < MAP_THREADS; i++) {
 		threads[i] = (struct mapping_thread){
 			.ctl = ctl, .fd = fd, .nr = i,
@@ -131,7 +129,7 @@ TEST(neighbouring_chunks)
 	}
 	for (unsigned int i = 0; i < MAP_THREADS; i++)
 		CHECK(!pthread_join(threads[i].thread, NULL));
-	write_file(idle, "250");
+	keep_unused_files("250");
 }
 
 /* The driver's own mapping of the file behind @fd, in this process. */
