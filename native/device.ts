@@ -86,6 +86,16 @@ export interface DeviceControl {
   /** Becomes readable when a queue that `requestStop` waits for has been let go, and when a ring broke. Not owned. */
   readonly quiescedFd: number
   setFeatures(eventIdx: boolean, indirect: boolean, ringsStartEnabled: boolean): void
+  /** Whether what is written to the guest's memory is marked in the frontend's log. */
+  setDirtyLogging(enabled: boolean): void
+  /**
+   * Takes another log for that, and lets go of the one before. `fd` stays the caller's.
+   * @param log its size and its offset in the file, bytes
+   * @throws EINVAL for one that has not a bit for each page of the memory table, ENXIO for a file that is shorter; mmap's errors
+   */
+  setLogBase(fd: number, log: BigUint64Array): void
+  /** An eventfd that is told of marks; -1: none. */
+  setLogSignal(fd: number): void
   /**
    * Replaces the memory table. Per region: guest physical address, size, frontend's address, mmap offset (bytes).
    * `fds` stay the caller's.

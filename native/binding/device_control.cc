@@ -52,6 +52,9 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                        {InstanceAccessor<&DeviceControl::Id>("id"),
                         InstanceAccessor<&DeviceControl::QuiescedFd>("quiescedFd"),
                         InstanceMethod<&DeviceControl::SetFeatures>("setFeatures"),
+                        InstanceMethod<&DeviceControl::SetDirtyLogging>("setDirtyLogging"),
+                        InstanceMethod<&DeviceControl::SetLogBase>("setLogBase"),
+                        InstanceMethod<&DeviceControl::SetLogSignal>("setLogSignal"),
                         InstanceMethod<&DeviceControl::SetMemoryTable>("setMemoryTable"),
                         InstanceMethod<&DeviceControl::AddRegion>("addRegion"),
                         InstanceMethod<&DeviceControl::RemoveRegion>("removeRegion"),
@@ -108,6 +111,24 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
   void SetFeatures(const Napi::CallbackInfo& info) {
     device_->SetFeatures(BooleanArgument(info, 0, "eventIdx"), BooleanArgument(info, 1, "indirect"),
                          BooleanArgument(info, 2, "ringsStartEnabled"));
+  }
+
+  void SetDirtyLogging(const Napi::CallbackInfo& info) {
+    device_->dirty_log().SetEnabled(BooleanArgument(info, 0, "enabled"));
+  }
+
+  void SetLogBase(const Napi::CallbackInfo& info) {
+    const int fd = FdArgument(info, 0);
+    const std::vector<uint64_t> numbers = Numbers(info, 1, "log", 2);
+    if (numbers.size() != 2) throw Napi::RangeError::New(info.Env(), "log needs 2 numbers");
+    const Snapshot table = device_->memory().Get();
+    if (const int error = device_->dirty_log().SetBase(fd, numbers[0], numbers[1], *table))
+      throw ErrnoError(info.Env(), error, "mmap");
+  }
+
+  void SetLogSignal(const Napi::CallbackInfo& info) {
+    device_->dirty_log().SetSignal(
+        UniqueFd(static_cast<int>(IntegerArgument(info, 0, "fd", -1, INT32_MAX))));
   }
 
   void SetMemoryTable(const Napi::CallbackInfo& info) {

@@ -112,6 +112,17 @@ uint8_t* MemoryTable::FromGuest(uint64_t guest_address, uint64_t size, uint64_t*
   return region.host() + offset;
 }
 
+bool MemoryTable::ToGuest(const uint8_t* host, uint64_t* guest_address) const {
+  for (const auto& region : regions_) {
+    const uintptr_t offset =
+        reinterpret_cast<uintptr_t>(host) - reinterpret_cast<uintptr_t>(region->host());
+    if (offset >= region->description().size) continue;
+    *guest_address = region->description().guest_address + offset;
+    return true;
+  }
+  return false;
+}
+
 const Region* MemoryTable::FindUser(uint64_t user_address, uint64_t size) const {
   for (const auto& region : regions_) {
     const RegionDescription& description = region->description();

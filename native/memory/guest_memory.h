@@ -74,6 +74,9 @@ class MemoryTable {
   // The host address of a guest-physical one, and in `*contiguous` how many of the `size` bytes
   // follow it there. Null where no region holds the address.
   uint8_t* FromGuest(uint64_t guest_address, uint64_t size, uint64_t* contiguous) const;
+  // The guest-physical address of a host one, which lies in one of the regions; false where it does
+  // not.
+  bool ToGuest(const uint8_t* host, uint64_t* guest_address) const;
   // The region that holds all of [user_address, user_address + size), or null.
   const Region* FindUser(uint64_t user_address, uint64_t size) const;
   // Whether regions of this very file hold all of its bytes [0, size).

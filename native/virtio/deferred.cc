@@ -93,6 +93,7 @@ void RequestServer::AnswerDeferred(const Deferred& deferred, int error) {
   memcpy(&unique, deferred.request.data() + offsetof(fuse_in_header, unique), sizeof(unique));
   const GuestBuffers buffers = {deferred.reply.data(), deferred.reply.size(), deferred.reply_size};
   const bool written = WriteReplyHeader(buffers, unique, -error, 0);
+  MarkBuffers(buffers, *deferred.table);
   Finish(deferred.use, deferred.head, written ? kOutHeader : 0, unique);
   Signal(deferred.use);
 }

@@ -198,6 +198,7 @@ void Device::Reset() {
   }
   backend_.SetSocket(UniqueFd());
   memory_.Clear();
+  dirty_log_.Reset();
   const std::lock_guard lock(ranges_mutex_);
   shmem_ranges_.Clear();
   window_base_.reset();

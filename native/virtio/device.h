@@ -26,6 +26,7 @@
 
 #include "fuse/read_ring.h"
 #include "fuse/request_pool.h"
+#include "memory/dirty_log.h"
 #include "memory/guest_memory.h"
 #include "session/counters.h"
 #include "session/guest_session.h"
@@ -110,6 +111,7 @@ class Device {
 
   uint32_t id() const { return id_; }
   GuestMemory& memory() { return memory_; }
+  DirtyLog& dirty_log() { return dirty_log_; }
   BackendChannel& backend() { return backend_; }
   RequestPool& pool() { return pool_; }
   std::vector<std::unique_ptr<Queue>>& queues() { return queues_; }
@@ -179,6 +181,7 @@ class Device {
 
   uint32_t id_ = 0;
   GuestMemory memory_;
+  DirtyLog dirty_log_;
   BackendChannel backend_;
   RequestPool pool_;
   std::vector<std::unique_ptr<Queue>> queues_;

@@ -78,6 +78,7 @@ int RequestServer::Complete(PutOffRequest& served) {
   QueueUse* use = static_cast<QueueUse*>(served.use);
   use->under_way--;
   under_way_--;
+  MarkBuffers(served.request.writable, *served.table);
   // A broken ring takes no more.
   if (use->queue->broken.load()) return kTimedOut;
   const char* reason = nullptr;
@@ -99,7 +100,9 @@ int RequestServer::Complete(PutOffRequest& served) {
   plane_->Count(header.opcode, answer);
   port_->latencies.Add(header.opcode, Latencies::Now() - served.began);
   port_->hot.Add(header.opcode, header.nodeid, 1);
-  Finish(use, served.head, Answered(served), header.unique);
+  const uint32_t written = Answered(served);
+  MarkBuffers(served.request.writable, *served.table);
+  Finish(use, served.head, written, header.unique);
   if (answer.value != -ENFILE) return kTimedOut;
   std::copy_n(served.bytes.begin(), sizeof(fuse_in_header), request_);
   return kShortage;

@@ -40,11 +40,33 @@ bool RequestServer::Enter(QueueUse* use) {
     Break(use, reason);
     return false;
   }
-  if ((fresh && !queue->ring.Resume(queue->base, &reason)) || !queue->ring.DisableKicks()) {
+  if ((fresh && !queue->ring.Resume(queue->base, &reason)) || !DisableKicks(use)) {
     Break(use, reason != nullptr ? reason : "the used ring can't be written");
     return false;
   }
   return true;
+}
+
+bool RequestServer::EnableKicks(QueueUse* use) {
+  const bool written = use->queue->ring.EnableKicks();
+  MarkRing(*use);
+  return written;
+}
+
+bool RequestServer::DisableKicks(QueueUse* use) {
+  const bool written = use->queue->ring.DisableKicks();
+  MarkRing(*use);
+  return written;
+}
+
+void RequestServer::MarkRing(const QueueUse& use) {
+  DirtyLog& log = device_->dirty_log();
+  if (log.enabled())
+    log.Mark(*use.table, use.queue->ring.used_ring(), use.queue->ring.used_bytes());
+}
+
+void RequestServer::MarkBuffers(const GuestBuffers& buffers, const MemoryTable& table) {
+  if (device_->dirty_log().enabled()) device_->dirty_log().Mark(table, buffers);
 }
 
 // Where the pool has requests of the queue, it is left when they are back: by then nothing writes

@@ -276,6 +276,7 @@ void RequestServer::Flush() {
 void RequestServer::Complete(uint32_t written) {
   NoteLatency();
   QueueUse* use = current_;
+  MarkBuffers(chain_.WritableBuffers(), resumed_table_ != nullptr ? *resumed_table_ : *use->table);
   current_ = nullptr;
   resumed_table_.reset();
   Finish(use, chain_.head, written, Unique(request_));
@@ -304,7 +305,9 @@ void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<
 
 void RequestServer::Finish(QueueUse* use, uint16_t head, uint32_t written, uint64_t unique) {
   VIEWFSD_PROBE3(request_end, worker_, unique, written);
-  if (!use->queue->ring.Push(head, written)) {
+  const bool pushed = use->queue->ring.Push(head, written);
+  MarkRing(*use);
+  if (!pushed) {
     Break(use, "the used ring can't be written");
     return;
   }

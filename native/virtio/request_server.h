@@ -132,6 +132,12 @@ class RequestServer final : public FinishedWork {
   void GrantStop(QueueUse* use);
   void LetGo(QueueUse* use);
   void Break(QueueUse* use, const char* reason);
+  bool EnableKicks(QueueUse* use);
+  bool DisableKicks(QueueUse* use);
+  // For the frontend that migrates the guest: what has been written. The used ring, and the buffers
+  // of a request of that table.
+  void MarkRing(const QueueUse& use);
+  void MarkBuffers(const GuestBuffers& buffers, const MemoryTable& table);
   bool Attach(QueueUse* use, const char** reason);
 
   // kRefused: there was one, it is completed, and there may be more.

@@ -77,6 +77,9 @@ class SplitVirtqueue {
   bool HasWork() const;
 
   uint16_t next_available() const { return next_available_; }
+  // What the device writes to.
+  const uint8_t* used_ring() const { return used_; }
+  size_t used_bytes() const { return UsedBytes(); }
 
  private:
   struct Descriptor {

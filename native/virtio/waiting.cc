@@ -91,12 +91,12 @@ bool RequestServer::SpinForWork() {
 bool RequestServer::PrepareWait() {
   for (QueueUse& use : uses_) {
     if (!use.entered || use.queue->broken.load()) continue;
-    if (!use.queue->ring.EnableKicks()) {
+    if (!EnableKicks(&use)) {
       Break(&use, "the used ring can't be written");
       continue;
     }
     if (HasWork(use)) {
-      use.queue->ring.DisableKicks();
+      DisableKicks(&use);
       return false;
     }
   }
