@@ -12,6 +12,7 @@ import { workerData } from 'node:worker_threads'
 import type { DeviceControlConstructor, DeviceWindow, QueueWorkerConstructor } from './device.ts'
 import type { NativeFileSystem } from './file-system.ts'
 import type { ForgetMount } from './forget-mount.ts'
+import type { RestoreDirectory, SaveDirectory } from './migration.ts'
 import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewConstructor } from './memory-view.ts'
 import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { FileOperations } from './operations.ts'
@@ -32,6 +33,8 @@ interface NativeAddon extends UnixSockets {
   readonly windowFiles: WindowFiles
   readonly rangesWantedAgain: RangesWantedAgain
   readonly forgetMount: ForgetMount
+  readonly saveDirectory: SaveDirectory
+  readonly restoreDirectory: RestoreDirectory
   readonly sandbox: NativeSandbox
   readonly drainEventFd: (fd: number) => number
 }
@@ -78,6 +81,8 @@ export const viewRanges = addon.viewRanges
 export const windowFiles = addon.windowFiles
 export const rangesWantedAgain = addon.rangesWantedAgain
 export const forgetMount = addon.forgetMount
+export const { saveDirectory, restoreDirectory } = addon
+export type * from './migration.ts'
 export type { ForgottenMount } from './forget-mount.ts'
 export type { MappedRange, WindowContents, WindowFile, WindowUse } from './view-ranges.ts'
 

@@ -50,6 +50,7 @@ import type { QueueWorkerData } from './queue-worker.ts'
 import { closeDoors } from './sandbox/doors.ts'
 import type { Launched } from './sandbox/launch.ts'
 import { explainLabels } from './passthrough/security-label.ts'
+import { DeviceStateTransfer } from './migration/state-transfer.ts'
 import { openSharedDirectory, type SharedDirectory, shareDirectory } from './shared-directory.ts'
 import { qemuCommand } from './start-qemu.ts'
 import { StuckRequests, WATCH_MS } from './stuck-requests.ts'
@@ -90,6 +91,7 @@ export class Daemon {
   /** By index; a queue's thread starts when a frontend first uses it, the first one when a frontend comes. */
   readonly #workers = new Map<number, Worker>()
   readonly #stuck: StuckRequests
+  readonly #stateTransfer: DeviceStateTransfer
   /** While a frontend is connected. */
   #watch: NodeJS.Timeout | undefined
   #listener: { readonly fd: number; readonly watcher: FdWatcher } | undefined
@@ -122,6 +124,15 @@ export class Daemon {
     this.#device = new VirtioDevice(1 + options.requestQueues, options.threadPoolSize)
     this.#device.onBrokenRing = (queue, reason) =>
       log.error({ event: 'ring-broken', queue, reason }, 'a ring is broken and has been stopped')
+    this.#stateTransfer = new DeviceStateTransfer(
+      { device: this.#device, fileSystem: this.#fileSystem, session: this.#session },
+      {
+        mode: options.migrationMode,
+        onError: options.migrationOnError,
+        verifyHandles: options.migrationVerifyHandles,
+      },
+      log,
+    )
     const state = WindowState.allocate()
     this.#windowState = new WindowState(state)
     this.#window = windowSpec(this.#plan, this.#device.control.id, this.#directory.id, state)
@@ -342,6 +353,8 @@ export class Daemon {
       window: this.#plan.kind,
       memorySlots: this.#options.configureMemSlots,
       config: this.#options.tag !== undefined,
+      // The host's locks belong to descriptors, which don't move.
+      deviceState: !this.#options.posixLocks && !this.#options.flocks,
     }
     const handler = new BackendRequestHandler(
       this.#device,
@@ -362,9 +375,11 @@ export class Daemon {
         },
         windowAsked: () => this.#giveWindow(),
         queueUsed: (queue) => this.#startWorker(Math.max(0, queue - 1)),
+        ringContinues: () => new FuseSession(this.#session).noteForeign(),
         deviceStarting: () => this.#checkStart(),
         deviceReset: () => this.#resetDevice(),
       },
+      this.#stateTransfer,
     )
     this.#connection = new Connection(fd, handler, (error) => void this.#disconnected(error))
     this.#connection.onMessage = (name) =>

@@ -11,13 +11,14 @@ import {
   type FeatureMode,
   type FileHandleChoice,
   type LogLevel,
+  type MigrationMode,
+  type MigrationReaction,
   OPTION_TABLE,
   type SandboxKind,
   type SeccompAction,
   VALUE,
 } from './options/table.ts'
 import type { IdTranslation } from './passthrough/id-translation.ts'
-import { refuseUnsupported } from './options/unsupported.ts'
 import { EXIT_FAILURE, printable, UsageError } from './options/usage-error.ts'
 import type { DaxPolicy, MetricsAddress, ValueParser } from './options/values.ts'
 
@@ -68,6 +69,10 @@ export interface Options {
   readonly inodeFileHandles: FileHandleChoice
   readonly translateUid: readonly IdTranslation[]
   readonly translateGid: readonly IdTranslation[]
+
+  readonly migrationMode: MigrationMode
+  readonly migrationOnError: MigrationReaction
+  readonly migrationVerifyHandles: boolean
 
   readonly sandbox: SandboxKind
   readonly seccomp: SeccompAction
@@ -126,6 +131,16 @@ function refuseTranslation(given: Arguments): void {
   }
 }
 
+/** As in virtiofsd, well formed, and no wrong usage. */
+function refuseNeedlessChecks(given: Arguments): void {
+  if (given.value('migration-mode') !== 'file-handles') return
+  for (const name of ['migration-verify-handles', 'migration-confirm-paths']) {
+    if (!given.has(name)) continue
+    const why = "a handle is never another inode's: leave one of them out"
+    throw new UsageError(`--${name} can't be used with --migration-mode=file-handles: ${why}`, EXIT_FAILURE)
+  }
+}
+
 /** Of two switches that undo each other the last counts. */
 function lastOf(given: Arguments, positive: string, negative: string, fallback: boolean): boolean {
   const last = given.order.filter((name) => name === positive || name === negative).at(-1)
@@ -151,8 +166,9 @@ function build(given: Arguments): Options {
   const posixAcl = legacy.posixAcl ?? feature(given, 'posix-acl')
   if (posixAcl !== 'never') refuseTranslation(given)
   const securityLabel = legacy.securityLabel ?? feature(given, 'security-label')
+  refuseNeedlessChecks(given)
   const xattr = legacy.xattr ?? given.has('xattr')
-  const options: Options = {
+  return {
     socketPath,
     socketGroup: given.value('socket-group'),
     listenFd,
@@ -187,6 +203,9 @@ function build(given: Arguments): Options {
     inodeFileHandles: value(given, 'inode-file-handles', VALUE.fileHandles),
     translateUid: translations(given, 'translate-uid'),
     translateGid: translations(given, 'translate-gid'),
+    migrationMode: value(given, 'migration-mode', VALUE.migrationMode),
+    migrationOnError: value(given, 'migration-on-error', VALUE.migrationReaction),
+    migrationVerifyHandles: given.has('migration-verify-handles'),
     sandbox: legacy.sandbox ?? value(given, 'sandbox', VALUE.sandbox),
     seccomp: value(given, 'seccomp', VALUE.seccomp),
     modcaps: modcaps(legacy.modcaps ?? given.value('modcaps')),
@@ -197,8 +216,6 @@ function build(given: Arguments): Options {
     syslog: given.has('syslog'),
     warnings: deprecations(given),
   }
-  refuseUnsupported(given)
-  return options
 }
 
 function feature(given: Arguments, name: string): FeatureMode {

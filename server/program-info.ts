@@ -30,9 +30,9 @@ export function versionText(): string {
 }
 
 /**
- * A back-end's capabilities by QEMU's docs/interop/vhost-user.json. virtiofsd has migrate-precopy: a viewfsd can't be migrated.
+ * A back-end's capabilities by QEMU's docs/interop/vhost-user.json.
  * virtiofsd has separate-options: newer libvirt then refuses a lock element, which it can express in `-o` alone.
  */
 export function capabilitiesText(): string {
-  return `${JSON.stringify({ type: 'fs', features: ['posix-acl-negotiation-mode', 'security-label-negotiation-mode'] }, null, 2)}\n`
+  return `${JSON.stringify({ type: 'fs', features: ['migrate-precopy', 'posix-acl-negotiation-mode', 'security-label-negotiation-mode'] }, null, 2)}\n`
 }

@@ -46,6 +46,11 @@ function serve(data: QueueWorkerData): void {
       { event: 'files-many', request: opcodeName(opcode), errno: 'ENFILE' },
       'this guest has more files open, or known, than the daemon can hold: see --rlimit-nofile and --inode-file-handles',
     )
+  server.onForeign = (opcode) =>
+    log.error(
+      { event: 'state-missing', request: opcodeName(opcode), errno: 'EIO' },
+      'a guest goes on that has mounted this share elsewhere, and what it has there has not been moved here: it has to mount again',
+    )
   server.onStuck = (request, waitedMs, ended) => logWaiting(log, request, waitedMs, ended)
   const channel = new QueueChannel(data.deviceId, data.workerIndex, data.directory.id)
   for (;;) {

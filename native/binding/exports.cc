@@ -9,6 +9,7 @@
 #include "binding/file_system_exports.h"
 #include "binding/forget_mount_exports.h"
 #include "binding/memory_view.h"
+#include "binding/migration_exports.h"
 #include "binding/operation_exports.h"
 #include "binding/queue_worker.h"
 #include "binding/sandbox.h"
@@ -28,6 +29,7 @@ void InitProduct(Napi::Env env, Napi::Object exports) {
   InitOperations(env, exports);
   InitViewRanges(env, exports);
   InitForgetMount(env, exports);
+  InitMigration(env, exports);
   InitWindowFiles(env, exports);
   InitDeviceControl(env, exports);
   InitSandbox(env, exports);

@@ -63,6 +63,11 @@ Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t rep
     policy_ = directory_.policy().Get();
   }
   const uint32_t opcode = request.header.opcode;
+  if (directory_.lost().any() && IsLost(request)) {
+    const Answer lost = {Answer::Kind::kBody, -EIO};
+    Count(opcode, lost);
+    return lost;
+  }
   const Operation* operation = Find(opcode);
   if (operation == nullptr || policy_->ServiceOf(opcode) == Service::kAsk)
     return {Answer::Kind::kAsk, 0};
@@ -81,6 +86,19 @@ Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t rep
   else
     Count(opcode, answer);
   return answer;
+}
+
+// Whether a request is about an inode that is known to be lost; to forget or close it is none.
+bool DataPlane::IsLost(const FuseRequest& request) const {
+  switch (request.header.opcode) {
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_RELEASE:
+    case FUSE_RELEASEDIR:
+      return false;
+    default:
+      return directory_.lost().Has(request.header.nodeid);
+  }
 }
 
 Answer DataPlane::ServePutOff(const FuseRequest& request,

@@ -72,6 +72,7 @@ class DataPlane {
   };
   static const Operation* Find(uint32_t opcode);
   void CountResult(uint32_t opcode, const Answer& answer);
+  bool IsLost(const FuseRequest& request) const;
   bool IsPutOff(const Operation& operation, const FuseRequest& request);
   Answer Perform(const Operation& operation, const FuseRequest& request, uint8_t* reply,
                  uint64_t reply_room);

@@ -18,6 +18,10 @@ constexpr size_t kMostHandles = size_t{1} << 24;
 // Handles that are released and that requests under way still refer to.
 constexpr size_t kInUse = 65536;
 
+// From what the guest has to what the record has, and back.
+uint64_t Recorded(uint64_t fh) { return fh == 0 ? HandleRecord::kZero : fh; }
+uint64_t Shown(uint64_t fh) { return fh == HandleRecord::kZero ? 0 : fh; }
+
 size_t MostHandles(size_t limit) { return std::min(limit, kMostHandles) + kInUse; }
 
 }  // namespace
@@ -35,7 +39,7 @@ HandleTable::HandleTable(TableMemory& memory, size_t limit, DescriptorBudget& bu
       by_fh_(memory, records_, MostHandles(limit)) {}
 
 uint32_t HandleTable::FindOpen(uint64_t fh, uint64_t nodeid, HandleKind kind) const {
-  const uint32_t index = by_fh_.Find(fh);
+  const uint32_t index = by_fh_.Find(Recorded(fh));
   if (index == 0) return 0;
   const HandleRecord& handle = records_[index];
   return handle.nodeid == nodeid && handle.kind == kind ? index : 0;
@@ -54,11 +58,14 @@ void HandleTable::PutStream(uint32_t index, std::unique_ptr<DirectoryStream> str
   streams_[index] = std::move(stream);
 }
 
-int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes) {
+int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes,
+                         std::optional<uint64_t> reserved) {
   std::unique_ptr<DirectoryStream> stream;
   if (kind == HandleKind::kDirectory) stream = std::make_unique<DirectoryStream>();
   const std::lock_guard lock(mutex_);
   if (!InPresentSession()) return -ENOTCONN;
+  if (reserved && (*reserved > state_->fhs || by_fh_.Find(Recorded(*reserved)) != 0))
+    return -EEXIST;
   if (!budget_.Take()) return -ENFILE;
   const uint32_t index = records_.Take();
   if (index == 0) {
@@ -71,10 +78,20 @@ int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool wri
   handle.kind = kind;
   handle.writes = writes;
   if (stream != nullptr) PutStream(index, std::move(stream));
-  const uint64_t fh = ++state_->fhs;
+  const uint64_t fh = reserved ? Recorded(*reserved) : ++state_->fhs;
   handle.fh.store(fh, std::memory_order_release);
   by_fh_.Insert(index);
-  return static_cast<int64_t>(fh);
+  return static_cast<int64_t>(Shown(fh));
+}
+
+uint64_t HandleTable::next_fh() {
+  const std::lock_guard lock(mutex_);
+  return state_->fhs + 1;
+}
+
+void HandleTable::Reserve(uint64_t next) {
+  const std::lock_guard lock(mutex_);
+  state_->fhs = std::max(state_->fhs, next - 1);
 }
 
 HandleRef HandleTable::Get(uint64_t fh, uint64_t nodeid, HandleKind kind) {
@@ -132,7 +149,7 @@ std::vector<HandleTable::Open> HandleTable::From(size_t* place) {
   const std::lock_guard lock(mutex_);
   *place = records_.ForBlock(*place, [&](uint32_t index) {
     const HandleRecord& handle = records_[index];
-    if (handle.fh != 0) open.push_back({handle.fh, handle.nodeid, handle.kind});
+    if (handle.fh != 0) open.push_back({Shown(handle.fh), handle.nodeid, handle.kind});
   });
   return open;
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -29,6 +30,9 @@ enum class HandleKind : uint8_t { kFile, kDirectory };
 // What the guest has open as a flat record, which counts from the moment that `fh` is set, with one
 // store, and until it is 0 again.
 struct HandleRecord {
+  // What the record of fh 0 has, which only another daemon gives out (virtiofsd, its first).
+  static constexpr uint64_t kZero = UINT64_MAX;
+
   std::atomic<uint64_t> fh = 0;
   // The inode that it was opened from.
   uint64_t nodeid = 0;
@@ -99,8 +103,15 @@ class HandleTable {
 
   // Returns the new handle's fh; never one that was used before. `writes`: it is counted in the
   // inode's writers(). -ENFILE where the guest has as many descriptors as it may, -ENOTCONN for a
-  // request of an older session (guest_session.h).
-  int64_t Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes = false);
+  // request of an older session (guest_session.h). `reserved`: the fh that it gets; -EEXIST where
+  // another one has it.
+  int64_t Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool writes = false,
+              std::optional<uint64_t> reserved = {});
+
+  // The fh that the next new handle gets.
+  uint64_t next_fh();
+  // Those below `next` belong to a guest that has them from elsewhere.
+  void Reserve(uint64_t next);
 
   // Null unless `fh` is an open handle of that inode and kind.
   HandleRef Get(uint64_t fh, uint64_t nodeid, HandleKind kind);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <new>
@@ -370,6 +371,46 @@ std::vector<uint64_t> InodeTable::KnownFrom(size_t* place, uint64_t mount) {
       nodeids.push_back(record.nodeid);
   });
   return nodeids;
+}
+
+std::vector<InodeTable::Known> InodeTable::KnownFrom(size_t* place) {
+  std::vector<Known> known;
+  const std::lock_guard lock(mutex_);
+  *place = records_.ForBlock(*place, [&](uint32_t index) {
+    const InodeRecord& record = records_[index];
+    if (record.listed && record.lookups > 0) known.push_back({record.nodeid, record.lookups});
+  });
+  return known;
+}
+
+uint64_t InodeTable::next_nodeid() {
+  const std::lock_guard lock(mutex_);
+  return kRootNodeid + 1 + state_->nodeids;
+}
+
+void InodeTable::Reserve(uint64_t next) {
+  const std::lock_guard lock(mutex_);
+  reserved_ = std::max(reserved_, next);
+  state_->nodeids = std::max(state_->nodeids, reserved_ - kRootNodeid - 1);
+}
+
+int InodeTable::Renumber(uint64_t nodeid, uint64_t reserved, uint64_t lookups) {
+  const std::lock_guard lock(mutex_);
+  InodeRecord* inode = FindKnown(nodeid);
+  if (inode == nullptr || nodeid < reserved_ || reserved >= reserved_ ||
+      FindListed(reserved) != nullptr)
+    return -EEXIST;
+  const uint32_t index = records_.IndexOf(*inode);
+  by_nodeid_.Erase(index);
+  inode->nodeid = reserved;
+  inode->lookups = lookups;
+  by_nodeid_.Insert(index);
+  return 0;
+}
+
+void InodeTable::ClearSubmount(const InodeRef& inode) {
+  const std::lock_guard lock(mutex_);
+  inode->record_->submount = false;
 }
 
 void InodeTable::Clear() {

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "host/descriptor_cache.h"
 #include "host/file_handle.h"
@@ -137,6 +138,23 @@ class InodeTable {
   // see HandleTable::From.
   std::vector<uint64_t> KnownFrom(size_t* place, uint64_t mount);
 
+  struct Known {
+    uint64_t nodeid;
+    uint64_t lookups;
+  };
+  // All that the guest knows, in the same way.
+  std::vector<Known> KnownFrom(size_t* place);
+
+  // The nodeid that the next new inode gets.
+  uint64_t next_nodeid();
+  // Nodeids below `next` belong to a guest that knows them from elsewhere.
+  void Reserve(uint64_t next);
+  // Gives a reserved nodeid, and its lookup count, to an inode that has just been looked up.
+  // Returns 0, or -EEXIST where the inode or the nodeid is another one's already.
+  int Renumber(uint64_t nodeid, uint64_t reserved, uint64_t lookups);
+  // No other file system begins there after all. Before the guest is told of it.
+  void ClearSubmount(const InodeRef& inode);
+
   // Forgets everything but the root. Nodeids are never given out again.
   void Clear();
 
@@ -175,7 +193,7 @@ class InodeTable {
   };
   // What follows from no record.
   struct State {
-    // How many have been given out, besides the root's.
+    // How many have been given out, besides the root's, or are reserved.
     uint64_t nodeids;
     // Of those that are remembered, in the order in which they were forgotten.
     uint32_t oldest;
@@ -231,6 +249,8 @@ class InodeTable {
   RecordIndex<InodeRecord, ByKey> by_key_;
   DescriptorCache cache_;
   bool remember_ = false;
+  // See Reserve; the root's are reserved.
+  uint64_t reserved_ = kRootNodeid + 1;
 };
 
 inline const std::shared_ptr<const Mount>& Inode::mount() const {

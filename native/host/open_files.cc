@@ -38,7 +38,9 @@ int SettleRanges(SharedDirectory& directory, const Inode& inode) {
 }
 
 // Gives the table a handle on a file that was opened with `flags`. Returns its fh.
-int64_t AddHandle(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd, int flags) {
+// `reserved`: see HandleTable::Add.
+int64_t AddHandle(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd, int flags,
+                  std::optional<uint64_t> reserved = {}) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY && directory.view_ranges().attached();
   const InodeRef inode = writes ? directory.inodes().Get(nodeid) : InodeRef();
   const bool counted = inode != nullptr;
@@ -48,7 +50,7 @@ int64_t AddHandle(SharedDirectory& directory, uint64_t nodeid, UniqueFd fd, int 
     result = SettleRanges(directory, *inode);
   }
   if (result == 0)
-    result = directory.handles().Add(nodeid, std::move(fd), HandleKind::kFile, counted);
+    result = directory.handles().Add(nodeid, std::move(fd), HandleKind::kFile, counted, reserved);
   if (result < 0 && counted) {
     inode->writers()--;
     SettleRanges(directory, *inode);
@@ -202,6 +204,24 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy
   return result < 0 ? result
                     : AddCreated(directory, policy, *where->mount(), std::move(fd), request.flags,
                                  *entry, out);
+}
+
+int64_t OpenRestored(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int flags) {
+  const InodeRef inode = directory.inodes().Get(nodeid);
+  if (inode == nullptr) return -EBADF;
+  int64_t result;
+  if (S_ISDIR(inode->type())) {
+    const InodeUse use = directory.Use(nodeid);
+    if (!use) return use.error();
+    UniqueFd fd(openat(use.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return -errno;
+    result = directory.handles().Add(nodeid, std::move(fd), HandleKind::kDirectory, false, fh);
+  } else {
+    UniqueFd fd(OpenInode(directory, inode, flags & ~O_TRUNC, false));
+    if (!fd) return fd.get();
+    result = AddHandle(directory, nodeid, std::move(fd), flags, fh);
+  }
+  return result < 0 ? result : 0;
 }
 
 void CloseFile(SharedDirectory& directory, ReleasedHandle handle) {

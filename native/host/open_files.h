@@ -53,6 +53,10 @@ int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy
                             const CreateRequest& request, const Caller& caller,
                             fuse_entry_out* entry, fuse_open_out* out);
 
+// Opens again what a guest that has been moved here has open as `fh`, with the flags of the host's
+// open(2) of then.
+int64_t OpenRestored(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, int flags);
+
 // Closes what has been removed from the table. May take long.
 void CloseFile(SharedDirectory& directory, ReleasedHandle handle);
 

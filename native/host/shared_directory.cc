@@ -108,6 +108,7 @@ void SharedDirectory::Reset() {
   handles_.Clear();
   reopens_.Clear();
   kept_listings_.Clear();
+  lost_.Clear();
   inodes_.Clear();
 }
 

@@ -27,6 +27,7 @@
 #include "host/inode_numbers.h"
 #include "host/inode_table.h"
 #include "host/lock_table.h"
+#include "host/lost_inodes.h"
 #include "host/mount.h"
 #include "host/table_memory.h"
 #include "session/service_policy.h"
@@ -100,6 +101,7 @@ class SharedDirectory {
   LockTable& locks() { return locks_; }
   Reopens& reopens() { return reopens_; }
   KeptListings& kept_listings() { return kept_listings_; }
+  LostInodes& lost() { return lost_; }
   // Who serves what.
   PolicyBoard& policy() { return policy_; }
   // The DAX window that shows its files; null where there is none.
@@ -123,6 +125,9 @@ class SharedDirectory {
   void Begin(bool submounts, bool exports);
   // Whether LOOKUP of "." and ".." has a meaning.
   bool exports() const { return record_->exports.load(std::memory_order_relaxed); }
+  // Of all nodeids; see DirectoryRecord. A guest that has been moved here goes on with its own.
+  uint32_t generation() const { return record_->generation; }
+  void set_generation(uint32_t generation) { record_->generation = generation; }
   // Before the first request, like those that follow.
   void set_dax_policy(const DaxPolicy& policy) { dax_policy_ = policy; }
   // Whether a mapping for writing makes room on the disk first (reserve_range.h).
@@ -143,6 +148,7 @@ class SharedDirectory {
   // Takes `count` from an inode's lookup count, and its locks where it is forgotten.
   void Forget(uint64_t nodeid, uint64_t count) {
     if (inodes_.Forget(nodeid, count)) locks_.DropInode(nodeid);
+    if (lost_.any()) lost_.Forget(nodeid, count);
   }
 
   // Whether what is asked of an inode may have to wait: its file system is another machine's or a
@@ -234,6 +240,7 @@ class SharedDirectory {
   LockTable locks_;
   Reopens reopens_;
   KeptListings kept_listings_;
+  LostInodes lost_;
   InodeNumbers numbers_;
   ViewRanges view_ranges_;
   MappedRanges mapped_ranges_;

@@ -10,9 +10,11 @@ const FLAGS2 = 3
 const WINDOW = 4
 const EVERY_FILE = 5
 const SHORTAGE = 6
+/** 1: a guest goes on here that has mounted elsewhere; 2: it has asked for something. */
+const FOREIGN = 7
 /** How many INTERRUPTs have come, then the last ones: `unique` in two words, and its session's number plus one. */
-const INTERRUPTS = 7
-const FIRST_SLOT = 8
+const INTERRUPTS = 8
+const FIRST_SLOT = 9
 const SLOT_WORDS = 3
 const INTERRUPT_SLOTS = 64
 const WORDS = FIRST_SLOT + SLOT_WORDS * INTERRUPT_SLOTS
@@ -122,6 +124,23 @@ export class FuseSession {
   }
 
   /**
+   * A ring goes on where another daemon has left it. Unless there is a session, its guest has one that this daemon knows
+   * nothing of, until INIT.
+   */
+  noteForeign(): void {
+    if (!this.initialized) Atomics.store(this.#words, FOREIGN, 1)
+  }
+
+  get foreign(): boolean {
+    return Atomics.load(this.#words, FOREIGN) !== 0
+  }
+
+  /** Whether this is the first request of such a guest. */
+  takeForeign(): boolean {
+    return Atomics.compareExchange(this.#words, FOREIGN, 1, 2) === 1
+  }
+
+  /**
    * Ends the session.
    * @returns what `start` wants
    */
@@ -135,6 +154,7 @@ export class FuseSession {
     this.#words[WINDOW] = 0
     this.#words[EVERY_FILE] = 0
     this.#words[SHORTAGE] = 0
+    Atomics.store(this.#words, FOREIGN, 0)
     return ended
   }
 }

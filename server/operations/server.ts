@@ -70,6 +70,9 @@ export class FuseServer {
     else channel.reply(result)
   }
 
+  /** Told once: a guest asks for something that has mounted elsewhere, and whose state has not been loaded here. */
+  onForeign: (opcode: number) => void = () => {}
+
   /** A request has been answered with ENFILE, here or by the data plane. */
   noteShortage(opcode: number): void {
     this.#context.noteShortage(opcode)
@@ -92,11 +95,18 @@ export class FuseServer {
     context.waits.retry(channel, context.session, () => this.#serve(context.begin(channel)))
   }
 
+  /** A guest that has not mounted, or has unmounted; or one that has mounted elsewhere. */
+  #withoutSession({ session, opcode }: RequestContext): number {
+    if (!session.foreign) return -Errno.ENOTCONN
+    if (session.takeForeign()) this.onForeign(opcode)
+    return -Errno.EIO
+  }
+
   #run(context: RequestContext, served: Operation | undefined): number {
     if (served === undefined) return -Errno.ENOSYS
     if (context.end - BODY < served.inSize) return -Errno.EINVAL
     if (context.reply.capacity < served.outSize) return -Errno.EINVAL
-    if (!served.early && !context.session.initialized) return -Errno.ENOTCONN
+    if (!served.early && !context.session.initialized) return this.#withoutSession(context)
     if (served.modifies && context.fileSystem.readOnly) return -Errno.EROFS
     return served.serve(context)
   }

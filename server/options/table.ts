@@ -28,7 +28,9 @@ export type SeccompAction = (typeof SECCOMP_ACTIONS)[number]
 export const FILE_HANDLE_CHOICES = ['never', 'prefer', 'mandatory'] as const
 export type FileHandleChoice = (typeof FILE_HANDLE_CHOICES)[number]
 export const MIGRATION_MODES = ['find-paths', 'file-handles'] as const
+export type MigrationMode = (typeof MIGRATION_MODES)[number]
 export const MIGRATION_REACTIONS = ['abort', 'guest-error'] as const
+export type MigrationReaction = (typeof MIGRATION_REACTIONS)[number]
 export const FEATURE_MODES = ['never', 'auto', 'always'] as const
 export type FeatureMode = (typeof FEATURE_MODES)[number]
 export const WHEN_CHOICES = ['auto', 'on', 'off'] as const
@@ -319,17 +321,32 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     value: 'MODE',
     check: VALUE.migrationMode,
     default: 'find-paths',
-    summary: 'how to move inodes in a live migration: only find-paths is accepted, and no device can be migrated',
+    summary: 'how the inodes that a guest knows are found again when it has moved: find-paths, file-handles',
+    detail: [
+      'find-paths: by their paths, which may be of another file system with the same contents. A file without a path, such as one that is open and unlinked, is lost.',
+      'file-handles: both daemons share the same directory of the same file system, and the receiving one needs CAP_DAC_READ_SEARCH, which root has. It opens what it is told by handle only if it has this option, too.',
+    ],
   },
   {
     name: 'migration-on-error',
     value: 'REACTION',
     check: VALUE.migrationReaction,
     default: 'abort',
-    summary: 'what happens to inodes that can not be migrated: only abort is accepted',
+    summary: 'what the receiving daemon does where it can not find something again: abort, guest-error',
+    detail: [
+      'abort: the migration fails, and the guest goes on where it was.',
+      'guest-error: whatever the guest asks of such an inode fails with EIO, and of such an open file with EBADF.',
+    ],
   },
-  { name: 'migration-verify-handles', summary: 'refused: no device can be migrated' },
-  { name: 'migration-confirm-paths', summary: 'refused: no device can be migrated' },
+  {
+    name: 'migration-verify-handles',
+    summary: 'with paths, send file handles along, by which the receiving daemon sees that it has found the same inode',
+    detail: ['Not with --migration-mode=file-handles, nor where the other file system is a copy.'],
+  },
+  {
+    name: 'migration-confirm-paths',
+    summary: 'look each path up again before it is sent: viewfsd always does',
+  },
   {
     name: 'num-request-queues',
     value: 'N',

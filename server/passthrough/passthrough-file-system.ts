@@ -139,6 +139,16 @@ export class PassthroughFileSystem implements FileSystem {
     native.attachThread()
   }
 
+  /** All that a guest might get, if it wants it. */
+  offered(): { flags: number; flags2: number } {
+    let { initFlags: flags, initFlags2: flags2 } = this
+    for (const feature of this.initFeatures) {
+      flags |= feature.flags
+      flags2 |= feature.flags2
+    }
+    return { flags, flags2 }
+  }
+
   begin(flags: number, windowBytes: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
     native.begin(this.directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)

@@ -11,8 +11,10 @@ import {
   checkQueue,
   decodeConfig,
   decodeEmpty,
+  decodeLog,
   decodeMemoryRegion,
   decodeMemoryTable,
+  decodeStateTransfer,
   decodeU64,
   decodeVringAddress,
   decodeVringFd,
@@ -34,12 +36,15 @@ const MAX_MEM_SLOTS = 509n
 /** Requests that descriptors come with. */
 const WITH_FDS: ReadonlySet<number> = new Set([
   FrontendRequest.SET_MEM_TABLE,
+  FrontendRequest.SET_LOG_BASE,
+  FrontendRequest.SET_LOG_FD,
   FrontendRequest.SET_VRING_KICK,
   FrontendRequest.SET_VRING_CALL,
   FrontendRequest.SET_VRING_ERR,
   FrontendRequest.SET_BACKEND_REQ_FD,
   FrontendRequest.ADD_MEM_REG,
   FrontendRequest.REM_MEM_REG,
+  FrontendRequest.SET_DEVICE_STATE_FD,
 ])
 
 /** What the handler tells the rest of the daemon. */
@@ -50,10 +55,24 @@ export interface BackendEvents {
   windowAsked(): void
   /** The frontend uses this queue, which must have its thread from now on. */
   queueUsed(queue: number): void
+  /** A ring is about to go on where it has been stopped, perhaps by another daemon. */
+  ringContinues(): void
   /** The first ring is about to start. */
   deviceStarting(): void
   /** The device is back in its initial state; all rings are stopped. */
   deviceReset(): void
+}
+
+/** Moves the device's state through a pipe, while the device is stopped. */
+export interface StateTransfer {
+  /**
+   * Begins to.
+   * @param fd the pipe's end; is owned by the transfer from now on
+   * @returns false where the device is not in a state to
+   */
+  begin(load: boolean, fd: number): boolean
+  /** @returns whether the transfer that has been begun last has succeeded; waits for it */
+  result(): Promise<boolean>
 }
 
 export interface BackendOptions {
@@ -63,21 +82,29 @@ export interface BackendOptions {
   readonly windowSize: number
 }
 
+/** The reply to SET_DEVICE_STATE_FD: bits 0-7 are an error; bit 8 says that the frontend's descriptor is used, and none comes back. */
+const STATE_OWN_FD = 0x100n
+const STATE_REFUSED = 1n
+
 type Reply = Promise<Uint8Array | undefined> | Uint8Array | undefined
 
 export class BackendRequestHandler implements MessageHandler {
   readonly #device: VirtioDevice
   readonly #options: BackendOptions
   readonly #events: BackendEvents
+  readonly #state: StateTransfer
   readonly #handlers: ReadonlyMap<number, (message: Message) => Reply>
   #protocolFeatures = 0n
+  /** VHOST_F_LOG_ALL is on, as while the guest is being migrated. */
+  #logs = false
   /** The highest queue that the frontend has mentioned. */
   #lastQueue = 0
 
-  constructor(device: VirtioDevice, options: BackendOptions, events: BackendEvents) {
+  constructor(device: VirtioDevice, options: BackendOptions, events: BackendEvents, state: StateTransfer) {
     this.#device = device
     this.#options = options
     this.#events = events
+    this.#state = state
     const R = FrontendRequest
     const handlers: [number, (message: Message) => Reply][] = [
       [R.GET_FEATURES, (message) => this.handleGetFeatures(message)],
@@ -85,6 +112,8 @@ export class BackendRequestHandler implements MessageHandler {
       [R.SET_OWNER, (message) => this.handleSetOwner(message)],
       [R.RESET_OWNER, (message) => this.handleResetOwner(message)],
       [R.SET_MEM_TABLE, (message) => this.handleSetMemTable(message)],
+      [R.SET_LOG_BASE, (message) => this.handleSetLogBase(message)],
+      [R.SET_LOG_FD, (message) => this.handleSetLogFd(message)],
       [R.SET_VRING_NUM, (message) => this.handleSetVringNum(message)],
       [R.SET_VRING_ADDR, (message) => this.handleSetVringAddr(message)],
       [R.SET_VRING_BASE, (message) => this.handleSetVringBase(message)],
@@ -103,6 +132,8 @@ export class BackendRequestHandler implements MessageHandler {
       [R.GET_MAX_MEM_SLOTS, (message) => this.handleGetMaxMemSlots(message)],
       [R.ADD_MEM_REG, (message) => this.handleAddMemReg(message)],
       [R.REM_MEM_REG, (message) => this.handleRemMemReg(message)],
+      [R.SET_DEVICE_STATE_FD, (message) => this.handleSetDeviceStateFd(message)],
+      [R.CHECK_DEVICE_STATE, (message) => this.handleCheckDeviceState(message)],
       [R.GET_SHMEM_CONFIG, (message) => this.handleGetShmemConfig(message)],
     ]
     this.#handlers = new Map(handlers)
@@ -153,6 +184,8 @@ export class BackendRequestHandler implements MessageHandler {
       // Without protocol features there is no SET_VRING_ENABLE.
       !hasFeature(features, VirtioFeature.VHOST_USER_PROTOCOL_FEATURES),
     )
+    this.#logs = hasFeature(features, VirtioFeature.LOG_ALL)
+    this.#device.control.setDirtyLogging(this.#logs)
     return undefined
   }
 
@@ -172,6 +205,23 @@ export class BackendRequestHandler implements MessageHandler {
     return undefined
   }
 
+  /** Answers when nothing is marked in the log before any more. */
+  handleSetLogBase(message: Message): Reply {
+    const log = decodeLog(message)
+    const fd = message.fds[0]
+    if (fd === undefined || message.fds.length !== 1) {
+      throw new VhostUserError('ERR_VHOST_USER_FD_COUNT', `SET_LOG_BASE: ${message.fds.length} descriptors, not 1`)
+    }
+    this.#device.control.setLogBase(fd, log)
+    return encodeU64(0n)
+  }
+
+  handleSetLogFd(message: Message): Reply {
+    decodeEmpty(message)
+    this.#device.control.setLogSignal(takeOneFd(message))
+    return undefined
+  }
+
   handleSetVringNum(message: Message): Reply {
     const { index, num } = decodeVringState(message)
     this.#device.control.setVringSize(index, num)
@@ -181,7 +231,9 @@ export class BackendRequestHandler implements MessageHandler {
 
   handleSetVringAddr(message: Message): Reply {
     const { index, log, descriptor, available, used } = decodeVringAddress(message)
-    if (log) throw new VhostUserError('ERR_VHOST_USER_LOG', 'SET_VRING_ADDR: dirty logging was not negotiated')
+    // The used ring is marked like all else, at the address that it has in the memory table.
+    if (log && !this.#logs)
+      throw new VhostUserError('ERR_VHOST_USER_LOG', 'SET_VRING_ADDR: dirty logging was not negotiated')
     this.#device.control.setVringAddresses(index, BigUint64Array.of(descriptor, available, used))
     return undefined
   }
@@ -189,6 +241,7 @@ export class BackendRequestHandler implements MessageHandler {
   handleSetVringBase(message: Message): Reply {
     const { index, num } = decodeVringState(message)
     this.#device.control.setVringBase(index, num)
+    if (num !== 0) this.#events.ringContinues()
     return undefined
   }
 
@@ -302,6 +355,18 @@ export class BackendRequestHandler implements MessageHandler {
   handleRemMemReg(message: Message): Reply {
     this.#device.control.removeRegion(decodeMemoryRegion(message))
     return undefined
+  }
+
+  /** The transfer goes on beside the messages; CHECK_DEVICE_STATE waits for its end. */
+  handleSetDeviceStateFd(message: Message): Reply {
+    const { load } = decodeStateTransfer(message)
+    const fd = takeOneFd(message)
+    return encodeU64(this.#state.begin(load, fd) ? STATE_OWN_FD : STATE_OWN_FD | STATE_REFUSED)
+  }
+
+  async handleCheckDeviceState(message: Message): Promise<Uint8Array> {
+    decodeEmpty(message)
+    return encodeU64((await this.#state.result()) ? 0n : 1n)
   }
 
   handleGetShmemConfig(message: Message): Reply {

@@ -9,11 +9,11 @@ import {
   offeredProtocolFeatures,
 } from './features.ts'
 
-const PARTS: OfferedParts = { window: 'none', memorySlots: 'auto', config: false }
+const PARTS: OfferedParts = { window: 'none', memorySlots: 'auto', config: false, deviceState: false }
 const offered = (parts: Partial<OfferedParts>): bigint => offeredProtocolFeatures({ ...PARTS, ...parts })
 
-test('the virtio features are VERSION_1, INDIRECT_DESC, EVENT_IDX and the protocol bit', () => {
-  expect(OFFERED_VIRTIO_FEATURES).toBe(0x1_7000_0000n)
+test('the virtio features are VERSION_1, LOG_ALL, INDIRECT_DESC, EVENT_IDX and the protocol bit', () => {
+  expect(OFFERED_VIRTIO_FEATURES).toBe(0x1_7400_0000n)
 })
 
 test('SHMEM is bit 22, and only there with a window', () => {
@@ -37,7 +37,7 @@ test.each([
 })
 
 test('tells a frontend that has got no memory slots for nothing', () => {
-  const parts: OfferedParts = { window: 'memory-view', memorySlots: 'auto', config: true }
+  const parts: OfferedParts = { window: 'memory-view', memorySlots: 'auto', config: true, deviceState: false }
   const all = offeredProtocolFeatures(parts)
   expect(lacksMemorySlots(parts, all)).toBe(false)
   expect(lacksMemorySlots(parts, all & ~(1n << 9n))).toBe(true)
@@ -54,4 +54,10 @@ test('tells what a frontend lacks for a window', () => {
 test('the configuration space is only offered where there is a tag', () => {
   expect(hasFeature(offered({ config: true }), 9)).toBe(true)
   expect(hasFeature(offered({ config: false }), 9)).toBe(false)
+})
+
+test('the state of the device is bit 19, and the log for what it writes bit 1', () => {
+  expect(hasFeature(offered({}), 1)).toBe(true)
+  expect(hasFeature(offered({ deviceState: true }), 19)).toBe(true)
+  expect(hasFeature(offered({ deviceState: false }), 19)).toBe(false)
 })

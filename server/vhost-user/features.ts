@@ -2,6 +2,8 @@
 /** Feature bits of virtio (virtio 1.3, section 6) and of vhost-user's own protocol. */
 
 export const VirtioFeature = {
+  /** VHOST_F_LOG_ALL: what the device writes to the guest's memory is marked in a log. */
+  LOG_ALL: 26,
   RING_INDIRECT_DESC: 28,
   RING_EVENT_IDX: 29,
   /** VHOST_USER_F_PROTOCOL_FEATURES: the frontend may ask for the second set. */
@@ -12,12 +14,14 @@ export const VirtioFeature = {
 /** VHOST_USER_PROTOCOL_F_*. */
 export const VhostUserProtocolFeature = {
   MQ: 0,
+  LOG_SHMFD: 1,
   REPLY_ACK: 3,
   BACKEND_REQ: 5,
   CONFIG: 9,
   BACKEND_SEND_FD: 10,
   RESET_DEVICE: 13,
   CONFIGURE_MEM_SLOTS: 15,
+  DEVICE_STATE: 19,
   SHMEM: 22,
 } as const
 
@@ -32,6 +36,7 @@ export function hasFeature(mask: bigint, bit: number): boolean {
 
 /** The virtio features that viewfsd offers. */
 export const OFFERED_VIRTIO_FEATURES: bigint = featureMask(
+  VirtioFeature.LOG_ALL,
   VirtioFeature.RING_INDIRECT_DESC,
   VirtioFeature.RING_EVENT_IDX,
   VirtioFeature.VHOST_USER_PROTOCOL_FEATURES,
@@ -51,6 +56,8 @@ export interface OfferedParts {
    * when it is offered.
    */
   readonly config: boolean
+  /** The device's state can be saved, and loaded elsewhere. */
+  readonly deviceState: boolean
 }
 
 /**
@@ -66,7 +73,8 @@ export function mayBeTestDevice(parts: OfferedParts): boolean {
 export function offeredProtocolFeatures(parts: OfferedParts): bigint {
   const F = VhostUserProtocolFeature
   const memorySlots = parts.memorySlots === 'auto' ? !mayBeTestDevice(parts) : parts.memorySlots === 'on'
-  let mask = featureMask(F.MQ, F.REPLY_ACK, F.RESET_DEVICE, F.BACKEND_REQ, F.BACKEND_SEND_FD)
+  let mask = featureMask(F.MQ, F.REPLY_ACK, F.RESET_DEVICE, F.BACKEND_REQ, F.BACKEND_SEND_FD, F.LOG_SHMFD)
+  if (parts.deviceState) mask |= featureMask(F.DEVICE_STATE)
   if (parts.config) mask |= featureMask(F.CONFIG)
   if (parts.window !== 'none') mask |= featureMask(F.SHMEM)
   if (memorySlots) mask |= featureMask(F.CONFIGURE_MEM_SLOTS)

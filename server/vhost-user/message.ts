@@ -14,6 +14,8 @@ export const FrontendRequest = {
   SET_OWNER: 3,
   RESET_OWNER: 4,
   SET_MEM_TABLE: 5,
+  SET_LOG_BASE: 6,
+  SET_LOG_FD: 7,
   SET_VRING_NUM: 8,
   SET_VRING_ADDR: 9,
   SET_VRING_BASE: 10,
@@ -34,6 +36,8 @@ export const FrontendRequest = {
   REM_MEM_REG: 38,
   SET_STATUS: 39,
   GET_STATUS: 40,
+  SET_DEVICE_STATE_FD: 42,
+  CHECK_DEVICE_STATE: 43,
   GET_SHMEM_CONFIG: 44,
 } as const
 export type FrontendRequest = (typeof FrontendRequest)[keyof typeof FrontendRequest]
@@ -223,6 +227,26 @@ function readU64s(view: DataView, offset: number, count: number): BigUint64Array
   const numbers = new BigUint64Array(count)
   for (let i = 0; i < count; i++) numbers[i] = view.getBigUint64(offset + 8 * i, true)
   return numbers
+}
+
+/** Log description: `{u64 size; u64 offset}`, bytes. */
+export function decodeLog(message: Message): BigUint64Array {
+  expectBytes(message, 16)
+  return readU64s(message.payload, 0, 2)
+}
+
+/** Device state transfer parameters: `{u32 direction (0 save, 1 load); u32 phase (0 stopped)}`. */
+export function decodeStateTransfer(message: Message): { load: boolean } {
+  expectBytes(message, 8)
+  const direction = message.payload.getUint32(0, true)
+  const phase = message.payload.getUint32(4, true)
+  if (direction > 1 || phase !== 0) {
+    throw new VhostUserError(
+      'ERR_VHOST_USER_STATE',
+      `SET_DEVICE_STATE_FD: neither to save nor to load in a phase that there is: ${direction}, ${phase}`,
+    )
+  }
+  return { load: direction === 1 }
 }
 
 /** Device configuration space: `{u32 offset; u32 size; u32 flags; u8 region[size]}`. */

@@ -7,7 +7,7 @@
 import fs, { closeSync } from 'node:fs'
 import { receiveWithFds, sendWithFds } from '../../../native/index.ts'
 import { testing } from '../../../native/testing/index.ts'
-import { BackendRequestHandler } from '../../vhost-user/backend-request-handler.ts'
+import { BackendRequestHandler, type StateTransfer } from '../../vhost-user/backend-request-handler.ts'
 import { Connection } from '../../vhost-user/connection.ts'
 import { offeredProtocolFeatures } from '../../vhost-user/features.ts'
 import { FrontendRequest, HEADER_BYTES, MAX_PAYLOAD_BYTES, VhostUserError } from '../../vhost-user/message.ts'
@@ -47,6 +47,15 @@ interface Wire {
   readonly fds: number[]
 }
 
+/** What a device's state is fuzzed by is another target. */
+const NO_STATE: StateTransfer = {
+  begin: (load, fd) => {
+    closeSync(fd)
+    return load
+  },
+  result: () => Promise.resolve(true),
+}
+
 export class VhostUserTarget implements Target {
   readonly name = 'vhost-user'
   readonly #device = new VirtioDevice(QUEUES, 0)
@@ -62,16 +71,27 @@ export class VhostUserTarget implements Target {
     const window = (head.byte() & 1) !== 0
     const outcomes: number[] = []
     const [ours, theirs] = testing.socketPair()
-    const offered = { window: window ? 'memory-view' : 'none', memorySlots: 'on', config: true } as const
+    const offered = {
+      window: window ? 'memory-view' : 'none',
+      memorySlots: 'on',
+      config: true,
+      deviceState: true,
+    } as const
     const protocolFeatures = offeredProtocolFeatures(offered)
     const options = { tag: 'fuzz', protocolFeatures, windowSize: window ? 1 << 30 : 0 }
-    const handler = new BackendRequestHandler(this.#device, options, {
-      protocolFeaturesSet: () => {},
-      queueUsed: () => {},
-      deviceStarting: () => {},
-      windowAsked: () => {},
-      deviceReset: () => this.#device.control.forgetWindow(),
-    })
+    const handler = new BackendRequestHandler(
+      this.#device,
+      options,
+      {
+        protocolFeaturesSet: () => {},
+        queueUsed: () => {},
+        deviceStarting: () => {},
+        windowAsked: () => {},
+        ringContinues: () => {},
+        deviceReset: () => this.#device.control.forgetWindow(),
+      },
+      NO_STATE,
+    )
     const ended = new Promise<Error | undefined>((resolve) => {
       const connection = new Connection(theirs, handler, resolve)
       connection.onFault = (error) => outcomes.push(hash(error.code))

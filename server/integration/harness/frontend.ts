@@ -50,6 +50,7 @@ const QEMU_PROTOCOL_FEATURES =
   ProtocolFeature.RESET_DEVICE |
   ProtocolFeature.CONFIGURE_MEM_SLOTS |
   ProtocolFeature.STATUS |
+  ProtocolFeature.DEVICE_STATE |
   ProtocolFeature.SHMEM
 
 /** One connection to a daemon. */
@@ -185,16 +186,24 @@ export class Frontend {
     return reply.length < 12 ? reply : reply.subarray(12)
   }
 
-  /** The driver has set DRIVER_OK: memory, vrings, enable. */
-  start(memory: GuestMemory, queues: readonly VirtqueueDriver[], features = this.negotiable()): void {
+  /**
+   * The driver has set DRIVER_OK: memory, vrings, enable.
+   * @param bases where the rings stand, by queue
+   */
+  start(
+    memory: GuestMemory,
+    queues: readonly VirtqueueDriver[],
+    features = this.negotiable(),
+    bases: readonly number[] = [],
+  ): void {
     this.#memory = memory
     this.#queues = queues
     this.features = features
     this.send(Request.SET_FEATURES, packU64(features | (this.offeredFeatures & Feature.PROTOCOL_FEATURES)))
     this.started = true
     this.commitMemory()
-    for (const queue of queues) {
-      this.startVring(queue, 0)
+    for (const [i, queue] of queues.entries()) {
+      this.startVring(queue, bases[i] ?? 0)
     }
     for (const queue of queues) {
       this.sendAcked(Request.SET_VRING_ENABLE, packVringState(queue.index, 1))

@@ -32,6 +32,8 @@ export const Request = {
   REM_MEM_REG: 38,
   SET_STATUS: 39,
   GET_STATUS: 40,
+  SET_DEVICE_STATE_FD: 42,
+  CHECK_DEVICE_STATE: 43,
   GET_SHMEM_CONFIG: 44,
 } as const
 
@@ -50,11 +52,13 @@ export const ProtocolFeature = {
   RESET_DEVICE: 1n << 13n,
   CONFIGURE_MEM_SLOTS: 1n << 15n,
   STATUS: 1n << 16n,
+  DEVICE_STATE: 1n << 19n,
   SHMEM: 1n << 22n,
 } as const
 
 /** Bits of GET_FEATURES that the harness negotiates. */
 export const Feature = {
+  LOG_ALL: 1n << 26n,
   RING_INDIRECT_DESC: 1n << 28n,
   RING_EVENT_IDX: 1n << 29n,
   PROTOCOL_FEATURES: 1n << 30n,
