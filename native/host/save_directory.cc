@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "host/file_syscalls.h"
@@ -117,6 +118,10 @@ class Paths {
   std::string prefix_;
 };
 
+// Kept where they were opened for; what open(2) alone takes is not.
+constexpr int kKeptFlags =
+    O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_DIRECTORY;
+
 void SaveHandle(const InodeUse& use, SavedInode* saved) {
   if (use->has_handle())
     saved->handle = use->handle();
@@ -125,17 +130,36 @@ void SaveHandle(const InodeUse& use, SavedInode* saved) {
   saved->mount = use->key().mount;
 }
 
-void SaveInode(SharedDirectory& directory, const SaveWish& wish, Paths& paths, SavedInode* saved) {
-  const InodeUse use = directory.Use(saved->nodeid);
-  // What is gone on the host is lost.
-  if (!use) return;
-  if (wish.paths) saved->path = paths.Find(*use);
-  if (wish.handles || !wish.paths) SaveHandle(use, saved);
+bool HasName(int fd) {
+  struct statx status;
+  return Status(fd, "", STATX_NLINK, &status) < 0 || status.stx_nlink > 0;
 }
 
-// Kept where they were opened for; what open(2) alone takes is not.
-constexpr int kKeptFlags =
-    O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_DIRECTORY;
+// False where there is no such file any more, and the guest does not have it open: it will forget
+// it soon, and can do nothing with it meanwhile that does not fail with ESTALE as it is.
+bool SaveInode(SharedDirectory& directory, const SaveWish& wish, bool open, Paths& paths,
+               SavedInode* saved) {
+  const InodeUse use = directory.Use(saved->nodeid);
+  // What is open and is gone on the host is lost.
+  if (!use) return open || use.error() != -ESTALE;
+  if (!open && !HasName(use.fd())) return false;
+  if (wish.paths) saved->path = paths.Find(*use);
+  if (wish.handles || !wish.paths) SaveHandle(use, saved);
+  return true;
+}
+
+std::vector<SavedHandle> SaveHandles(SharedDirectory& directory) {
+  std::vector<SavedHandle> saved;
+  size_t place = 0;
+  do {
+    for (const HandleTable::Open& open : directory.handles().From(&place)) {
+      const HandleRef handle = directory.handles().Get(open.fh, open.nodeid, open.kind);
+      const int flags = handle == nullptr ? -1 : fcntl(handle.fd(), F_GETFL);
+      if (flags >= 0) saved.push_back({open.fh, open.nodeid, flags & kKeptFlags});
+    }
+  } while (place != 0);
+  return saved;
+}
 
 }  // namespace
 
@@ -151,12 +175,16 @@ SavedDirectory SaveDirectory(SharedDirectory& directory, const SaveWish& wish) {
         saved.inodes.push_back({known.nodeid, known.lookups, {}, {}, 0});
   } while (place != 0);
 
+  saved.handles = SaveHandles(directory);
+  std::unordered_set<uint64_t> open;
+  for (const SavedHandle& handle : saved.handles) open.insert(handle.nodeid);
   Paths paths(directory);
+  std::erase_if(saved.inodes, [&](SavedInode& inode) {
+    return !SaveInode(directory, wish, open.contains(inode.nodeid), paths, &inode);
+  });
   std::vector<SavedInode*> missing;
-  for (SavedInode& inode : saved.inodes) {
-    SaveInode(directory, wish, paths, &inode);
+  for (SavedInode& inode : saved.inodes)
     if (wish.paths && inode.path.empty()) missing.push_back(&inode);
-  }
   if (!missing.empty()) saved.searched = paths.Search(missing);
   for (SavedInode& inode : saved.inodes) {
     // A handle alone is not how it was wished to be found.
@@ -167,14 +195,6 @@ SavedDirectory SaveDirectory(SharedDirectory& directory, const SaveWish& wish) {
   }
   for (const auto& [nodeid, lookups] : directory.lost().All())
     saved.inodes.push_back({nodeid, lookups, {}, {}, 0});
-
-  do {
-    for (const HandleTable::Open& open : directory.handles().From(&place)) {
-      const HandleRef handle = directory.handles().Get(open.fh, open.nodeid, open.kind);
-      const int flags = handle == nullptr ? -1 : fcntl(handle.fd(), F_GETFL);
-      if (flags >= 0) saved.handles.push_back({open.fh, open.nodeid, flags & kKeptFlags});
-    }
-  } while (place != 0);
   return saved;
 }
 

@@ -73,6 +73,10 @@ describe.each([
     const { nodeid: top } = client.lookup(ROOT_ID, 'top')
     const { sharedDir } = session.daemon
     renameSync(join(sharedDir, 'top'), join(sharedDir, 'a/other'))
+    // Gone, and not forgotten yet.
+    const gone = client.create(ROOT_ID, 'gone', O_RDWR)
+    client.unlink(ROOT_ID, 'gone')
+    client.release(gone.entry.nodeid, gone.fh)
     const { nodeid: twin } = client.lookup(ROOT_ID, 'twin')
     linkSync(join(sharedDir, 'twin'), join(sharedDir, 'a/b/twin'))
     unlinkSync(join(sharedDir, 'twin'))
@@ -85,6 +89,7 @@ describe.each([
     expect(text(moved.readlink(link))).toBe('a/b/deep')
     expect(moved.getattr(top).size).toBe(3)
     expect(moved.getattr(twin).size).toBe(4)
+    expect(outcome(() => moved.getattr(gone.entry.nodeid))).toBe('ESTALE')
     // The name under which it is held is gone.
     const searched = ours.includes('--inode-file-handles=never')
     expect(session.daemon.log.includes('looking through the whole share')).toBe(searched)
