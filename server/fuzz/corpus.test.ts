@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { readCorpus } from './engine/corpus.ts'
 import { openTarget } from './targets/index.ts'
 
-test.each(['fuse', 'passthrough', 'vhost-user', 'control'])('the corpus of %s', async (name) => {
+test.each(['fuse', 'passthrough', 'vhost-user', 'state', 'control'])('the corpus of %s', async (name) => {
   const entries = readCorpus(join(import.meta.dirname, `corpus/${name}.txt`))
   const target = openTarget(name)
   const outcomes = new Set<number>()

@@ -28,6 +28,7 @@ const SHARES: Readonly<Record<string, number>> = {
   fuse: 2,
   'vhost-user': 2,
   passthrough: 3,
+  state: 1,
   control: 1,
   daemon: 4,
 }

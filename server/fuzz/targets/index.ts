@@ -4,12 +4,14 @@ import { ControlTarget } from './control.ts'
 import { DaemonTarget } from './daemon.ts'
 import { FuseTarget } from './fuse.ts'
 import { PassthroughTarget } from './passthrough.ts'
+import { StateTarget } from './state.ts'
 import { VhostUserTarget } from './vhost-user.ts'
 
 const TARGETS: Readonly<Record<string, () => Target>> = {
   fuse: () => new FuseTarget(),
   passthrough: () => new PassthroughTarget(),
   'vhost-user': () => new VhostUserTarget(),
+  state: () => new StateTarget(),
   control: () => new ControlTarget(),
   daemon: () => new DaemonTarget(),
 }

@@ -9,14 +9,22 @@ import { receiveWithFds, sendWithFds } from '../../../native/index.ts'
 import { testing } from '../../../native/testing/index.ts'
 import { BackendRequestHandler, type StateTransfer } from '../../vhost-user/backend-request-handler.ts'
 import { Connection } from '../../vhost-user/connection.ts'
-import { offeredProtocolFeatures } from '../../vhost-user/features.ts'
+import { OFFERED_VIRTIO_FEATURES, offeredProtocolFeatures } from '../../vhost-user/features.ts'
 import { FrontendRequest, HEADER_BYTES, MAX_PAYLOAD_BYTES, VhostUserError } from '../../vhost-user/message.ts'
 import { VirtioDevice } from '../../virtio/device.ts'
 import { type Script, splitProgram } from '../engine/script.ts'
 import type { Target } from '../engine/target.ts'
+import { hash } from './hash.ts'
 
 const QUEUES = 3
-const REQUESTS = Object.values(FrontendRequest)
+/** What a migration needs. Chosen apart from the others, whose places in the list programs of the corpus go by. */
+const MIGRATION: readonly number[] = [
+  FrontendRequest.SET_LOG_BASE,
+  FrontendRequest.SET_LOG_FD,
+  FrontendRequest.SET_DEVICE_STATE_FD,
+  FrontendRequest.CHECK_DEVICE_STATE,
+]
+const REQUESTS = Object.values(FrontendRequest).filter((request) => !MIGRATION.includes(request))
 const WITH_FD: readonly number[] = [
   FrontendRequest.SET_VRING_KICK,
   FrontendRequest.SET_VRING_CALL,
@@ -24,6 +32,9 @@ const WITH_FD: readonly number[] = [
   FrontendRequest.SET_BACKEND_REQ_FD,
   FrontendRequest.ADD_MEM_REG,
   FrontendRequest.REM_MEM_REG,
+  FrontendRequest.SET_LOG_BASE,
+  FrontendRequest.SET_LOG_FD,
+  FrontendRequest.SET_DEVICE_STATE_FD,
 ]
 const STATE: readonly number[] = [
   FrontendRequest.SET_VRING_NUM,
@@ -38,6 +49,11 @@ const WORD: readonly number[] = [
   FrontendRequest.SET_VRING_CALL,
   FrontendRequest.SET_VRING_ERR,
   FrontendRequest.SET_STATUS,
+]
+const WITH_MEMORY: readonly number[] = [
+  FrontendRequest.ADD_MEM_REG,
+  FrontendRequest.SET_MEM_TABLE,
+  FrontendRequest.SET_LOG_BASE,
 ]
 /** Regions are made of these. */
 const ADDRESSES = [0n, 0x1000n, 0x10_0000n, 0x7000_0000_0000n, 1n << 55n, 1n << 56n, (1n << 64n) - 0x1000n]
@@ -130,7 +146,8 @@ export class VhostUserTarget implements Target {
   }
 
   #message(step: Script): Wire {
-    const request = step.byte() < 245 ? step.pick(REQUESTS) : step.below(64)
+    const kind = step.byte()
+    const request = kind < 240 ? step.pick(REQUESTS) : kind < 248 ? step.pick(MIGRATION) : step.below(64)
     const flags = [1, 9, 1, 9, 1, 9, 1, 5, 2][step.below(9)] ?? 1
     const fds: number[] = []
     const wantsFd = WITH_FD.includes(request) && request !== FrontendRequest.REM_MEM_REG
@@ -152,9 +169,7 @@ export class VhostUserTarget implements Target {
   #descriptor(step: Script, request: number): number {
     const kind = step.byte()
     if (kind < 200) {
-      return request === FrontendRequest.ADD_MEM_REG || request === FrontendRequest.SET_MEM_TABLE
-        ? this.#memory
-        : testing.eventfd()
+      return WITH_MEMORY.includes(request) ? this.#memory : testing.eventfd()
     }
     if (kind < 215) return this.#memory
     if (kind < 230) return testing.eventfd()
@@ -171,12 +186,18 @@ export class VhostUserTarget implements Target {
     }
     if (WORD.includes(request)) {
       const kind = step.byte()
-      return longs([kind < 128 ? BigInt(queue | ((kind & 1) << 8)) : kind < 200 ? 0x1_7000_0000n : step.long()])
+      return longs([
+        kind < 128 ? BigInt(queue | ((kind & 1) << 8)) : kind < 200 ? OFFERED_VIRTIO_FEATURES : step.long(),
+      ])
     }
     if (request === FrontendRequest.SET_VRING_ADDR) {
       const address = (): bigint => step.pick(ADDRESSES) + BigInt(step.byte() << 4)
       return join(words([queue, step.byte() < 240 ? 0 : 1]), longs([address(), address(), address(), 0n]))
     }
+    if (request === FrontendRequest.SET_LOG_BASE) {
+      return longs([BigInt(step.below(64)) << 12n, step.byte() < 200 ? 0n : step.long()])
+    }
+    if (request === FrontendRequest.SET_DEVICE_STATE_FD) return words([step.below(3), step.byte() < 230 ? 0 : 1])
     if (request === FrontendRequest.SET_MEM_TABLE) {
       const regions = step.below(5)
       while (fds.length < regions) fds.push(this.#memory)
@@ -211,12 +232,6 @@ function longs(values: readonly bigint[]): Uint8Array {
 
 function join(...parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts))
-}
-
-function hash(text: string): number {
-  let result = 7
-  for (const letter of Buffer.from(text)) result = (result * 31 + letter) >>> 0
-  return result
 }
 
 /** @returns request and first payload byte of each reply as a number */
