@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Types of the addon's vhost-user device; the values are exported by index.ts. */
 import type { SharedDirectoryId } from './file-system.ts'
+import type { FrontendState } from './servers.ts'
 
 /** Counters of one device since the process started. */
 export interface DeviceCounters {
@@ -123,6 +124,25 @@ export interface DeviceControl {
   brokenReason(queue: number): string | undefined
   /** -1: none. */
   setBackendSocket(fd: number): void
+  /** Puts down what a successor of this process needs, where there may be one; the rest it knows itself. */
+  record(
+    connection: number,
+    protocolFeatures: bigint,
+    lastQueue: number,
+    windowPossible: boolean,
+    windowActive: boolean,
+    repliesEnd: number,
+  ): void
+  /**
+   * Sets up what a predecessor has put down; after `addView`, before anything else.
+   * @param crashed the predecessor was ended by its own doing, perhaps by what it was serving
+   * @returns undefined where it had no frontend; which queues run
+   */
+  restore(crashed: boolean): (FrontendState & { readonly running: readonly number[] }) | undefined
+  /** Requests that have got EIO because server after server has crashed with them; once. `quiescedFd` tells of them. */
+  takeDeadly(): Uint8Array[]
+  /** All requests that are taken from now on get EIO. */
+  refuse(): void
   /** Tells the device its own window's file, so that no ring is accepted in a view. `fd` stays the caller's. */
   addView(fd: number): void
   /** Whether the frontend has shown our view as the window and shows it no more: it has reset the device since. */

@@ -50,6 +50,7 @@ export interface NativeFileSystem {
    * inodes without a handle, together may take as many descriptors as RLIMIT_NOFILE leaves at this moment.
    * @param fileHandles 0: never; 1: where the file system has them; 2: always
    * @param inodeLimit inodes that the guest may know; more lookups get ENFILE
+   * @param predecessor the tables of a server that has ended, which become this one's, and the channel to its keeper
    * @throws a system error where the path is not a directory that can be opened, or handles can't be had
    */
   createSharedDirectory(
@@ -58,6 +59,7 @@ export interface NativeFileSystem {
     attributeTimeout: number,
     fileHandles: number,
     inodeLimit: number,
+    ...predecessor: [] | [tables: number, keeper: number]
   ): SharedDirectoryId
   /** @returns 0 where the directory's file system has file handles and they are used, or why not as `-errno` */
   fileHandles(directory: SharedDirectoryId): number

@@ -17,6 +17,7 @@ import type { MemoryViewFaultPolicyValue, NativeMemoryView, NativeMemoryViewCons
 import { MemoryViewFaultPolicy, MemoryViewFlag } from './memory-view.ts'
 import type { FileOperations } from './operations.ts'
 import type { NativeSandbox } from './sandbox.ts'
+import type { NativeServers } from './servers.ts'
 import type { FdWatcherConstructor, UnixSockets } from './unix-socket.ts'
 import type { RangesWantedAgain, ViewRanges, WindowFiles } from './view-ranges.ts'
 
@@ -36,6 +37,7 @@ interface NativeAddon extends UnixSockets {
   readonly saveDirectory: SaveDirectory
   readonly restoreDirectory: RestoreDirectory
   readonly sandbox: NativeSandbox
+  readonly servers: NativeServers
   readonly drainEventFd: (fd: number) => number
 }
 
@@ -94,7 +96,7 @@ export const FdWatcher = addon.FdWatcher
 export type FdWatcher = InstanceType<FdWatcherConstructor>
 
 export const { connectDatagram, listenUnix, listenTcp, adoptListener, groupId, acceptUnix, lockPidFile } = addon
-export const { receiveWithFds, sendWithFds } = addon
+export const { receiveWithFds, sendWithFds, peekWithFds, skipBytes } = addon
 export const { openSystemLog, writeSystemLog } = addon
 export const exitNow: (code: number) => never = addon.exitNow
 
@@ -133,6 +135,15 @@ export class MemoryView extends addon.MemoryView implements NativeMemoryView {
     return view
   }
 
+  /** The same of a device that another process has opened, and perhaps made a view of that size already. */
+  static adopt(fd: number, size: number, policy: MemoryViewFaultPolicyValue): MemoryView {
+    const view = new MemoryView(fd)
+    const result = view.info().size === size ? 0 : view.setFaultPolicy(policy) || view.setSize(size)
+    if (result < 0)
+      throw Object.assign(new Error(`the driver refused a view of ${size} bytes`), { errno: result, code: 'EINVAL' })
+    return view
+  }
+
   /** The view of another object or thread of this process; `fd` stays theirs. */
   static borrow(fd: number): MemoryView {
     return new MemoryView(fd)
@@ -147,3 +158,6 @@ export type { AgreedFeatures, NativeFileSystem, OpenPolicy, SharedDirectoryId } 
 
 /** What only server/sandbox/ needs; see sandbox.ts. */
 export const sandbox = addon.sandbox
+/** See servers.ts. */
+export const servers = addon.servers
+export type { FrontendState } from './servers.ts'

@@ -44,6 +44,14 @@ export interface UnixSockets {
    * @returns bytes, 0 at the end of the stream, or `-errno`
    */
   readonly receiveWithFds: (fd: number, buffer: Uint8Array, offset: number, length: number, fds: number[]) => number
+  /**
+   * The first bytes of what the socket has, and copies of the descriptors with them, which stay there, too.
+   * @param fds left out: only bytes
+   * @returns bytes, 0 at the end of the stream, or `-errno`
+   */
+  readonly peekWithFds: (fd: number, buffer: Uint8Array, length: number, fds?: number[]) => number
+  /** Takes so many bytes from a socket that has them, and the descriptors with them. */
+  readonly skipBytes: (fd: number, length: number) => void
   /** @returns bytes sent or `-errno`; `fds` stay the caller's */
   readonly sendWithFds: (fd: number, buffer: Uint8Array, fds: readonly number[]) => number
   /**

@@ -54,6 +54,7 @@ import { DeviceStateTransfer } from './migration/state-transfer.ts'
 import { openSharedDirectory, type SharedDirectory, shareDirectory } from './shared-directory.ts'
 import { qemuCommand } from './start-qemu.ts'
 import { StuckRequests, WATCH_MS } from './stuck-requests.ts'
+import { type LeftFrontend, Succession } from './succession.ts'
 import type { PassthroughFileSystem } from './passthrough/passthrough-file-system.ts'
 import { BackendRequestHandler } from './vhost-user/backend-request-handler.ts'
 import { Connection } from './vhost-user/connection.ts'
@@ -88,6 +89,8 @@ export class Daemon {
   readonly #fileSystem: PassthroughFileSystem
   readonly #session = FuseSession.allocate()
   readonly #fuseCounters: SharedArrayBuffer[] = []
+  /** Where another server goes on should a signal end this one. */
+  readonly #succession: Succession | undefined
   /** By index; a queue's thread starts when a frontend first uses it, the first one when a frontend comes. */
   readonly #workers = new Map<number, Worker>()
   readonly #stuck: StuckRequests
@@ -114,14 +117,22 @@ export class Daemon {
     this.#log = log
     this.#logOptions = logOptions
     this.#stuck = new StuckRequests(log)
-    this.#directory = shareDirectory(options, launched?.root)
+    const server = launched?.server
+    const queues = 1 + options.requestQueues
+    // Its memory comes first, then the device with its rings, which can be made before the doors alone.
+    this.#succession = server === undefined ? undefined : new Succession(server, queues)
+    this.#device = new VirtioDevice(queues, options.threadPoolSize)
+    const view = server === undefined || server.view < 0 ? undefined : server.view
+    this.#plan = planWindow(options.window, options.windowSizeBytes, options.faultPolicy, view)
+    if (this.#succession?.succeeds === true && launched !== undefined) closeDoors(launched, options)
+    const left = this.#succession?.succeeds === true ? this.#succession.take() : undefined
+    this.#directory = shareDirectory(options, server?.share ?? launched?.root, left)
     this.#fileSystem = openSharedDirectory(this.#directory, this.#session, (message) =>
       log.warn({ event: 'share-warning' }, message),
     )
-    const unlabelled = options.securityLabel === 'never' ? undefined : explainLabels(this.#fileSystem)
+    const unlabelled =
+      options.securityLabel === 'never' || left !== undefined ? undefined : explainLabels(this.#fileSystem)
     if (unlabelled !== undefined) throw new Error(unlabelled)
-    this.#plan = planWindow(options.window, options.windowSizeBytes, options.faultPolicy)
-    this.#device = new VirtioDevice(1 + options.requestQueues, options.threadPoolSize)
     this.#device.onBrokenRing = (queue, reason) =>
       log.error({ event: 'ring-broken', queue, reason }, 'a ring is broken and has been stopped')
     this.#stateTransfer = new DeviceStateTransfer(
@@ -133,6 +144,11 @@ export class Daemon {
       },
       log,
     )
+    this.#device.onDeadlyRequest = (request) =>
+      log.error(
+        { event: 'request-deadly', request: Buffer.from(request).toString('hex') },
+        'server after server has crashed with this request: it got EIO',
+      )
     const state = WindowState.allocate()
     this.#windowState = new WindowState(state)
     this.#window = windowSpec(this.#plan, this.#device.control.id, this.#directory.id, state)
@@ -150,8 +166,10 @@ export class Daemon {
             control: this.#launched.controlListener,
             metrics: this.#launched.metricsListener,
           }
-    const unviewable = this.#plan.kind === 'memory-view' ? this.#explainUnviewable() : undefined
-    if (this.#launched !== undefined) closeDoors(this.#launched, this.#options)
+    const succeeds = this.#succession?.succeeds === true
+    const unviewable = this.#plan.kind === 'memory-view' && !succeeds ? this.#explainUnviewable() : undefined
+    if (this.#launched !== undefined && !succeeds) closeDoors(this.#launched, this.#options)
+    this.#succession?.reserve()
     this.#serveWatchers(control, metrics)
     const { view } = this.#plan
     if (view !== undefined)
@@ -164,6 +182,8 @@ export class Daemon {
     if (kind !== 'none')
       this.#smallWindowReport = new SmallWindowReport(() => rangesWantedAgain(this.#directory.id), sizeBytes, this.#log)
     this.#listener = { fd, watcher: new FdWatcher(fd, () => this.#accept()) }
+    if (succeeds && this.#succeed()) return
+    if (!succeeds) this.#succession?.serving()
     this.#listener.watcher.arm()
     this.#log.info(
       {
@@ -344,17 +364,53 @@ export class Daemon {
       listener.watcher.arm()
       return
     }
-    this.#connectedAt = performance.now()
     this.#log.info({ event: 'frontend-connected' }, 'a frontend has connected')
-    this.#watch = setInterval(() => this.#stuck.look(this.#device.control.requestsInProgress()), WATCH_MS)
     this.#windowState.active = false
     this.#windowPossible = false
+    this.#serve(fd)
+    // It takes a while, and the frontend will not come to the queues before. Who waits for a frontend does not pay for it.
+    this.#startWorker(0)
+  }
+
+  /** Goes on where the server before this one was ended. @returns whether it had a frontend */
+  #succeed(): boolean {
+    const succession = this.#succession
+    if (succession === undefined) return false
+    const left = succession.restore(this.#device.control, this.#directory.id, this.#session)
+    succession.serving()
+    const { signal, crashes } = succession.end
+    this.#log.warn(
+      { event: 'server-restarted', signal, crashes, frontend: left !== undefined },
+      `signal ${signal} ended the serving process; this one goes on`,
+    )
+    if (succession.refuses)
+      this.#log.error(
+        { event: 'server-crashing', crashes },
+        `the serving process has crashed ${crashes} times within a minute: all requests of the guest fail with EIO from here on, and what it has mapped stays`,
+      )
+    if (left === undefined) {
+      this.#resetDevice()
+      return false
+    }
+    this.#windowState.active = left.windowActive
+    this.#windowPossible = left.windowPossible
+    this.#device.noteRunning(left.running)
+    this.#serve(left.connection, left)
+    for (const queue of new Set([0, ...left.running])) this.#startWorker(Math.max(0, queue - 1))
+    return true
+  }
+
+  /** @param left what this frontend had told a server before this one */
+  #serve(fd: number, left?: LeftFrontend): void {
+    this.#connectedAt = performance.now()
+    this.#watch = setInterval(() => this.#stuck.look(this.#device.control.requestsInProgress()), WATCH_MS)
     const offered: OfferedParts = {
       window: this.#plan.kind,
       memorySlots: this.#options.configureMemSlots,
       config: this.#options.tag !== undefined,
       // The host's locks belong to descriptors, which don't move.
-      deviceState: !this.#options.posixLocks && !this.#options.flocks,
+      // What a migration has marked in the frontend's log, and which state is on its way, no successor knows.
+      deviceState: !this.#options.posixLocks && !this.#options.flocks && this.#succession === undefined,
     }
     const handler = new BackendRequestHandler(
       this.#device,
@@ -380,13 +436,22 @@ export class Daemon {
         deviceReset: () => this.#resetDevice(),
       },
       this.#stateTransfer,
+      left,
     )
-    this.#connection = new Connection(fd, handler, (error) => void this.#disconnected(error))
+    const keeper = this.#succession?.messageKeeper(
+      this.#device.control,
+      () => ({
+        connection: fd,
+        ...handler.state,
+        windowPossible: this.#windowPossible,
+        windowActive: this.#windowState.active,
+      }),
+      left?.repliesEnd,
+    )
+    this.#connection = new Connection(fd, handler, (error) => void this.#disconnected(error), keeper)
     this.#connection.onMessage = (name) =>
       this.#log.debug({ event: 'frontend-message', message: name }, 'message of the frontend')
     this.#connection.onFault = (error) => this.#log.warn({ event: 'message-refused', code: error.code }, error.message)
-    // It takes a while, and the frontend will not come to the queues before. Who waits for a frontend does not pay for it.
-    this.#startWorker(0)
   }
 
   /** @param features the protocol features that the frontend has chosen */
@@ -452,6 +517,7 @@ export class Daemon {
 
   async #disconnected(error: Error | undefined): Promise<void> {
     this.#connection = undefined
+    this.#succession?.forgetFrontend(this.#device.control)
     clearInterval(this.#watch)
     if (error !== undefined && !this.#ending) {
       this.#log.error(

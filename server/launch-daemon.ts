@@ -58,6 +58,7 @@ export function launchDaemon(options: Options): never {
     launch({
       options,
       sharedDir: resolve(options.sharedDir),
+      view: options.window === 'auto' || options.window === 'memory-view',
       cleanup: socketFiles(options).map((path) => resolve(path)),
       listener: listener.fd,
       controlListener: listener.control,

@@ -8,6 +8,7 @@ import { controlPathOf } from './control/path.ts'
 import { parseLegacy } from './options/legacy.ts'
 import {
   type CacheChoice,
+  type CrashReaction,
   type FeatureMode,
   type FileHandleChoice,
   type LogLevel,
@@ -74,6 +75,7 @@ export interface Options {
   readonly migrationOnError: MigrationReaction
   readonly migrationVerifyHandles: boolean
 
+  readonly onCrash: CrashReaction
   readonly sandbox: SandboxKind
   readonly seccomp: SeccompAction
   readonly modcaps: readonly CapabilityChange[]
@@ -168,7 +170,7 @@ function build(given: Arguments): Options {
   const securityLabel = legacy.securityLabel ?? feature(given, 'security-label')
   refuseNeedlessChecks(given)
   const xattr = legacy.xattr ?? given.has('xattr')
-  return {
+  const options: Options = {
     socketPath,
     socketGroup: given.value('socket-group'),
     listenFd,
@@ -206,6 +208,7 @@ function build(given: Arguments): Options {
     migrationMode: value(given, 'migration-mode', VALUE.migrationMode),
     migrationOnError: value(given, 'migration-on-error', VALUE.migrationReaction),
     migrationVerifyHandles: given.has('migration-verify-handles'),
+    onCrash: value(given, 'on-crash', VALUE.onCrash),
     sandbox: legacy.sandbox ?? value(given, 'sandbox', VALUE.sandbox),
     seccomp: value(given, 'seccomp', VALUE.seccomp),
     modcaps: modcaps(legacy.modcaps ?? given.value('modcaps')),
@@ -216,6 +219,16 @@ function build(given: Arguments): Options {
     syslog: given.has('syslog'),
     warnings: deprecations(given),
   }
+  refuseUnrecorded(options)
+  return options
+}
+
+/** What a server can't leave to its successor. */
+function refuseUnrecorded({ onCrash, posixLocks, window }: Options): void {
+  if (onCrash !== 'restart') return
+  if (posixLocks) throw new UsageError("--on-crash=restart can't be used with --posix-locks, which would be lost")
+  if (window === 'shmem')
+    throw new UsageError("--on-crash=restart can't be used with --window=shmem: take memory-view or none")
 }
 
 function feature(given: Arguments, name: string): FeatureMode {

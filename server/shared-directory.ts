@@ -14,9 +14,14 @@ export interface SharedDirectory {
 
 /**
  * @param root a descriptor of the directory, where the sandbox has opened it already
+ * @param predecessor see createSharedDirectory
  * @throws a system error where the directory can't be opened
  */
-export function shareDirectory(options: Options, root = -1): SharedDirectory {
+export function shareDirectory(
+  options: Options,
+  root = -1,
+  predecessor: [] | [tables: number, keeper: number] = [],
+): SharedDirectory {
   const passthrough: Partial<PassthroughOptions> = {
     cache: options.cache,
     xattr: options.xattr,
@@ -43,7 +48,7 @@ export function shareDirectory(options: Options, root = -1): SharedDirectory {
   }
   const path = root >= 0 ? `/proc/self/fd/${root}` : options.sharedDir
   try {
-    return { id: createSharedDirectory(path, passthrough), options: passthrough }
+    return { id: createSharedDirectory(path, passthrough, predecessor), options: passthrough }
   } catch (error) {
     throw withoutHandles(options, error)
   }

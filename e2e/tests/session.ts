@@ -10,6 +10,7 @@ import { lifecycleSuite, noWindowSuite } from './lifecycle.ts'
 import { directSuite } from './direct.ts'
 import { documentsSuite } from './documents.ts'
 import { rigSuite } from './rig.ts'
+import { restartSuite } from './restart.ts'
 import { rootSuites } from './rootfs.ts'
 import { semanticsSuites } from './semantics.ts'
 import { terminalSuite } from './terminal.ts'
@@ -37,6 +38,7 @@ async function main(): Promise<number> {
   await suite(rig, 'dax', daxSuite)
   await suite(rig, 'life', lifecycleSuite)
   await suite(rig, 'fs-pci', noWindowSuite)
+  await suite(rig, 'restart', restartSuite)
   await semanticsSuites(rig)
   await suite(rig, 'direct', directSuite)
   await suite(rig, 'documents', documentsSuite)

@@ -2,7 +2,10 @@
 // Device for JavaScript; declared in native/device.ts.
 #include "binding/device_control.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +16,8 @@
 #include "binding/errno_error.h"
 #include "host/shared_directory.h"
 #include "memory/guarded_access.h"
+#include "sandbox/keeper.h"
+#include "session/server_state.h"
 #include "util/coarse_clock.h"
 #include "virtio/device.h"
 #include "virtio/shmem_window.h"
@@ -32,6 +37,10 @@ std::vector<uint64_t> Numbers(const Napi::CallbackInfo& info, size_t index, cons
   if (array.ElementLength() % stride != 0)
     throw Napi::RangeError::New(info.Env(), std::string(name) + " has a wrong length");
   return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+RegionFd Kept(const RegionDescription& region, int fd) {
+  return {region, std::make_shared<UniqueFd>(fcntl(fd, F_DUPFD_CLOEXEC, kFirstKept))};
 }
 
 RegionDescription Describe(const uint64_t* numbers) {
@@ -69,6 +78,10 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                         InstanceMethod<&DeviceControl::FinishStop>("finishStop"),
                         InstanceMethod<&DeviceControl::BrokenReason>("brokenReason"),
                         InstanceMethod<&DeviceControl::SetBackendSocket>("setBackendSocket"),
+                        InstanceMethod<&DeviceControl::Record>("record"),
+                        InstanceMethod<&DeviceControl::Restore>("restore"),
+                        InstanceMethod<&DeviceControl::Refuse>("refuse"),
+                        InstanceMethod<&DeviceControl::TakeDeadly>("takeDeadly"),
                         InstanceMethod<&DeviceControl::AddView>("addView"),
                         InstanceMethod<&DeviceControl::ViewLost>("viewLost"),
                         InstanceMethod<&DeviceControl::ForgetWindow>("forgetWindow"),
@@ -142,21 +155,40 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
       fds.push_back(array.Get(i).ToNumber().Int32Value());
     if (const int error = device_->memory().SetTable(descriptions, fds))
       throw ErrnoError(info.Env(), error, "mmap");
+    std::vector<RegionFd> kept;
+    if (ServerState::Get() != nullptr)
+      for (size_t i = 0; i < descriptions.size(); i++)
+        kept.push_back(Kept(descriptions[i], fds[i]));
+    device_->SetRegionFds(std::move(kept));
   }
 
   void AddRegion(const Napi::CallbackInfo& info) {
     const std::vector<uint64_t> numbers = Numbers(info, 0, "region", 4);
     if (numbers.size() != 4) throw Napi::RangeError::New(info.Env(), "region needs 4 numbers");
-    if (const int error =
-            device_->memory().AddRegion(Describe(numbers.data()), FdArgument(info, 1)))
+    const RegionDescription region = Describe(numbers.data());
+    const int fd = FdArgument(info, 1);
+    // It may be served once more: see Device::Restore.
+    for (const RegionFd& have : device_->region_fds())
+      if (memcmp(&have.region, &region, sizeof(region)) == 0) return;
+    if (const int error = device_->memory().AddRegion(region, fd))
       throw ErrnoError(info.Env(), error, "mmap");
+    if (ServerState::Get() == nullptr) return;
+    std::vector<RegionFd> kept = device_->region_fds();
+    kept.push_back(Kept(region, fd));
+    device_->SetRegionFds(std::move(kept));
   }
 
   void RemoveRegion(const Napi::CallbackInfo& info) {
     const std::vector<uint64_t> numbers = Numbers(info, 0, "region", 4);
     if (numbers.size() != 4) throw Napi::RangeError::New(info.Env(), "region needs 4 numbers");
-    if (const int error = device_->memory().RemoveRegion(Describe(numbers.data())))
+    const RegionDescription region = Describe(numbers.data());
+    if (const int error = device_->memory().RemoveRegion(region))
       throw ErrnoError(info.Env(), error, "munmap");
+    std::vector<RegionFd> kept = device_->region_fds();
+    std::erase_if(kept, [&](const RegionFd& have) {
+      return have.region.guest_address == region.guest_address && have.region.size == region.size;
+    });
+    device_->SetRegionFds(std::move(kept));
   }
 
   void SetVringSize(const Napi::CallbackInfo& info) {
@@ -205,6 +237,7 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     Queue& queue = *device_->queues()[QueueIndex(info)];
     UniqueFd fd(static_cast<int>(IntegerArgument(info, 1, "fd", -1, INT32_MAX)));
     const std::lock_guard lock(queue.mutex);
+    device_->Retire(std::move(queue.call));
     queue.call = std::move(fd);
   }
 
@@ -212,6 +245,7 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     Queue& queue = *device_->queues()[QueueIndex(info)];
     UniqueFd fd(static_cast<int>(IntegerArgument(info, 1, "fd", -1, INT32_MAX)));
     const std::lock_guard lock(queue.mutex);
+    device_->Retire(std::move(queue.err));
     queue.err = std::move(fd);
   }
 
@@ -240,6 +274,49 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     device_->backend().SetSocket(
         UniqueFd(static_cast<int>(IntegerArgument(info, 0, "fd", -1, INT32_MAX))));
   }
+
+  // record(connection, protocolFeatures, lastQueue, windowPossible, windowActive, repliesEnd)
+  void Record(const Napi::CallbackInfo& info) {
+    bool lossless = false;
+    if (!info[1].IsBigInt())
+      throw Napi::TypeError::New(info.Env(), "protocolFeatures must be a bigint");
+    device_->Record(
+        {.connection = static_cast<int>(IntegerArgument(info, 0, "connection", -1, INT32_MAX)),
+         .protocol_features = info[1].As<Napi::BigInt>().Uint64Value(&lossless),
+         .last_queue = static_cast<uint32_t>(IntegerArgument(info, 2, "lastQueue", 0, 255)),
+         .window_possible = BooleanArgument(info, 3, "windowPossible"),
+         .window_active = BooleanArgument(info, 4, "windowActive"),
+         .replies_end = OffsetArgument(info, 5, "repliesEnd")});
+  }
+
+  Napi::Value Restore(const Napi::CallbackInfo& info) {
+    const std::optional<FrontendState> state =
+        device_->Restore(BooleanArgument(info, 0, "crashed"));
+    if (!state) return info.Env().Undefined();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("connection", state->connection);
+    result.Set("protocolFeatures", Napi::BigInt::New(info.Env(), state->protocol_features));
+    result.Set("lastQueue", state->last_queue);
+    result.Set("windowPossible", state->window_possible);
+    result.Set("windowActive", state->window_active);
+    result.Set("repliesEnd", static_cast<double>(state->replies_end));
+    Napi::Array running = Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < device_->queues().size(); i++)
+      if (device_->queues()[i]->started) running.Set(running.Length(), i);
+    result.Set("running", running);
+    return result;
+  }
+
+  // takeDeadly(): the requests' bytes
+  Napi::Value TakeDeadly(const Napi::CallbackInfo& info) {
+    Napi::Array requests = Napi::Array::New(info.Env());
+    for (const std::vector<uint8_t>& request : device_->TakeDeadly())
+      requests.Set(requests.Length(),
+                   Napi::Buffer<uint8_t>::Copy(info.Env(), request.data(), request.size()));
+    return requests;
+  }
+
+  void Refuse(const Napi::CallbackInfo&) { device_->Refuse(); }
 
   void AddView(const Napi::CallbackInfo& info) { device_->AddView(FdArgument(info, 0)); }
 

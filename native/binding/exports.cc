@@ -13,6 +13,7 @@
 #include "binding/operation_exports.h"
 #include "binding/queue_worker.h"
 #include "binding/sandbox.h"
+#include "binding/servers.h"
 #include "binding/unix_socket.h"
 #include "binding/view_ranges_exports.h"
 #include "binding/window_files.h"
@@ -33,6 +34,7 @@ void InitProduct(Napi::Env env, Napi::Object exports) {
   InitWindowFiles(env, exports);
   InitDeviceControl(env, exports);
   InitSandbox(env, exports);
+  InitServers(env, exports);
 }
 
 }  // namespace viewfsd

@@ -13,12 +13,14 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "binding/arguments.h"
 #include "binding/directory_argument.h"
 #include "binding/errno_error.h"
+#include "binding/servers.h"
 #include "host/credentials.h"
 #include "host/directory.h"
 #include "host/file_syscalls.h"
@@ -26,6 +28,8 @@
 #include "host/proc_fds.h"
 #include "host/shared_directory.h"
 #include "host/xattr.h"
+#include "sandbox/keeper.h"
+#include "session/server_state.h"
 #include "util/unique_fd.h"
 
 namespace viewfsd {
@@ -55,21 +59,62 @@ DirectoryLimits LimitsFor(size_t inodes) {
   return {inodes, total - cached - reserved, cached, kRemembered};
 }
 
-// create(path, entryTimeout, attributeTimeout, fileHandles, inodeLimit)
+// Descriptors that these tables name, of a predecessor that has ended, from its keeper.
+int TakeDescriptorsOf(SharedDirectory& directory, int keeper) {
+  std::vector<int> numbers;
+  const auto add = [&](int fd) { numbers.push_back(fd); };
+  directory.inodes().ForEachDescriptor(add);
+  directory.handles().ForEachDescriptor(add);
+  return TakeDescriptors(keeper, numbers);
+}
+
+// A descriptor of a directory by its path, or of its own as "/proc/self/fd/N", also where no path
+// leads there any more.
+UniqueFd OpenRoot(const std::string& path) {
+  constexpr std::string_view kOwn = "/proc/self/fd/";
+  if (path.starts_with(kOwn)) return UniqueFd(DuplicateOwn(atoi(path.c_str() + kOwn.size())));
+  return UniqueFd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+// create(path, entryTimeout, attributeTimeout, fileHandles, inodeLimit, tables, keeper)
 Napi::Value Create(const Info& info) {
   const std::string path = StringArgument(info, 0, "path");
   const CacheTimeouts timeouts = {OffsetArgument(info, 1, "entryTimeout"),
                                   OffsetArgument(info, 2, "attributeTimeout")};
   const auto handle_use = static_cast<HandleUse>(IntegerArgument(info, 3, "fileHandles", 0, 2));
   const uint64_t inodes = OffsetArgument(info, 4, "inodeLimit");
-  UniqueFd root(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const bool succeeds = info.Length() > 6;
+  UniqueFd tables(succeeds ? FdArgument(info, 5, "tables") : -1);
+  UniqueFd root = OpenRoot(path);
   if (!root) throw ErrnoError(info.Env(), errno, "open", path);
-  UniqueFd proc_fds(fcntl(ProcFds(), F_DUPFD_CLOEXEC, 0));
+  UniqueFd proc_fds(DuplicateOwn(ProcFds()));
   if (!proc_fds) throw ErrnoError(info.Env(), errno, "open", "/proc/self/fd");
-  auto directory = std::make_unique<SharedDirectory>(std::move(root), std::move(proc_fds), timeouts,
-                                                     handle_use, LimitsFor(inodes));
-  int result = directory->Initialize();
+  int result = succeeds ? MayTakeOver(tables.get(), LimitsFor(inodes)) : 0;
+  if (result < 0) throw ErrnoError(info.Env(), -result, "createSharedDirectory");
+  auto directory =
+      std::make_unique<SharedDirectory>(std::move(root), std::move(proc_fds), timeouts, handle_use,
+                                        LimitsFor(inodes), std::move(tables));
+  if (succeeds) {
+    result = TakeDescriptorsOf(*directory, FdArgument(info, 6, "keeper"));
+    if (result < 0) throw ErrnoError(info.Env(), -result, "recvmsg");
+  }
+  result = directory->Initialize();
   if (result < 0) throw ErrnoError(info.Env(), -result, "open_by_handle_at", path);
+  if (StateRecord* const state = ServerState::Get(); state != nullptr) {
+    if (!succeeds) {
+      // Stays open, for a successor.
+      const int kept = fcntl(directory->tables(), F_DUPFD_CLOEXEC, kFirstKept);
+      if (kept < 0) throw ErrnoError(info.Env(), errno, "fcntl");
+      state->tables.store(kept);
+    }
+    directory->policy().set_record([state](const ServicePolicy& policy, bool begun) {
+      SessionRecord& record = state->session.Next();
+      record.begun = begun;
+      record.policy = policy;
+      std::copy_n(SessionWords(), SessionRecord::kWords, record.words);
+      state->session.Publish();
+    });
+  }
   result = RegisterSharedDirectory(std::move(directory));
   if (result < 0) throw ErrnoError(info.Env(), -result, "createSharedDirectory");
   return Number(info, result);

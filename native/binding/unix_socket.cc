@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <syslog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -176,6 +177,39 @@ Napi::Value ReceiveWithFds(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, static_cast<double>(received));
 }
 
+// (fd, buffer, length, fds[]?) -> bytes, 0 at the end, -errno. The message stays in the socket; its
+// descriptors come as others, if at all.
+Napi::Value PeekWithFds(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int fd = FdArgument(info, 0);
+  const Bytes buffer = BytesArgument(info, 1, "buffer");
+  const auto size = static_cast<int64_t>(buffer.size);
+  const auto length = static_cast<size_t>(IntegerArgument(info, 2, "length", 0, size));
+  if (!info[3].IsArray()) {
+    const ssize_t peeked = recv(fd, buffer.data, length, MSG_PEEK | MSG_DONTWAIT);
+    return Napi::Number::New(env, static_cast<double>(peeked < 0 ? -errno : peeked));
+  }
+  Napi::Array fds = info[3].As<Napi::Array>();
+  std::vector<UniqueFd> arrived;
+  const ssize_t peeked =
+      ReceiveMessage(fd, {buffer.data, length}, &arrived, MSG_PEEK | MSG_DONTWAIT);
+  for (UniqueFd& one : arrived) fds.Set(fds.Length(), one.release());
+  return Napi::Number::New(env, static_cast<double>(peeked));
+}
+
+// (fd, length): takes that much from the socket, with its descriptors
+void SkipBytes(const Napi::CallbackInfo& info) {
+  char bytes[4096];
+  int64_t left = IntegerArgument(info, 1, "length", 0, INT32_MAX);
+  while (left > 0) {
+    const ssize_t skipped =
+        recv(FdArgument(info, 0), bytes, std::min<size_t>(sizeof(bytes), static_cast<size_t>(left)),
+             MSG_DONTWAIT);
+    if (skipped <= 0) return;
+    left -= skipped;
+  }
+}
+
 // (fd, buffer, fds[]) -> bytes or -errno.
 Napi::Value SendWithFds(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -223,6 +257,8 @@ void InitUnixSocket(Napi::Env env, Napi::Object exports) {
   exports.Set("writeSystemLog", Napi::Function::New(env, WriteSystemLog, "writeSystemLog"));
   exports.Set("acceptUnix", Napi::Function::New(env, AcceptUnix, "acceptUnix"));
   exports.Set("receiveWithFds", Napi::Function::New(env, ReceiveWithFds, "receiveWithFds"));
+  exports.Set("peekWithFds", Napi::Function::New(env, PeekWithFds, "peekWithFds"));
+  exports.Set("skipBytes", Napi::Function::New(env, SkipBytes, "skipBytes"));
   exports.Set("sendWithFds", Napi::Function::New(env, SendWithFds, "sendWithFds"));
   exports.Set("lockPidFile", Napi::Function::New(env, LockPidFile, "lockPidFile"));
   exports.Set("exitNow", Napi::Function::New(env, ExitNow, "exitNow"));

@@ -30,6 +30,8 @@ struct FuseRequest {
   uint64_t payload_size = 0;
   // How much of it has been written before the request was put off.
   uint64_t payload_done = 0;
+  // A server that has ended may have carried it out.
+  bool repeated = false;
   // Where the reply goes, struct fuse_out_header first. Empty where none is wanted.
   GuestBuffers writable;
 

@@ -20,6 +20,7 @@
 
 #include "host/copy_range.h"
 #include "host/open_files.h"
+#include "host/repeated.h"
 #include "session/finished_work.h"
 
 namespace viewfsd {
@@ -214,7 +215,9 @@ int64_t MakeNode(SharedDirectory& directory, uint64_t parent, const char* name, 
   {
     const ScopedCaller scope(caller);
     if (scope.result() < 0) return scope.result();
-    if (mknodat(where.fd(), name, mode, device) < 0) return -errno;
+    const int made = mknodat(where.fd(), name, mode, device);
+    if (const int64_t result = Made(made, where.fd(), name, mode & S_IFMT); result < 0)
+      return result;
   }
   return directory.LookupAt(where, name, entry);
 }
@@ -226,7 +229,8 @@ int64_t MakeDirectory(SharedDirectory& directory, uint64_t parent, const char* n
   {
     const ScopedCaller scope(caller);
     if (scope.result() < 0) return scope.result();
-    if (mkdirat(where.fd(), name, mode & 07777) < 0) return -errno;
+    const int made = mkdirat(where.fd(), name, mode & 07777);
+    if (const int64_t result = Made(made, where.fd(), name, S_IFDIR); result < 0) return result;
   }
   return directory.LookupAt(where, name, entry);
 }
@@ -238,7 +242,8 @@ int64_t MakeSymlink(SharedDirectory& directory, uint64_t parent, const char* nam
   {
     const ScopedCaller scope(caller);
     if (scope.result() < 0) return scope.result();
-    if (symlinkat(target, where.fd(), name) < 0) return -errno;
+    const int made = symlinkat(target, where.fd(), name);
+    if (const int64_t result = Made(made, where.fd(), name, S_IFLNK); result < 0) return result;
   }
   return directory.LookupAt(where, name, entry);
 }
@@ -251,9 +256,10 @@ int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_paren
   if (!where) return where.error();
   if (S_ISDIR(inode->type())) return -EPERM;
   // Follows /proc's link to the inode and no further: a symbolic link itself gets the new name.
-  if (linkat(directory.proc_fds(), FdName(inode.fd()).c_str(), where.fd(), new_name,
-             AT_SYMLINK_FOLLOW) < 0)
-    return -errno;
+  const int linked = linkat(directory.proc_fds(), FdName(inode.fd()).c_str(), where.fd(), new_name,
+                            AT_SYMLINK_FOLLOW);
+  if (const int64_t result = Linked(linked, where.fd(), new_name, inode.fd()); result < 0)
+    return result;
   return directory.LookupAt(where, new_name, entry);
 }
 
@@ -261,7 +267,8 @@ int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, in
   const InodeUse where = directory.Use(parent);
   if (!where) return where.error();
   auto pinned = directory.PinChild(where, name);
-  if (unlinkat(where.fd(), name, flags) < 0) return -errno;
+  directory.KeepBefore(pinned);
+  if (unlinkat(where.fd(), name, flags) < 0 && (errno != ENOENT || !IsRepeated())) return -errno;
   directory.KeepUnlinked(pinned);
   return 0;
 }
@@ -272,9 +279,11 @@ int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, ui
   if (!from) return from.error();
   const InodeUse to = directory.Use(new_parent);
   if (!to) return to.error();
+  if (Renamed(from.fd(), name, to.fd(), new_name, flags)) return 0;
   SharedDirectory::PinnedChild replaced = {InodeUse(-ENOENT)};
   if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
     replaced = directory.PinChild(to, new_name);
+  directory.KeepBefore(replaced);
   {
     // A whiteout, which stays in place of the name, is a new inode.
     std::optional<ScopedCaller> scope;

@@ -14,6 +14,7 @@
 #include "host/recent_names.h"
 #include "host/shared_directory.h"
 #include "session/finished_work.h"
+#include "session/server_state.h"
 
 namespace viewfsd {
 
@@ -296,6 +297,12 @@ void SharedDirectory::KeepUnlinked(PinnedChild& pinned) {
     if (Status(inode.fd(), "", STATX_NLINK, &status) == 0 && status.stx_nlink > 0) return;
   }
   inodes_.Hold(inode);
+}
+
+void SharedDirectory::KeepBefore(PinnedChild& pinned) {
+  InodeUse& inode = pinned.inode;
+  if (inode && (pinned.last_name || S_ISDIR(inode->type())) && ServerState::Get() != nullptr)
+    inodes_.Hold(inode);
 }
 
 }  // namespace viewfsd

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "host/freshness.h"
+#include "host/repeated.h"
 #include "host/reserve_range.h"
 #include "session/finished_work.h"
 
@@ -158,7 +159,10 @@ int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const c
     if (scope.result() < 0) return scope.result();
     const int create = O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
     fd.reset(openat(where.fd(), name, (flags & kOpenFlags) | create, request.mode & 07777));
-    if (!fd && (errno != EEXIST || (request.flags & O_EXCL) != 0)) return -errno;
+    if (!fd && (errno != EEXIST || (request.flags & O_EXCL) != 0)) {
+      const int64_t result = Made(-1, where.fd(), name, S_IFREG);
+      if (result < 0) return result;
+    }
   }
   if (fd) {
     // Whatever its name leads to by now.

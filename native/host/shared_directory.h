@@ -201,6 +201,9 @@ class SharedDirectory {
   };
   PinnedChild PinChild(const InodeUse& parent, const char* name);
   void KeepUnlinked(PinnedChild& pinned);
+  // The same before the name goes, where a successor of this process may have to find it: then the
+  // descriptor must be in the tables by then. An inode that keeps its name is held all the same.
+  void KeepBefore(PinnedChild& pinned);
 
   int64_t GetAttributes(uint64_t nodeid, fuse_attr_out* out);
   // What is filled in counts as told to the guest.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "host/credentials.h"
+#include "host/repeated.h"
 
 namespace viewfsd {
 
@@ -47,7 +48,14 @@ int64_t SetXattr(SharedDirectory& directory, uint64_t nodeid, const char* name, 
   if (!inode) return inode.error();
   std::optional<ScopedWithoutFsetid> ordinary;
   if (kill_sgid) ordinary.emplace();
-  return Result(setxattr(ProcPath(inode.fd()).c_str(), name, value, size, flags));
+  const ProcPath path(inode.fd());
+  const int64_t result = Result(setxattr(path.c_str(), name, value, size, flags));
+  if (result != -EEXIST || !IsRepeated()) return result;
+  std::vector<char> present(size);
+  const bool same =
+      getxattr(path.c_str(), name, present.data(), size) == static_cast<ssize_t>(size) &&
+      memcmp(present.data(), value, size) == 0;
+  return same ? 0 : result;
 }
 
 int64_t GetXattr(SharedDirectory& directory, uint64_t nodeid, const char* name, void* value,
@@ -85,7 +93,8 @@ int64_t ListXattr(SharedDirectory& directory, uint64_t nodeid, char* list, size_
 int64_t RemoveXattr(SharedDirectory& directory, uint64_t nodeid, const char* name) {
   const InodeUse inode = directory.Use(nodeid);
   if (!inode) return inode.error();
-  return Result(removexattr(ProcPath(inode.fd()).c_str(), name));
+  const int64_t result = Result(removexattr(ProcPath(inode.fd()).c_str(), name));
+  return result == -ENODATA && IsRepeated() ? 0 : result;
 }
 
 }  // namespace viewfsd

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -100,6 +101,12 @@ class PolicyBoard {
   void Publish(const ServicePolicy& policy) { Replace(policy, false); }
   void Withdraw() { Replace(ServicePolicy{}, true); }
 
+  // Is told of each policy before it is in force, and whether a session has it. Before the first
+  // one.
+  void set_record(std::function<void(const ServicePolicy&, bool)> record) {
+    record_ = std::move(record);
+  }
+
   // Changes with every policy; cheap to poll. Read it before `Get`: a policy that is newer than its
   // number is only fetched once more than needed.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
@@ -113,11 +120,13 @@ class PolicyBoard {
     auto next = std::make_shared<const ServicePolicy>(policy);
     const std::lock_guard lock(mutex_);
     if (!always && !InPresentSession()) return;
+    if (record_) record_(policy, !always);
     policy_ = std::move(next);
     generation_.fetch_add(1, std::memory_order_release);
   }
 
   mutable std::mutex mutex_;
+  std::function<void(const ServicePolicy&, bool)> record_;
   std::shared_ptr<const ServicePolicy> policy_ = std::make_shared<const ServicePolicy>();
   std::atomic<uint64_t> generation_{1};
 };

@@ -69,6 +69,11 @@ void BackendChannel::SetSocket(UniqueFd socket) {
   Wake();
 }
 
+int BackendChannel::descriptor() const {
+  const std::shared_ptr<UniqueFd> socket = Socket();
+  return socket == nullptr ? -1 : socket->get();
+}
+
 bool BackendChannel::open() const { return Socket() != nullptr; }
 
 void BackendChannel::Wake() { SignalEventFd(wake_.get()); }

@@ -28,6 +28,8 @@ class BackendChannel {
   // with the old socket.
   void SetSocket(UniqueFd socket);
   bool open() const;
+  // -1 where there is none.
+  int descriptor() const;
 
   // The range [shm_offset, shm_offset + length) of shared memory region 0 shows `fd` from
   // `fd_offset` on. Returns 0 or -errno: -ENOTCONN without a channel, -EIO where the frontend

@@ -36,6 +36,7 @@ int64_t RequestServer::Defer() {
       chain_.WritableBuffers().Slice(0, std::min<uint64_t>(chain_.writable_size, kDeferredReply),
                                      deferred.reply.data(), &deferred.reply_size);
   deferred.reply.resize(static_cast<size_t>(count));
+  current_->queue->journal.Wait(chain_.head);
   const uint32_t number = next_deferred_++;
   deferred_.emplace(number, std::move(deferred));
   current_->deferred++;

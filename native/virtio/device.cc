@@ -60,6 +60,7 @@ std::shared_ptr<Device> Device::Create(uint32_t queue_count, size_t pool_threads
   device->quiesced_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   for (uint32_t i = 0; i < queue_count; i++) {
     device->queues_.push_back(std::make_unique<Queue>());
+    device->queues_.back()->journal = QueueJournal(ServerState::Journal(i));
     if (i != 1) {
       auto port = std::make_unique<WorkerPort>();
       port->epoll = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
@@ -112,6 +113,7 @@ int Device::SetKick(uint32_t index, UniqueFd kick) {
     // it out.
     if (queue.kick.valid())
       epoll_ctl(WorkerOf(index).epoll.get(), EPOLL_CTL_DEL, queue.kick.get(), nullptr);
+    Retire(std::move(queue.kick));
     queue.kick = std::move(kick);
     epoll_event event = {EPOLLIN | EPOLLET, {}};
     if (epoll_ctl(WorkerOf(index).epoll.get(), EPOLL_CTL_ADD, queue.kick.get(), &event) != 0) {
@@ -121,6 +123,7 @@ int Device::SetKick(uint32_t index, UniqueFd kick) {
     }
   }
   if (!queue.started) {
+    queue.left.store(queue.journal.runs());
     queue.broken.store(false);
     queue.started = true;
     queue.enabled = queue.enabled || rings_start_enabled_;
@@ -145,7 +148,7 @@ bool Device::RequestStop(uint32_t index) {
   // with us.
   memory_.WakeWaiters();
   backend_.Wake();
-  if (!queue.in_use.load()) return true;
+  if (!queue.in_use.load() && !queue.left.load()) return true;
   Poke(index);
   return false;
 }
@@ -159,8 +162,10 @@ uint16_t Device::FinishStop(uint32_t index) {
   const std::lock_guard lock(queue.mutex);
   if (queue.kick.valid())
     epoll_ctl(WorkerOf(index).epoll.get(), EPOLL_CTL_DEL, queue.kick.get(), nullptr);
+  Retire(std::move(queue.kick));
   queue.kick.reset();
   queue.started = false;
+  queue.journal.Stop();
   UpdateRunnable(&queue);
   return queue.base;
 }
@@ -173,6 +178,7 @@ void Device::Leave(Queue* queue) {
 void Device::Break(Queue* queue, const char* reason) {
   queue->broken.store(true);
   queue->runnable.store(false);
+  queue->left.store(false);
   const std::lock_guard lock(queue->mutex);
   queue->broken_reason = reason;
   if (queue->err.valid()) SignalEventFd(queue->err.get());
@@ -186,9 +192,11 @@ void Device::Reset() {
     const std::lock_guard lock(queue.mutex);
     if (queue.kick.valid())
       epoll_ctl(WorkerOf(i).epoll.get(), EPOLL_CTL_DEL, queue.kick.get(), nullptr);
-    queue.kick.reset();
-    queue.call.reset();
-    queue.err.reset();
+    for (UniqueFd* fd : {&queue.kick, &queue.call, &queue.err}) {
+      Retire(std::move(*fd));
+      fd->reset();
+    }
+    queue.journal.Stop();
     queue.size = 0;
     queue.addresses_set = false;
     queue.base = 0;
@@ -199,6 +207,7 @@ void Device::Reset() {
   backend_.SetSocket(UniqueFd());
   memory_.Clear();
   dirty_log_.Reset();
+  SetRegionFds({});
   const std::lock_guard lock(ranges_mutex_);
   shmem_ranges_.Clear();
   window_base_.reset();

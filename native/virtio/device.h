@@ -34,6 +34,7 @@
 #include "session/latencies.h"
 #include "util/unique_fd.h"
 #include "virtio/backend_channel.h"
+#include "virtio/queue_journal.h"
 #include "virtio/split_virtqueue.h"
 #include "window/shmem_ranges.h"
 
@@ -58,6 +59,10 @@ struct Queue {
   std::atomic<uint32_t> start_count{0};
   // Owned by the queue thread while in use, by main otherwise.
   SplitVirtqueue ring;
+  QueueJournal journal;
+  // It runs already, and a predecessor has left it: whoever takes it first goes on from its
+  // journal.
+  std::atomic<bool> left{false};
 
   // Guards the descriptors and broken_reason.
   std::mutex mutex;
@@ -100,6 +105,24 @@ struct WorkerPort {
   std::unique_ptr<ReadRing> reads;
 };
 
+// What main knows of a frontend that is not the device's.
+struct FrontendState {
+  // The connection; -1: there is none.
+  int connection = -1;
+  uint64_t protocol_features = 0;
+  uint32_t last_queue = 0;
+  bool window_possible = false;
+  bool window_active = false;
+  // Where in the file of replies the last one ends.
+  uint64_t replies_end = 0;
+};
+
+// A region of the memory table, and its file.
+struct RegionFd {
+  RegionDescription region;
+  std::shared_ptr<UniqueFd> fd;
+};
+
 class Device {
  public:
   // Worker 0 serves queues 0 (hiprio) and 1, worker n queue n + 1.
@@ -140,6 +163,21 @@ class Device {
   void ForgetWindow();
   // All queues must be stopped. Forgets the frontend: memory, rings, channel and window.
   void Reset();
+  // Puts down for a successor of this process what the frontend has set up (server_state.h), where
+  // there is to be one. Descriptors that have been replaced are closed only then.
+  void Record(const FrontendState& frontend);
+  // Sets up what a predecessor has put down, with the same descriptors, which are this process's by
+  // now. Rings that ran run again, from where they were left. Before any other call.
+  // `crashed`: by the predecessor's own doing, perhaps by what it was serving.
+  std::optional<FrontendState> Restore(bool crashed);
+  // All requests that are taken from now on get EIO.
+  void Refuse() { refuses_.store(true); }
+  // Descriptors that have come with messages. Where there may be a successor they stay open until
+  // it is told of others.
+  void Retire(UniqueFd fd);
+  // Of the present memory table; these are the device's.
+  void SetRegionFds(std::vector<RegionFd> fds);
+  std::vector<RegionFd>& region_fds() { return region_fds_; }
   // Ends all queue threads' waits for good.
   void Shutdown();
 
@@ -147,6 +185,11 @@ class Device {
   bool shutting_down() const { return shutdown_.load(std::memory_order_acquire); }
   // Whether a blocking call should give up: a stop is pending, or shutdown.
   bool Interrupted() const { return shutting_down() || pending_stops_.load() > 0; }
+  bool refuses() const { return refuses_.load(std::memory_order_relaxed); }
+  // For main's log: a request that has got EIO, because server after server has ended with it.
+  void NoteDeadly(std::vector<uint8_t> request);
+  std::vector<std::vector<uint8_t>> TakeDeadly();
+  bool crashed() const { return crashed_; }
   bool event_idx() const { return event_idx_; }
   bool indirect() const { return indirect_; }
   const GuestSessions& sessions() const { return sessions_; }
@@ -188,12 +231,21 @@ class Device {
   std::vector<std::unique_ptr<WorkerPort>> workers_;
   UniqueFd quiesced_;
   std::atomic<bool> shutdown_{false};
+  std::atomic<bool> refuses_{false};
+  bool crashed_ = false;
   std::atomic<int> pending_stops_{0};
   bool event_idx_ = false;
   bool indirect_ = false;
   bool rings_start_enabled_ = false;
 
   GuestSessions sessions_;
+
+  std::mutex deadly_mutex_;
+  std::vector<std::vector<uint8_t>> deadly_;
+
+  // Main's, and empty where there is to be no successor.
+  std::vector<RegionFd> region_fds_;
+  std::vector<UniqueFd> retired_;
 
   // One window operation at a time; taken before BackendChannel's locks and GuestMemory's.
   std::mutex window_mutex_;

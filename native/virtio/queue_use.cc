@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How RequestServer takes a queue for its thread, and lets go of it.
+#include <deque>
+#include <utility>
+
 #include "virtio/request_server.h"
 
 namespace viewfsd {
@@ -20,9 +23,10 @@ bool RequestServer::Attach(QueueUse* use, const char** reason) {
 // Takes the queue for this thread, where main lets it.
 bool RequestServer::Enter(QueueUse* use) {
   Queue* queue = use->queue;
-  if (!queue->runnable.load(std::memory_order_relaxed)) return false;
+  // What a predecessor has taken has to be answered first, also where a stop waits for it.
+  if (!queue->runnable.load(std::memory_order_relaxed) && !queue->left.load()) return false;
   queue->in_use.store(true);
-  if (!queue->runnable.load() || queue->broken.load()) {
+  if ((!queue->runnable.load() && !queue->left.load()) || queue->broken.load()) {
     device_->Leave(queue);
     return false;
   }
@@ -40,7 +44,7 @@ bool RequestServer::Enter(QueueUse* use) {
     Break(use, reason);
     return false;
   }
-  if ((fresh && !queue->ring.Resume(queue->base, &reason)) || !DisableKicks(use)) {
+  if ((fresh && !StartRing(use, &reason)) || !DisableKicks(use)) {
     Break(use, reason != nullptr ? reason : "the used ring can't be written");
     return false;
   }
@@ -69,6 +73,42 @@ void RequestServer::MarkBuffers(const GuestBuffers& buffers, const MemoryTable& 
   if (device_->dirty_log().enabled()) device_->dirty_log().Mark(table, buffers);
 }
 
+// From where the frontend says, or from where a predecessor of this process has left it.
+bool RequestServer::StartRing(QueueUse* use, const char** reason) {
+  Queue* queue = use->queue;
+  use->left.clear();
+  if (!queue->ring.Resume(queue->base, reason)) return false;
+  const uint16_t used = queue->ring.next_used();
+  if (!queue->left.exchange(false)) {
+    queue->journal.Start(used);
+    return true;
+  }
+  for (const QueueJournal::Left& left :
+       queue->journal.TakeOver(queue->size, used, device_->crashed()))
+    use->left.push_back(left);
+  queue->ring.set_next_available(static_cast<uint16_t>(used + use->left.size()));
+  queue->base = queue->ring.next_available();
+  // Whatever it had pushed it may not have told of.
+  use->unsignalled = 1;
+  return Repush(use);
+}
+
+// Gives back what a predecessor had answered.
+bool RequestServer::Repush(QueueUse* use) {
+  std::deque<QueueJournal::Left> unanswered;
+  for (const QueueJournal::Left& left : use->left) {
+    if (!left.answered) {
+      unanswered.push_back(left);
+      continue;
+    }
+    use->queue->journal.Push(left.head);
+    if (!use->queue->ring.Push(left.head, left.length)) return false;
+    use->queue->journal.Done(left.head, use->queue->ring.next_used());
+  }
+  use->left = std::move(unanswered);
+  return true;
+}
+
 // Where the pool has requests of the queue, it is left when they are back: by then nothing writes
 // to the guest's memory any more.
 void RequestServer::Leave(QueueUse* use) {
@@ -83,7 +123,7 @@ void RequestServer::Leave(QueueUse* use) {
 // Leaves a queue that main wants back, once nothing is set aside that the stop waits for.
 void RequestServer::GrantStop(QueueUse* use) {
   EndDeferred(use, Ended::kByStop, true);
-  if (use->deferred == 0) Leave(use);
+  if (use->deferred == 0 && use->left.empty()) Leave(use);
 }
 
 void RequestServer::LetGo(QueueUse* use) {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "host/repeated.h"
 #include "memory/guarded_access.h"
 #include "util/coarse_clock.h"
 #include "util/probes.h"
@@ -99,7 +100,7 @@ RequestServer::~RequestServer() {
 RequestServer::Taken RequestServer::Take(QueueUse* use) {
   if (use->entered && !use->queue->runnable.load(std::memory_order_acquire)) {
     GrantStop(use);
-    if (use->entered) return Taken::kNothing;
+    if (use->entered && use->left.empty()) return Taken::kNothing;
   }
   if (!use->entered && !Enter(use)) return Taken::kNothing;
   if (!Takes(*use)) return Taken::kNothing;
@@ -111,7 +112,18 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
     Break(use, reason);
     return Taken::kNothing;
   }
-  switch (queue->ring.Pop(*use->table, &chain_, &reason)) {
+  const bool again = !use->left.empty();
+  bool deadly = false;
+  SplitVirtqueue::PopResult popped;
+  if (again) {
+    const QueueJournal::Left left = use->left.front();
+    use->left.pop_front();
+    deadly = left.deadly;
+    popped = queue->ring.PopAgain(left.head, *use->table, &chain_, &reason);
+  } else {
+    popped = queue->ring.Pop(*use->table, &chain_, &reason);
+  }
+  switch (popped) {
     case SplitVirtqueue::PopResult::kEmpty:
       return Taken::kNothing;
     case SplitVirtqueue::PopResult::kBroken:
@@ -120,11 +132,18 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
     case SplitVirtqueue::PopResult::kChain:
       break;
   }
+  if (!again) queue->journal.Take(chain_.head);
+  repeated_ = again;
+  SetRepeated(again ? queue->journal.begun(chain_.head) : kNotRepeated);
   session_ = EnterSession(device_->sessions());
   queue->base = queue->ring.next_available();
   queue->requests.fetch_add(1, std::memory_order_relaxed);
   current_ = use;
-  if (ReadRequest()) return Taken::kRequest;
+  if (ReadRequest()) {
+    if (!deadly && !device_->refuses()) return Taken::kRequest;
+    if (deadly) device_->NoteDeadly({request_, request_ + request_size_});
+    ReplyError(EIO);
+  }
   queue->refused.fetch_add(1, std::memory_order_relaxed);
   return Taken::kRefused;
 }
@@ -286,6 +305,8 @@ void RequestServer::Complete(uint32_t written) {
 void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<uint8_t>& request,
                                 const GuestBuffers& reply, Snapshot table, Timing timing) {
   current_ = use;
+  repeated_ = false;
+  SetRepeated(kNotRepeated);
   timing_ = timing;
   resumed_table_ = std::move(table);
   chain_.head = head;
@@ -305,12 +326,16 @@ void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<
 
 void RequestServer::Finish(QueueUse* use, uint16_t head, uint32_t written, uint64_t unique) {
   VIEWFSD_PROBE3(request_end, worker_, unique, written);
+  QueueJournal& journal = use->queue->journal;
+  journal.Answer(head, written);
+  journal.Push(head);
   const bool pushed = use->queue->ring.Push(head, written);
   MarkRing(*use);
   if (!pushed) {
     Break(use, "the used ring can't be written");
     return;
   }
+  journal.Done(head, use->queue->ring.next_used());
   if (++use->unsignalled >= kSignalBatch) Signal(use);
 }
 
@@ -357,6 +382,8 @@ int64_t RequestServer::GiveBack() {
   // It is not the last one that came from the ring: answered as the stop answers those set aside.
   if (resumed_table_ != nullptr) return ReplyError(EAGAIN);
   Queue* queue = current_->queue;
+  if (repeated_) return ReplyError(EAGAIN);
+  queue->journal.GiveBack(chain_.head);
   current_->given_back = true;
   current_ = nullptr;
   queue->ring.Unpop();
@@ -381,16 +408,21 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
   request.payload_offset = request_size_;
   request.payload_size = payload_size_;
   request.writable = chain_.WritableBuffers();
+  request.repeated = repeated_;
   if (!again && InterruptPutOff(request)) {
     port_->fuse.OfOpcode(FUSE_INTERRUPT).Add();
     NoReply();
     return Served::kYes;
   }
+  // What is forgotten twice could not be found any more; what is forgotten too seldom is kept.
+  if (request.header.opcode == FUSE_FORGET || request.header.opcode == FUSE_BATCH_FORGET)
+    current_->queue->journal.Answer(chain_.head, 0);
   if (!again && port_->latencies.Due(request.header.opcode)) timing_ = {Latencies::Now(), true};
   const Answer answer =
       plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader, again);
   switch (answer.kind) {
     case Answer::Kind::kAsk:
+      current_->queue->journal.Begin(chain_.head, RealtimeNow());
       TimeEachTime();
       return Served::kNot;
     case Answer::Kind::kWait:

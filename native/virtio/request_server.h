@@ -61,6 +61,8 @@ class RequestServer final : public FinishedWork {
   int64_t BeginSession();
   // The number of the session in which the last request was taken.
   uint32_t session() const { return session_; }
+  // A server that has ended had taken the last request, too, and may have done it.
+  bool repeated() const { return repeated_; }
   // Sets the current request aside, so that others are served meanwhile; its queue stays with this
   // thread. The stop of the queue answers it with EAGAIN, unless it is a SETUPMAPPING: then the
   // stop waits. Returns a number for it, -ENOLCK where too many are or it is too large to be kept,
@@ -95,6 +97,8 @@ class RequestServer final : public FinishedWork {
     uint32_t deferred = 0;
     // Requests that the pool has; the queue stays with this thread until they are back.
     uint32_t under_way = 0;
+    // Requests that a predecessor of this process had taken; they come before all others.
+    std::deque<QueueJournal::Left> left = {};
   };
 
   // Since when a request is timed.
@@ -139,6 +143,8 @@ class RequestServer final : public FinishedWork {
   void MarkRing(const QueueUse& use);
   void MarkBuffers(const GuestBuffers& buffers, const MemoryTable& table);
   bool Attach(QueueUse* use, const char** reason);
+  bool StartRing(QueueUse* use, const char** reason);
+  bool Repush(QueueUse* use);
 
   // kRefused: there was one, it is completed, and there may be more.
   enum class Taken { kNothing, kRefused, kRequest };
@@ -200,6 +206,7 @@ class RequestServer final : public FinishedWork {
   uint32_t request_size_ = 0;
   uint32_t payload_size_ = 0;
   uint32_t session_ = 0;
+  bool repeated_ = false;
   Timing timing_;
   std::optional<DataPlane> plane_;
   // The port's; null where there is none.

@@ -96,6 +96,76 @@ bool SplitVirtqueue::Resume(uint16_t next_available, const char** reason) {
   return true;
 }
 
+bool SplitVirtqueue::ReadChain(uint16_t head, const MemoryTable& table, DescriptorChain* chain,
+                               const char** reason) const {
+  if (head >= size_) {
+    *reason = "a chain's head is out of the table";
+    return false;
+  }
+  chain->head = head;
+  chain->readable_count = chain->writable_count = 0;
+  chain->readable_size = chain->writable_size = 0;
+
+  const uint8_t* entries = descriptors_;
+  uint32_t entry_count = size_;
+  uint32_t index = head;
+  bool in_indirect = false;
+  bool seen_writable = false;
+  size_t buffers = 0;
+  for (;;) {
+    Descriptor descriptor;
+    memcpy(&descriptor, entries + 16 * size_t{index}, sizeof(descriptor));
+    if ((descriptor.flags & kDescriptorIndirect) != 0) {
+      if (!indirect_ || in_indirect || (descriptor.flags & kDescriptorNext) != 0) {
+        *reason = "an indirect descriptor where none may be";
+        return false;
+      }
+      if (descriptor.length == 0 || descriptor.length % 16 != 0 || descriptor.length / 16 > 65536) {
+        *reason = "an indirect table of a wrong length";
+        return false;
+      }
+      uint64_t contiguous = 0;
+      entries = table.FromGuest(descriptor.address, descriptor.length, &contiguous);
+      if (entries == nullptr || contiguous < descriptor.length) {
+        *reason = "an indirect table outside of the memory table";
+        return false;
+      }
+      entry_count = descriptor.length / 16;
+      index = 0;
+      in_indirect = true;
+      continue;
+    }
+    // A loop is longer than any chain may be.
+    if (buffers++ == kMaxDescriptors) {
+      *reason = "a chain is too long or loops";
+      return false;
+    }
+    const bool writable = (descriptor.flags & kDescriptorWrite) != 0;
+    // An empty buffer makes no piece, but has its place in the order.
+    if (!writable && seen_writable) {
+      *reason = "a readable descriptor after a writable one";
+      return false;
+    }
+    seen_writable = writable;
+    const bool fits = writable ? AppendBuffer(table, descriptor.address, descriptor.length,
+                                              chain->writable, &chain->writable_count)
+                               : AppendBuffer(table, descriptor.address, descriptor.length,
+                                              chain->readable, &chain->readable_count);
+    (writable ? chain->writable_size : chain->readable_size) += descriptor.length;
+    if (!fits || chain->readable_size + chain->writable_size > UINT32_MAX) {
+      *reason = "a chain's buffers are too large";
+      return false;
+    }
+    if ((descriptor.flags & kDescriptorNext) == 0) break;
+    if (descriptor.next >= entry_count) {
+      *reason = "a descriptor's next is out of the table";
+      return false;
+    }
+    index = descriptor.next;
+  }
+  return true;
+}
+
 SplitVirtqueue::PopResult SplitVirtqueue::Pop(const MemoryTable& table, DescriptorChain* chain,
                                               const char** reason) {
   PopResult result = PopResult::kBroken;
@@ -111,74 +181,19 @@ SplitVirtqueue::PopResult SplitVirtqueue::Pop(const MemoryTable& table, Descript
       return;
     }
     const uint16_t head = Load16(available_ + 4 + 2 * (next_available_ & (size_ - 1)));
-    if (head >= size_) {
-      *reason = "a chain's head is out of the table";
-      return;
-    }
-    chain->head = head;
-    chain->readable_count = chain->writable_count = 0;
-    chain->readable_size = chain->writable_size = 0;
-
-    const uint8_t* entries = descriptors_;
-    uint32_t entry_count = size_;
-    uint32_t index = head;
-    bool in_indirect = false;
-    bool seen_writable = false;
-    size_t buffers = 0;
-    for (;;) {
-      Descriptor descriptor;
-      memcpy(&descriptor, entries + 16 * size_t{index}, sizeof(descriptor));
-      if ((descriptor.flags & kDescriptorIndirect) != 0) {
-        if (!indirect_ || in_indirect || (descriptor.flags & kDescriptorNext) != 0) {
-          *reason = "an indirect descriptor where none may be";
-          return;
-        }
-        if (descriptor.length == 0 || descriptor.length % 16 != 0 ||
-            descriptor.length / 16 > 65536) {
-          *reason = "an indirect table of a wrong length";
-          return;
-        }
-        uint64_t contiguous = 0;
-        entries = table.FromGuest(descriptor.address, descriptor.length, &contiguous);
-        if (entries == nullptr || contiguous < descriptor.length) {
-          *reason = "an indirect table outside of the memory table";
-          return;
-        }
-        entry_count = descriptor.length / 16;
-        index = 0;
-        in_indirect = true;
-        continue;
-      }
-      // A loop is longer than any chain may be.
-      if (buffers++ == kMaxDescriptors) {
-        *reason = "a chain is too long or loops";
-        return;
-      }
-      const bool writable = (descriptor.flags & kDescriptorWrite) != 0;
-      // An empty buffer makes no piece, but has its place in the order.
-      if (!writable && seen_writable) {
-        *reason = "a readable descriptor after a writable one";
-        return;
-      }
-      seen_writable = writable;
-      const bool fits = writable ? AppendBuffer(table, descriptor.address, descriptor.length,
-                                                chain->writable, &chain->writable_count)
-                                 : AppendBuffer(table, descriptor.address, descriptor.length,
-                                                chain->readable, &chain->readable_count);
-      (writable ? chain->writable_size : chain->readable_size) += descriptor.length;
-      if (!fits || chain->readable_size + chain->writable_size > UINT32_MAX) {
-        *reason = "a chain's buffers are too large";
-        return;
-      }
-      if ((descriptor.flags & kDescriptorNext) == 0) break;
-      if (descriptor.next >= entry_count) {
-        *reason = "a descriptor's next is out of the table";
-        return;
-      }
-      index = descriptor.next;
-    }
+    if (!ReadChain(head, table, chain, reason)) return;
     next_available_++;
     result = PopResult::kChain;
+  });
+  return intact ? result : PopResult::kBroken;
+}
+
+SplitVirtqueue::PopResult SplitVirtqueue::PopAgain(uint16_t head, const MemoryTable& table,
+                                                   DescriptorChain* chain, const char** reason) {
+  PopResult result = PopResult::kBroken;
+  *reason = "a ring can't be read";
+  const bool intact = Guarded([&] {
+    if (ReadChain(head, table, chain, reason)) result = PopResult::kChain;
   });
   return intact ? result : PopResult::kBroken;
 }

@@ -64,6 +64,9 @@ class SplitVirtqueue {
 
   // On kBroken `*reason` says what the ring did.
   PopResult Pop(const MemoryTable& table, DescriptorChain* chain, const char** reason);
+  // The same for a chain that has been taken before, by whoever had the ring then; never kEmpty.
+  PopResult PopAgain(uint16_t head, const MemoryTable& table, DescriptorChain* chain,
+                     const char** reason);
   // Makes the chain that Pop gave last the next one again, unless it was pushed.
   void Unpop() { next_available_--; }
   // False where the used ring can't be written any more.
@@ -80,6 +83,9 @@ class SplitVirtqueue {
   // What the device writes to.
   const uint8_t* used_ring() const { return used_; }
   size_t used_bytes() const { return UsedBytes(); }
+  void set_next_available(uint16_t next) { next_available_ = next; }
+  // Of the next element of the used ring.
+  uint16_t next_used() const { return next_used_; }
 
  private:
   struct Descriptor {
@@ -89,6 +95,9 @@ class SplitVirtqueue {
     uint16_t next;
   };
 
+  // Within Guarded. False, with `*reason`, where the chain lies.
+  bool ReadChain(uint16_t head, const MemoryTable& table, DescriptorChain* chain,
+                 const char** reason) const;
   bool AttachRegions(const Region* descriptors, const Region* available, const Region* used,
                      const char** reason);
   size_t AvailableBytes() const { return 6 + 2 * size_t{size_}; }

@@ -46,12 +46,14 @@ int RequestServer::Sleep(int timeout_ms) {
 // Whether requests are taken from a queue that this thread has. Not while a stop waits for those
 // that the pool has.
 bool RequestServer::Takes(const QueueUse& use) const {
-  return under_way_ < kMaxUnderWay && use.queue->runnable.load(std::memory_order_relaxed);
+  return under_way_ < kMaxUnderWay &&
+         (use.queue->runnable.load(std::memory_order_relaxed) || !use.left.empty());
 }
 
 // Whether there is a request that can be served now. FinishStop wakes whoever waits for that.
 bool RequestServer::HasWork(const QueueUse& use) const {
-  return Takes(use) && use.queue->ring.HasWork() && !(use.given_back && device_->Interrupted());
+  return Takes(use) && (!use.left.empty() || use.queue->ring.HasWork()) &&
+         !(use.given_back && device_->Interrupted());
 }
 
 bool RequestServer::SpinForWork() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "session/guest_session.h"
+#include "session/server_state.h"
 #include "util/unique_fd.h"
 #include "window/view_ioctl.h"
 
@@ -68,6 +69,9 @@ ViewRanges::Places::iterator ViewRanges::FirstIn(uint64_t moffset, uint64_t leng
 }
 
 void ViewRanges::Record(uint64_t nodeid, const WindowRange& range) {
+  // A successor of this process would not know which of them it has to make writable again: they
+  // all stay so.
+  if (ServerState::Get() != nullptr) return;
   if (places_.size() >= kMaxRanges || FirstIn(range.moffset, range.length) != places_.end()) return;
   places_[range.moffset] = {range.length, range.foffset, nodeid, true};
   owners_[nodeid]->places.insert(range.moffset);

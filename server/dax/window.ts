@@ -37,21 +37,33 @@ export class WindowUnavailableError extends Error {
 
 const DEVICE = '/dev/memory-view'
 
-/** @throws WindowUnavailableError where `choice` names a memory view that this host can't make */
+/**
+ * @param device its path, or a descriptor of it that outlives this process
+ * @throws WindowUnavailableError where `choice` names a memory view that this host can't make
+ */
 export function planWindow(
   choice: WindowChoice,
   sizeBytes: number,
   faultPolicy: FaultPolicy,
-  device = DEVICE,
+  device: string | number = DEVICE,
 ): WindowPlan {
   if (choice === 'none') return { kind: 'none', sizeBytes: 0, reason: '--window=none' }
   if (choice === 'shmem') return { kind: 'shmem', sizeBytes, reason: '--window=shmem' }
   try {
     const policy = faultPolicy === 'sink' ? MemoryViewFaultPolicy.SINK : MemoryViewFaultPolicy.SIGBUS
-    const view = MemoryView.create(sizeBytes, device, policy)
-    return { kind: 'memory-view', sizeBytes, reason: `${device} works`, view, viewFd: view.viewFd() }
+    const view =
+      typeof device === 'number'
+        ? MemoryView.adopt(device, sizeBytes, policy)
+        : MemoryView.create(sizeBytes, device, policy)
+    return {
+      kind: 'memory-view',
+      sizeBytes,
+      reason: `${typeof device === 'number' ? DEVICE : device} works`,
+      view,
+      viewFd: view.viewFd(),
+    }
   } catch (error) {
-    const reason = explain(error, device)
+    const reason = explain(error, typeof device === 'number' ? DEVICE : device)
     if (choice === 'memory-view') throw new WindowUnavailableError(`--window=memory-view: ${reason}`, { cause: error })
     return { kind: 'none', sizeBytes: 0, reason }
   }

@@ -91,6 +91,16 @@ export class FuseSession {
     return Atomics.compareExchange(this.#words, STATE, ended, ended + 1) === ended
   }
 
+  /** What `restore` needs of a session that has begun. */
+  get words(): readonly number[] {
+    return [MINOR, FLAGS, FLAGS2, WINDOW, EVERY_FILE].map((place) => this.#words[place] ?? 0)
+  }
+
+  /** Begins the session that a predecessor of this process had. */
+  restore([minor = 0, flags = 0, flags2 = 0, window = 0, everyFile = 0]: readonly number[]): void {
+    this.start(this.clear(), minor, flags, flags2, window !== 0, everyFile !== 0)
+  }
+
   /**
    * A request that waits shall end; it may wait on any thread, or be unknown.
    * @param number of the guest's session that asks for it: see FuseChannel

@@ -17,6 +17,7 @@ const seccomp = SECCOMP_CHOICES.find((choice) => choice === action)
 if (sandbox === undefined || seccomp === undefined) throw new Error('usage')
 
 const options: SandboxOptions = {
+  onCrash: 'exit',
   sandbox,
   seccomp,
   modcaps: [],
@@ -30,6 +31,7 @@ if (launched === undefined) {
   launch({
     options,
     sharedDir,
+    view: false,
     cleanup: [],
     listener: 0,
     controlListener: -1,

@@ -36,6 +36,12 @@ export const EVENTS = {
   'files-unread': 'Files could not be read: the guest got empty pages.',
   'write-lost': 'A file could not be written to: what the guest stored is lost.',
   'queue-thread-failed': 'A queue thread met a fault of viewfsd, which ends it.',
+  'server-restarted':
+    'A signal has ended the serving process, and this one goes on in its place (`--on-crash=restart`).',
+  'server-crashing':
+    'Ten serving processes have crashed within a minute: all requests of the guest get EIO from here on.',
+  'request-deadly':
+    'Three serving processes in a row have crashed with this request, whose bytes are in the line: it got EIO.',
   'request-failed': 'A request met a fault of viewfsd, and was answered with EIO.',
   'request-stuck': 'A request has not been answered for 10 s, because the host has not.',
   'request-waiting': 'A request has waited for 10 s for a lock or a lease on the host.',

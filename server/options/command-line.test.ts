@@ -67,6 +67,7 @@ test('has defaults for everything but socket and directory', () => {
     migrationMode: 'find-paths',
     migrationOnError: 'abort',
     migrationVerifyHandles: false,
+    onCrash: 'exit',
     sandbox: 'namespace',
     seccomp: 'kill',
     modcaps: [],

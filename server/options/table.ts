@@ -22,6 +22,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 export const CACHE_CHOICES = ['auto', 'always', 'never', 'metadata'] as const
 export type CacheChoice = (typeof CACHE_CHOICES)[number]
 export const SANDBOX_KINDS = ['namespace', 'chroot', 'none'] as const
+export const CRASH_REACTIONS = ['exit', 'restart'] as const
+export type CrashReaction = (typeof CRASH_REACTIONS)[number]
 export type SandboxKind = (typeof SANDBOX_KINDS)[number]
 export const SECCOMP_ACTIONS = ['none', 'kill', 'log', 'trap'] as const
 export type SeccompAction = (typeof SECCOMP_ACTIONS)[number]
@@ -41,6 +43,7 @@ export const VALUE = {
   tag: mountTag,
   fd: wholeNumber(0, 2 ** 31 - 1),
   count: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  onCrash: choice(CRASH_REACTIONS),
   sandbox: choice(SANDBOX_KINDS),
   seccomp: choice(SECCOMP_ACTIONS),
   // "fallback" is the old name of "prefer".
@@ -155,6 +158,17 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     value: 'RULES',
     check: VALUE.xattrMap,
     summary: 'rename, hide or refuse extended attributes by rules, such as :map::user.virtiofs.:; implies --xattr',
+  },
+  {
+    name: 'on-crash',
+    value: 'REACTION',
+    check: VALUE.onCrash,
+    default: 'exit',
+    summary: `what follows when a signal ends the serving process: ${CRASH_REACTIONS.join(', ')}`,
+    detail: [
+      'exit: the daemon ends, and the guest loses the file system.',
+      'restart: another process goes on in its place, with the guest’s open files and requests; the guest waits meanwhile. Not with --posix-locks or --window=shmem.',
+    ],
   },
   {
     name: 'sandbox',

@@ -4,7 +4,7 @@
  * its files is in server/operations/; the system calls, and the tables of inodes and handles that all request queues
  * share, are native (native/host/shared_directory.h).
  */
-import { fileSystem as native, operations, type SharedDirectoryId } from '../../native/index.ts'
+import { fileSystem as native, operations, servers, type SharedDirectoryId } from '../../native/index.ts'
 import type { FileOperations } from '../../native/operations.ts'
 import { FuseInitFlag, FuseInitFlag2 } from '../fuse/abi.ts'
 import { services } from '../fuse/services.ts'
@@ -22,16 +22,21 @@ const CAPABILITY_NAME = new TextEncoder().encode('security.capability\0')
 /**
  * Opens a directory for sharing, once per process; the threads of the request queues then each make a
  * PassthroughFileSystem with the number.
+ * @param predecessor see NativeFileSystem.createSharedDirectory
  * @throws a system error (ENOENT, ENOTDIR, EACCES ...) where it can't be opened
  */
-export function createSharedDirectory(path: string, options: Partial<PassthroughOptions> = {}): SharedDirectoryId {
+export function createSharedDirectory(
+  path: string,
+  options: Partial<PassthroughOptions> = {},
+  predecessor: [] | [tables: number, keeper: number] = [],
+): SharedDirectoryId {
   const all = { ...defaultOptions, ...options }
   const { cache, inodeFileHandles, descriptorLimit, inodeLimit, daxPolicy, daxReserve } = all
   const { translateUid, translateGid, xattrMap } = all
   if (descriptorLimit > 0) native.setDescriptorLimit(descriptorLimit)
   const timeout = cacheTimeout(cache)
   const handles = { never: 0, prefer: 1, mandatory: 2 }[inodeFileHandles]
-  const directory = native.createSharedDirectory(path, timeout, timeout, handles, inodeLimit)
+  const directory = native.createSharedDirectory(path, timeout, timeout, handles, inodeLimit, ...predecessor)
   native.setIds(directory, toGuestRanges(translateUid), toGuestRanges(translateGid))
   const capability = mappedCapability(xattrMap)
   if (capability !== undefined) native.setCapabilityName(directory, capability)
@@ -152,6 +157,7 @@ export class PassthroughFileSystem implements FileSystem {
   begin(flags: number, windowBytes: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
     native.begin(this.directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
+    servers.noteSession(this.#session.words)
     const open = openPolicy(this.#options, this.#session)
     native.publishPolicy(this.directory, services(this.readOnly), agreedFeatures(this.#session), open, windowBytes)
   }

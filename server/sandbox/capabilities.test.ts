@@ -4,6 +4,7 @@ import { keptCapabilities } from './capabilities.ts'
 import type { SandboxOptions } from './options.ts'
 
 const base: SandboxOptions = {
+  onCrash: 'exit',
   sandbox: 'namespace',
   seccomp: 'kill',
   modcaps: [],

@@ -10,6 +10,25 @@ import type { IdRange, SandboxOptions } from './options.ts'
 
 const STATE = 'VIEWFSD_LAUNCHED'
 const LISTENER = 'VIEWFSD_LISTENER'
+const SERVERS = 'VIEWFSD_SERVERS'
+
+/** What the first process has for each server: native/sandbox/launcher/servers.h. */
+export interface LaunchedServer {
+  /** The shared memory object of the state. */
+  readonly state: number
+  /** The end of the channel that is this server's keeper's. */
+  readonly keeper: number
+  /** The channel to the predecessor's keeper; -1: there is none. */
+  readonly predecessor: number
+  /** The first server's descriptor of the shared directory, O_PATH; -1 without a sandbox. */
+  readonly share: number
+  /** The device of the memory view; -1 where it can't be had. */
+  readonly view: number
+  /** What ended the predecessor. */
+  readonly signal: number
+  /** How many have been ended by any other than SIGKILL within the last minute. */
+  readonly crashes: number
+}
 
 /** What the launcher has left behind for the program. */
 export interface Launched {
@@ -27,6 +46,8 @@ export interface Launched {
   readonly metricsListener: number
   /** The launcher has made a user namespace. */
   readonly userNamespace: boolean
+  /** Where a server that is ended by a signal is followed by another. */
+  readonly server: LaunchedServer | undefined
 }
 
 /** @returns what the launcher says, or undefined where it has not run yet. Once per process. */
@@ -47,18 +68,44 @@ export function takeLaunched(): Launched | undefined {
     throw new Error(`${STATE}=${state}: not the launcher's`)
   }
   if (procFds >= 0) sandbox.useProcFds(procFds)
-  return { root, procFds, control, listener, controlListener, metricsListener, userNamespace: userNamespace === 1 }
+  return {
+    root,
+    procFds,
+    control,
+    listener,
+    controlListener,
+    metricsListener,
+    userNamespace: userNamespace === 1,
+    server: takeServer(),
+  }
+}
+
+function takeServer(): LaunchedServer | undefined {
+  const text = process.env[SERVERS]
+  if (text === undefined) return undefined
+  delete process.env[SERVERS]
+  const [state = -1, keeper = -1, predecessor = -1, share = -1, view = -1, signal = 0, crashes = 0] = text
+    .split(',')
+    .map(Number)
+  return { state, keeper, predecessor, share, view, signal, crashes }
 }
 
 /** Whether these options need the launcher. */
 export function needsLaunch(options: SandboxOptions): boolean {
-  return options.sandbox !== 'none' || options.seccomp !== 'none' || options.modcaps.length > 0
+  return (
+    options.onCrash === 'restart' ||
+    options.sandbox !== 'none' ||
+    options.seccomp !== 'none' ||
+    options.modcaps.length > 0
+  )
 }
 
 export interface LaunchRequest {
   readonly options: SandboxOptions
   /** Absolute. */
   readonly sharedDir: string
+  /** A memory view may be wanted. */
+  readonly view: boolean
   /** Removed by the launcher when the daemon, which can't, has ended. */
   readonly cleanup: readonly string[]
   /** A socket that listens. */
@@ -81,6 +128,8 @@ export function launch(request: LaunchRequest): never {
     `--sandbox=${options.sandbox}`,
     `--seccomp=${options.seccomp}`,
     `--capabilities=${capabilities.toString(16)}`,
+    `--on-crash=${options.onCrash}`,
+    `--view=${request.view ? 'on' : 'off'}`,
     `--shared-dir=${request.sharedDir}`,
     `--mount=${options.readonly ? 'ro' : 'rw'}`,
     ...options.uidMap.map((range) => `--uid-map=${format(range)}`),

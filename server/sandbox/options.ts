@@ -20,7 +20,11 @@ export interface IdRange {
   readonly count: number
 }
 
+/** What follows a server that a signal has ended. */
+export type CrashReaction = 'exit' | 'restart'
+
 export interface SandboxOptions {
+  readonly onCrash: CrashReaction
   readonly sandbox: SandboxKind
   readonly seccomp: SeccompAction
   /** Capabilities by their names in lower case without CAP_. */

@@ -28,24 +28,11 @@ import {
   requestName,
   takeOneFd,
   VhostUserError,
+  WITH_FDS,
 } from './message.ts'
 
 /** Memory regions that a frontend may set up one by one; QEMU takes up to 512. */
 const MAX_MEM_SLOTS = 509n
-
-/** Requests that descriptors come with. */
-const WITH_FDS: ReadonlySet<number> = new Set([
-  FrontendRequest.SET_MEM_TABLE,
-  FrontendRequest.SET_LOG_BASE,
-  FrontendRequest.SET_LOG_FD,
-  FrontendRequest.SET_VRING_KICK,
-  FrontendRequest.SET_VRING_CALL,
-  FrontendRequest.SET_VRING_ERR,
-  FrontendRequest.SET_BACKEND_REQ_FD,
-  FrontendRequest.ADD_MEM_REG,
-  FrontendRequest.REM_MEM_REG,
-  FrontendRequest.SET_DEVICE_STATE_FD,
-])
 
 /** What the handler tells the rest of the daemon. */
 export interface BackendEvents {
@@ -86,6 +73,14 @@ export interface BackendOptions {
 const STATE_OWN_FD = 0x100n
 const STATE_REFUSED = 1n
 
+/** What it has learnt from the frontend. */
+export interface BackendState {
+  /** Those that the frontend has chosen. */
+  readonly protocolFeatures: bigint
+  /** The highest queue that it has mentioned. */
+  readonly lastQueue: number
+}
+
 type Reply = Promise<Uint8Array | undefined> | Uint8Array | undefined
 
 export class BackendRequestHandler implements MessageHandler {
@@ -100,8 +95,17 @@ export class BackendRequestHandler implements MessageHandler {
   /** The highest queue that the frontend has mentioned. */
   #lastQueue = 0
 
-  constructor(device: VirtioDevice, options: BackendOptions, events: BackendEvents, state: StateTransfer) {
+  /** @param left what a predecessor of this process had learnt from the frontend */
+  constructor(
+    device: VirtioDevice,
+    options: BackendOptions,
+    events: BackendEvents,
+    state: StateTransfer,
+    left?: BackendState,
+  ) {
     this.#device = device
+    this.#protocolFeatures = left?.protocolFeatures ?? 0n
+    this.#lastQueue = left?.lastQueue ?? 0
     this.#options = options
     this.#events = events
     this.#state = state
@@ -137,6 +141,10 @@ export class BackendRequestHandler implements MessageHandler {
       [R.GET_SHMEM_CONFIG, (message) => this.handleGetShmemConfig(message)],
     ]
     this.#handlers = new Map(handlers)
+  }
+
+  get state(): BackendState {
+    return { protocolFeatures: this.#protocolFeatures, lastQueue: this.#lastQueue }
   }
 
   get replyAck(): boolean {

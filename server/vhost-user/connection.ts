@@ -2,9 +2,9 @@
 /** One frontend's socket: reads messages one after the other, has each handled, and sends the replies. */
 import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
-import { FdWatcher, receiveWithFds, sendWithFds } from '../../native/index.ts'
+import { FdWatcher, peekWithFds, receiveWithFds, sendWithFds, skipBytes } from '../../native/index.ts'
 import { decodeHeader, encodeReply, encodeU64, HEADER_BYTES, MAX_PAYLOAD_BYTES, type Message } from './message.ts'
-import { requestName, VhostUserError } from './message.ts'
+import { bringsFds, requestName, VhostUserError } from './message.ts'
 
 /** Answers one request: a reply's payload, or nothing where the request has none of its own. */
 export interface MessageHandler {
@@ -13,14 +13,33 @@ export interface MessageHandler {
   readonly replyAck: boolean
 }
 
+/**
+ * Where a successor of this process may have to go on: a message stays in the socket until what it has brought about is put
+ * down, so that it is served again where it was not.
+ */
+export interface MessageKeeper {
+  /** A message has been served, and this is its reply, if it has one. */
+  served(reply: Uint8Array | undefined): void
+  /** Sends the reply. @returns 0 or `-errno` */
+  send(connection: number): number
+  /** Sends what a predecessor has left to be sent. */
+  resume(connection: number): void
+}
+
+/** How long until the rest of a message is looked for that has come in part. */
+const REST_MS = 5
+
 export class Connection {
   readonly #fd: number
+  readonly #keeper: MessageKeeper | undefined
   readonly #handler: MessageHandler
   readonly #onClose: (error: Error | undefined) => void
   readonly #watcher: FdWatcher
   readonly #buffer = new Uint8Array(HEADER_BYTES + MAX_PAYLOAD_BYTES)
   readonly #view = new DataView(this.#buffer.buffer)
   #filled = 0
+  /** Bytes of the message that is served and still in the socket. */
+  #peeked = 0
   #fds: number[] = []
   #draining = false
   #closed = false
@@ -29,11 +48,18 @@ export class Connection {
    * @param fd the socket, owned by this object
    * @param onClose called once: without error where the frontend has hung up
    */
-  constructor(fd: number, handler: MessageHandler, onClose: (error: Error | undefined) => void) {
+  constructor(
+    fd: number,
+    handler: MessageHandler,
+    onClose: (error: Error | undefined) => void,
+    keeper?: MessageKeeper,
+  ) {
     this.#fd = fd
+    this.#keeper = keeper
     this.#handler = handler
     this.#onClose = onClose
     this.#watcher = new FdWatcher(fd, () => this.#woken())
+    keeper?.resume(fd)
     this.#watcher.arm()
   }
 
@@ -58,7 +84,11 @@ export class Connection {
     this.#draining = true
     try {
       while (!this.#closed) {
-        const message = this.#receive()
+        const message = this.#keeper === undefined ? this.#receive() : this.#peek()
+        if (message === 'incomplete') {
+          await new Promise((resolve) => setTimeout(resolve, REST_MS))
+          continue
+        }
         if (message === undefined) break
         await this.#serve(message)
       }
@@ -98,6 +128,41 @@ export class Connection {
     }
   }
 
+  /** The same, and it stays in the socket until `#send` or `#consume`. */
+  #peek(): Message | 'incomplete' | undefined {
+    const fds: number[] = []
+    const abandon = (): void => {
+      for (const fd of fds.splice(0)) closeSync(fd)
+    }
+    const head = peekWithFds(this.#fd, this.#buffer, HEADER_BYTES, fds)
+    if (head === HEADER_BYTES) {
+      const { request, needReply, payloadBytes } = decodeHeader(this.#view)
+      const whole = HEADER_BYTES + payloadBytes
+      const got = peekWithFds(this.#fd, this.#buffer, whole)
+      if (got === whole) {
+        this.#peeked = whole
+        // Linux gives who looks the next message's descriptors where this one has none.
+        if (!bringsFds(request, this.#view)) abandon()
+        return { request, needReply, payload: new DataView(this.#buffer.slice(HEADER_BYTES, whole).buffer), fds }
+      }
+    }
+    abandon()
+    if (head === -constants.errno.EAGAIN) return undefined
+    if (head > 0) return 'incomplete'
+    if (head < 0 && head !== -constants.errno.ECONNRESET)
+      throw new VhostUserError('ERR_VHOST_USER_SOCKET', `receiving from the frontend failed: errno ${-head}`)
+    this.close()
+    return undefined
+  }
+
+  /** What the message has brought about is there. */
+  #consume(reply: Uint8Array | undefined): void {
+    if (this.#keeper === undefined || this.#closed) return
+    this.#keeper.served(reply)
+    skipBytes(this.#fd, this.#peeked)
+    this.#peeked = 0
+  }
+
   async #serve(message: Message): Promise<void> {
     this.onMessage(requestName(message.request))
     const acknowledge = message.needReply && this.#handler.replyAck
@@ -105,6 +170,7 @@ export class Connection {
       const payload = await this.#handler.handle(message)
       if (payload !== undefined) this.#send(message.request, payload)
       else if (acknowledge) this.#send(message.request, encodeU64(0n))
+      else this.#consume(undefined)
     } catch (error) {
       // With REPLY_ACK the frontend learns that it failed and decides; without, going on would hide it.
       if (!(error instanceof VhostUserError) || !acknowledge) throw error
@@ -124,7 +190,9 @@ export class Connection {
   #send(request: number, payload: Uint8Array): void {
     if (this.#closed) return
     const bytes = encodeReply(request, payload)
-    const sent = sendWithFds(this.#fd, bytes, [])
+    this.#consume(bytes)
+    const kept = this.#keeper?.send(this.#fd)
+    const sent = kept === undefined ? sendWithFds(this.#fd, bytes, []) : kept === 0 ? bytes.length : kept
     if (sent !== bytes.length) {
       throw new VhostUserError(
         'ERR_VHOST_USER_SOCKET',

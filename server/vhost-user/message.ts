@@ -186,6 +186,29 @@ export function decodeVringFd(message: Message, queueCount: number): { index: nu
   return { index, fd: takeOneFd(message) }
 }
 
+const WITH_VRING_FD: ReadonlySet<number> = new Set([
+  FrontendRequest.SET_VRING_KICK,
+  FrontendRequest.SET_VRING_CALL,
+  FrontendRequest.SET_VRING_ERR,
+])
+/** Requests that descriptors come with. */
+export const WITH_FDS: ReadonlySet<number> = new Set([
+  ...WITH_VRING_FD,
+  FrontendRequest.SET_MEM_TABLE,
+  FrontendRequest.SET_LOG_BASE,
+  FrontendRequest.SET_LOG_FD,
+  FrontendRequest.SET_DEVICE_STATE_FD,
+  FrontendRequest.SET_BACKEND_REQ_FD,
+  FrontendRequest.ADD_MEM_REG,
+  FrontendRequest.REM_MEM_REG,
+])
+
+/** Whether this message has descriptors by what it says itself. @param message its bytes, header and all */
+export function bringsFds(request: number, message: DataView): boolean {
+  if (!WITH_VRING_FD.has(request) || message.byteLength < HEADER_BYTES + 8) return WITH_FDS.has(request)
+  return (message.getBigUint64(HEADER_BYTES, true) & VRING_NO_FD) === 0n
+}
+
 /** The request's single descriptor, owned by the caller. */
 export function takeOneFd(message: Message): number {
   const fd = message.fds.length === 1 ? message.fds.pop() : undefined

@@ -7,6 +7,8 @@ export class VirtioDevice {
   readonly queueCount: number
   /** Called when a ring lied and was stopped. */
   onBrokenRing: (queue: number, reason: string) => void = () => {}
+  /** Called with the bytes of a request that was refused because server after server has crashed with it. */
+  onDeadlyRequest: (request: Uint8Array) => void = () => {}
   readonly #watcher: FdWatcher
   #waiters: (() => void)[] = []
   readonly #running = new Set<number>()
@@ -22,6 +24,11 @@ export class VirtioDevice {
   /** Rings that have been started and not been stopped. */
   get runningQueues(): number {
     return this.#running.size
+  }
+
+  /** These run already. */
+  noteRunning(queues: readonly number[]): void {
+    for (const queue of queues) this.#running.add(queue)
   }
 
   /** @param kick is owned by the device from now on */
@@ -59,6 +66,7 @@ export class VirtioDevice {
       const reason = this.control.brokenReason(queue)
       if (reason !== undefined) this.onBrokenRing(queue, reason)
     }
+    for (const request of this.control.takeDeadly()) this.onDeadlyRequest(request)
     for (const resolve of this.#waiters.splice(0)) resolve()
     this.#watcher.arm()
   }

@@ -14,6 +14,8 @@ constexpr char kPrepared = 'p';
 // program to launcher: change the root directory now. The answer is an errno, 0 for
 // success.
 constexpr char kCloseDoors = 'c';
+// server to first process: it has all that its predecessor had
+constexpr char kTaken = 't';
 
 void SendByte(int socket, char byte, int fd = -1);
 // The byte, or -1 at the end. A descriptor that came along is put into `fd`.

@@ -31,65 +31,17 @@
 
 #include "sandbox/launcher/capabilities.h"
 #include "sandbox/launcher/descriptors.h"
+#include "sandbox/launcher/execute.h"
 #include "sandbox/launcher/failure.h"
-#include "sandbox/launcher/io_uring.h"
 #include "sandbox/launcher/notify.h"
 #include "sandbox/launcher/plan.h"
 #include "sandbox/launcher/root_directory.h"
+#include "sandbox/launcher/servers.h"
 #include "sandbox/launcher/supervisor.h"
 #include "sandbox/launcher/user_namespace.h"
 
 namespace viewfsd {
 namespace {
-
-struct ControlPair {
-  UniqueFd launcher;
-  UniqueFd program;
-};
-
-ControlPair MakeControlPair() {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) FailErrno("socketpair");
-  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
-// fork(2) with flags.
-pid_t Clone(unsigned long flags) {
-  return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, 0));
-}
-
-int WaitFor(pid_t process) {
-  int status = 0;
-  while (waitpid(process, &status, 0) < 0) {
-    if (errno != EINTR) return errno;
-  }
-  // The processes that are waited for here exit with an errno.
-  return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
-}
-
-// What server/sandbox/launch.ts reads in the program.
-struct Launched {
-  int root = -1;
-  int proc_fds = -1;
-  int control = -1;
-  bool user_namespace = false;
-};
-
-[[noreturn]] void Execute(const Plan& plan, const Launched& launched) {
-  for (const int fd : {launched.root, launched.proc_fds, launched.control}) {
-    if (fd >= 0) Inherit(fd);
-  }
-  std::string state;
-  for (const int number : {launched.root, launched.proc_fds, launched.control})
-    state += std::to_string(number) + ",";
-  state += launched.user_namespace ? "1" : "0";
-  if (setenv("VIEWFSD_LAUNCHED", state.c_str(), 1) != 0) FailErrno("setenv");
-  BoundCapabilities(plan.capabilities);
-  if (plan.filtered) RefuseIoUring();
-  UnblockSignals();
-  execv(plan.program[0], plan.program);
-  FailErrno(plan.program[0]);
-}
 
 // The descriptors that were open when this process began, for the program, but for standard input,
 // output and error. The launcher itself closes them: above all the listening socket must not
@@ -108,10 +60,6 @@ std::vector<int> InheritedFds() {
 
 void CloseAll(const std::vector<int>& fds) {
   for (const int fd : fds) close(fd);
-}
-
-void DieWithLauncher() {
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) FailErrno("PR_SET_PDEATHSIG");
 }
 
 UniqueFd OpenNamespace(pid_t process, const char* name) {
@@ -151,8 +99,9 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
   if (child == 0) {
     FilesToRemove().clear();
     control.launcher.reset();
-    DieWithLauncher();
+    DieWithParent();
     if (ReceiveByte(control.program.get(), nullptr) != kGo) _exit(1);
+    if (plan.restarts) RunServers(plan, rootless, std::move(control.program));
     const UniqueFd root = MountSharedDirectory(plan.shared_directory, plan.read_only);
     const UniqueFd proc_fds = OpenProcFds(true);
     SendByte(control.program.get(), kPrepared, root.get());
@@ -165,6 +114,20 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
   UniqueFd user = rootless ? OpenNamespace(child, "user") : UniqueFd();
   UniqueFd mounts = OpenNamespace(child, "mnt");
   SendByte(control.launcher.get(), kGo);
+  if (plan.restarts) {
+    // The child, which is process 1 there, sees to the doors of each server by itself.
+    Supervision supervision;
+    supervision.child = child;
+    supervision.close_doors = [] { return 0; };
+    supervision.doors_closed = [&] {
+      if (chdir("/") != 0) FailErrno("chdir");
+      user.reset();
+      mounts.reset();
+      BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+    };
+    supervision.control = std::move(control.launcher);
+    Supervise(std::move(supervision));
+  }
   UniqueFd root = AwaitPrepared(control.launcher.get(), child);
   UniqueFd old_root = AwaitPrepared(control.launcher.get(), child);
 
@@ -193,8 +156,16 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
   Supervise(std::move(supervision));
 }
 
+// Without namespaces this process itself is the servers' first one.
+[[noreturn]] void RunRestarting(const Plan& plan) {
+  OpenNotifySocket();
+  BlockSignals();
+  RunServers(plan, false, UniqueFd());
+}
+
 [[noreturn]] void RunInChroot(const Plan& plan) {
   if (geteuid() != 0) Fail("--sandbox=chroot needs root; use --sandbox=namespace");
+  if (plan.restarts) RunRestarting(plan);
   const std::vector<int> inherited = InheritedFds();
   // Not one of them.
   OpenNotifySocket();
@@ -207,7 +178,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
   if (changer < 0) FailErrno("clone");
   if (changer == 0) {
     FilesToRemove().clear();
-    DieWithLauncher();
+    DieWithParent();
     CloseAll(inherited);
     control.program.reset();
     control.launcher.reset();
@@ -222,7 +193,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
     FilesToRemove().clear();
     control.launcher.reset();
     changer_control.launcher.reset();
-    DieWithLauncher();
+    DieWithParent();
     const UniqueFd proc_fds = OpenProcFds(true);
     SendByte(control.program.get(), kPrepared, root.get());
     Execute(plan, {root.get(), proc_fds.get(), control.program.get()});
@@ -253,6 +224,7 @@ int Main(int argc, char** argv) {
   FilesToRemove() = plan.cleanup;
   switch (plan.kind) {
     case SandboxKind::kNone:
+      if (plan.restarts) RunRestarting(plan);
       // The program removes them itself. Its socket listens already.
       OpenNotifySocket();
       Notify("READY=1");

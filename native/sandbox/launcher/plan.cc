@@ -54,6 +54,10 @@ Plan ParsePlan(int argc, char** argv) {
       plan.capabilities = Number<uint64_t>(value, 16, argument);
     } else if (name == "--seccomp") {
       plan.filtered = value != "none";
+    } else if (name == "--on-crash") {
+      plan.restarts = value == "restart";
+    } else if (name == "--view") {
+      plan.view = value == "on";
     } else if (name == "--shared-dir") {
       plan.shared_directory = value;
     } else if (name == "--mount") {

@@ -24,6 +24,10 @@ struct Plan {
   uint64_t capabilities = 0;
   // The program will filter its system calls.
   bool filtered = false;
+  // A server that a signal has ended is followed by another one.
+  bool restarts = false;
+  // The servers may make a memory view.
+  bool view = false;
   // Absolute.
   std::string shared_directory;
   // Nothing in it may be changed: of kNamespace alone, the others have no mount of their own.

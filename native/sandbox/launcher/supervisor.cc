@@ -22,6 +22,8 @@ namespace {
 // it: as the first process of a pid namespace it would be immune.
 constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
+}  // namespace
+
 sigset_t HandledSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -30,7 +32,7 @@ sigset_t HandledSignals() {
   return set;
 }
 
-[[noreturn]] void EndLike(int status) {
+void EndLike(int status) {
   if (WIFEXITED(status)) _exit(WEXITSTATUS(status));
   // The core, if any, is the child's.
   const rlimit no_core = {0, 0};
@@ -46,6 +48,8 @@ sigset_t HandledSignals() {
   kill(getpid(), signal);
   _exit(128 + signal);
 }
+
+namespace {
 
 class Supervisor {
  public:

@@ -25,6 +25,11 @@ struct Supervision {
 // calls UnblockSignals.
 void BlockSignals();
 void UnblockSignals();
+// Those that are blocked: what the program handles, and SIGCHLD.
+sigset_t HandledSignals();
+
+// Ends as a child did; `status` as from waitpid.
+[[noreturn]] void EndLike(int status);
 
 // Passes signals on to the child until it has ended, removes FilesToRemove(), and ends as the child
 // did.

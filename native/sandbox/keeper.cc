@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sandbox/keeper.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "util/fd_message.h"
+#include "util/unique_fd.h"
+
+namespace viewfsd {
+namespace {
+
+// Of one message: as many numbers have to be free for what it brings.
+constexpr size_t kBatch = 64;
+
+// Placeholders below kFirstKept.
+std::vector<int>& OwnNumbers() {
+  static auto* numbers = new std::vector<int>();
+  return *numbers;
+}
+
+// What the keeper needs, and nothing else.
+void Filter() {
+  const auto allow = [](uint32_t number) {
+    return std::pair<sock_filter, sock_filter>{BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+                                               BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  };
+  sock_filter program[16];
+  unsigned short length = 0;
+  program[length++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
+  for (const uint32_t number : {SYS_recvmsg, SYS_sendmsg, SYS_fcntl, SYS_exit_group}) {
+    const auto [test, verdict] = allow(number);
+    program[length++] = test;
+    program[length++] = verdict;
+  }
+  program[length++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+  sock_fprog request = {length, program};
+  // Without no_new_privs it gets none, and waits without.
+  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &request);
+}
+
+[[noreturn]] void Keep(int channel) {
+  Filter();
+  int numbers[kBatch];
+  for (;;) {
+    iovec wanted = {numbers, sizeof(numbers)};
+    msghdr message = {};
+    message.msg_iov = &wanted;
+    message.msg_iovlen = 1;
+    const ssize_t received = recvmsg(channel, &message, 0);
+    if (received < 0 && errno == EINTR) continue;
+    if (received <= 0) _exit(0);
+    int had[kBatch];
+    size_t count = 0;
+    for (size_t i = 0; i < static_cast<size_t>(received) / sizeof(int); i++)
+      if (fcntl(numbers[i], F_GETFD) >= 0) had[count++] = numbers[i];
+    // A message has to have some bytes.
+    int none = -1;
+    iovec answer[] = {{count > 0 ? had : &none, std::max<size_t>(count, 1) * sizeof(int)}};
+    if (SendMessage(channel, answer, {had, count}) < 0) _exit(0);
+  }
+}
+
+}  // namespace
+
+int StartKeeper(int channel) {
+  // The server's handlers are nothing to it.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const long keeper = syscall(SYS_clone, CLONE_FILES, nullptr, nullptr, nullptr, 0);
+  const int error = errno;
+  if (keeper == 0) Keep(channel);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return keeper < 0 ? -error : static_cast<int>(keeper);
+}
+
+int PrepareOwnNumbers() {
+  if (!OwnNumbers().empty()) return 0;
+  const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  OwnNumbers().push_back(fd);
+  return 0;
+}
+
+int DuplicateOwn(int fd) {
+  if (std::vector<int>& own = OwnNumbers(); own.size() > 1) {
+    close(own.back());
+    own.pop_back();
+  }
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+int ReserveOwnNumbers() {
+  std::vector<int>& own = OwnNumbers();
+  if (own.empty()) return -EBADF;
+  for (;;) {
+    const int fd = fcntl(own.front(), F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    if (fd >= kFirstKept) {
+      close(fd);
+      return 0;
+    }
+    own.push_back(fd);
+  }
+}
+
+int TakeDescriptors(int channel, const std::vector<int>& numbers) {
+  std::vector<int>& own = OwnNumbers();
+  // All but the one that the others are made of.
+  const size_t room = std::min(kBatch, own.empty() ? 0 : own.size() - 1);
+  if (room == 0) return -EMFILE;
+  for (size_t i = 0; i < room; i++) {
+    close(own.back());
+    own.pop_back();
+  }
+  int result = 0;
+  for (size_t done = 0; done < numbers.size() && result == 0; done += room) {
+    const size_t count = std::min(room, numbers.size() - done);
+    iovec wanted[] = {{const_cast<int*>(numbers.data()) + done, count * sizeof(int)}};
+    if (const ssize_t sent = SendMessage(channel, wanted, {}); sent < 0) {
+      result = static_cast<int>(sent);
+      break;
+    }
+    int had[kBatch];
+    std::vector<UniqueFd> fds;
+    const ssize_t received = ReceiveMessage(channel, {had, sizeof(had)}, &fds);
+    if (received <= 0) result = received < 0 ? static_cast<int>(received) : -ECONNRESET;
+    for (size_t i = 0; i < fds.size() && i * sizeof(int) < static_cast<size_t>(received); i++)
+      if (had[i] >= kFirstKept && fcntl(had[i], F_GETFD) < 0) dup3(fds[i].get(), had[i], O_CLOEXEC);
+  }
+  const int reserved = ReserveOwnNumbers();
+  return result < 0 ? result : reserved;
+}
+
+}  // namespace viewfsd

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * kill-server-process.js DAEMON KILLS MOST_MS: kills the server below that process so often, each time up to so many milliseconds
+ * after its successor serves, which the daemon's log on standard input says. A process of its own, since the guest of a test waits in
+ * system calls.
+ */
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import { serverBelow } from './harness/serving-process.ts'
+
+const [daemon = 0, kills = 0, most = 0] = process.argv.slice(2).map(Number)
+let killed = 0
+
+async function kill(): Promise<void> {
+  await delay(Math.random() * most)
+  const server = serverBelow(daemon)
+  if (server === undefined) throw new Error('nobody serves')
+  process.kill(server, 'SIGKILL')
+  killed++
+}
+
+const lines = createInterface({ input: process.stdin })
+process.stdout.write('ready\n')
+await kill()
+for await (const line of lines) {
+  if (!line.includes('"server-restarted"')) continue
+  if (killed === kills) break
+  await kill()
+}
+process.exit(0)

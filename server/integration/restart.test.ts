@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/** --on-crash=restart: the serving process is killed, and the guest goes on. */
+import { constants, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { mountBadDisk } from './harness/bad-disk.ts'
+import { ROOT_ID } from './harness/fuse-abi.ts'
+import { killServer } from './harness/serving-process.ts'
+import { outcome, startSession } from './harness/session.ts'
+
+test.each(['namespace', 'chroot', 'none'])(
+  'goes on with inodes, handles, directories and what has no name any more (%s)',
+  async (sandbox) => {
+    const session = await startSession({ args: ['--on-crash=restart', `--sandbox=${sandbox}`] })
+    const { client, daemon, frontend, queues } = session
+    const { entry, fh } = client.create(ROOT_ID, 'file', 2)
+    client.write(entry.nodeid, fh, 0, Buffer.from('before '))
+    const gone = client.create(ROOT_ID, 'gone', 2)
+    client.write(gone.entry.nodeid, gone.fh, 0, Buffer.from('unlinked'))
+    client.unlink(ROOT_ID, 'gone')
+    const directory = client.mkdir(ROOT_ID, 'directory')
+    const open = client.opendir(ROOT_ID)
+    const first = client.readdir(ROOT_ID, open, 0n, 64)
+    for (let round = 0; round < 3; round++) {
+      await killServer(daemon)
+      client.write(entry.nodeid, fh, 7 + round, Buffer.from([0x30 + round]))
+      expect(client.read(gone.entry.nodeid, gone.fh, 0, 100)).toEqual(Buffer.from('unlinked'))
+      expect(client.getattr(gone.entry.nodeid).nlink).toBe(0)
+      client.mknod(directory.nodeid, `made-${round}`, 0o100644)
+    }
+    expect(readFileSync(join(daemon.sharedDir, 'file'), 'utf8')).toBe('before 012')
+    expect(readdirSync(join(daemon.sharedDir, 'directory'))).toEqual(['made-0', 'made-1', 'made-2'])
+    const rest = client.readdir(ROOT_ID, open, first.at(-1)?.offset ?? 0n)
+    expect([...first, ...rest].map(({ name }) => name).toSorted()).toEqual(['.', '..', 'directory', 'file'])
+    client.rename(ROOT_ID, 'file', directory.nodeid, 'moved')
+    // The frontend's connection is the same, and the rings are where they were.
+    const bases = frontend.stop()
+    expect(bases).toEqual(queues.map((queue) => queue.availableIndex))
+    frontend.resume(bases)
+    expect(client.lookup(directory.nodeid, 'moved').nodeid).toBe(entry.nodeid)
+  },
+)
+
+/** Ends the server by a fault of its own, so that it counts as a crash. */
+const CRASH = 'SIGSEGV'
+
+test('fails a request with which server after server crashes, and goes on', async () => {
+  const disk = await mountBadDisk()
+  writeFileSync(join(disk.backing, 'slow'), 'slow')
+  const session = await startSession({ sharedDir: disk.mountPoint, args: ['--on-crash=restart'] })
+  const { client, daemon, transport } = session
+  const { nodeid } = client.lookup(ROOT_ID, 'slow')
+  const rule = await disk.stall('read', { path: '/slow' })
+  const fh = client.open(nodeid, constants.O_RDONLY)
+  const read = client.startRead(nodeid, fh, 0, 4096)
+  await rule.hit()
+  // A server that is killed by somebody else does not count.
+  for (const signal of [CRASH, 'SIGKILL', CRASH] as const) {
+    await killServer(daemon, signal)
+    // Comes after what the server before it has left.
+    expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
+    expect(read.done).toBe(false)
+  }
+  await killServer(daemon, CRASH)
+  expect(outcome(() => transport.wait(read))).toBe('EIO')
+  expect(daemon.log).toContain('"request-deadly"')
+  await rule.end()
+  expect(Buffer.from(client.read(nodeid, fh, 0, 4096)).toString()).toBe('slow')
+})
+
+test('fails all requests once ten servers have crashed within a minute', async () => {
+  const { client, daemon } = await startSession({ args: ['--on-crash=restart'] })
+  for (let crash = 1; crash < 10; crash++) await killServer(daemon, CRASH)
+  expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
+  await killServer(daemon, CRASH)
+  expect(outcome(() => client.getattr(ROOT_ID))).toBe('EIO')
+  expect(daemon.log).toContain('"server-crashing"')
+})
+
+test('ends as it does without, when it is asked to, and when the frontend leaves', async () => {
+  const asked = await startSession({ args: ['--on-crash=restart'] })
+  asked.daemon.signal('SIGTERM')
+  expect(await asked.daemon.exit()).toEqual({ code: 0, signal: null })
+  const left = await startSession({ args: ['--on-crash=restart'] })
+  await killServer(left.daemon)
+  left.frontend.close()
+  expect(await left.daemon.exit()).toEqual({ code: 0, signal: null })
+})

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a server takes over from the one before it, which a signal has ended, and leaves to the next. ARCHITECTURE.md, "When the
+ * process ends", has the order.
+ */
+import { constants } from 'node:os'
+import { type DeviceControl, type FrontendState, servers } from '../native/index.ts'
+import { FuseSession } from './fuse/session.ts'
+import type { LaunchedServer } from './sandbox/launch.ts'
+import type { MessageKeeper } from './vhost-user/connection.ts'
+
+export type LeftFrontend = NonNullable<ReturnType<DeviceControl['restore']>>
+
+/** Within a minute; native/sandbox/launcher/servers.cc has the same number. */
+const MANY_CRASHES = 10
+
+export class Succession {
+  readonly #server: LaunchedServer
+
+  /** First of all, before the sandbox's doors. @throws where the state is of another version */
+  constructor(server: LaunchedServer, queueCount: number) {
+    this.#server = server
+    servers.open(server.state, queueCount)
+    servers.startKeeper(server.keeper)
+  }
+
+  get succeeds(): boolean {
+    return this.#server.predecessor >= 0
+  }
+
+  /** Behind the doors: who has written what is read here may have been taken over by a guest. @returns for createSharedDirectory */
+  take(): [tables: number, keeper: number] | undefined {
+    const tables = servers.take(this.#server.predecessor)
+    return tables < 0 ? undefined : [tables, this.#server.predecessor]
+  }
+
+  /** All that this server opens by itself at its start is open. */
+  reserve(): void {
+    servers.reserveOwnNumbers()
+  }
+
+  /**
+   * Server after server crashes: what else could be the matter, nobody knows, and nothing is to be made worse. Mappings stay as they are.
+   */
+  get refuses(): boolean {
+    return this.#server.crashes >= MANY_CRASHES
+  }
+
+  /** Once the tables are taken over. @returns undefined where there was no frontend */
+  restore(device: DeviceControl, directory: number, session: SharedArrayBuffer): LeftFrontend | undefined {
+    const frontend = device.restore(this.#server.signal !== constants.signals.SIGKILL)
+    if (this.refuses) device.refuse()
+    if (frontend !== undefined) {
+      const words = servers.restoreSession(directory)
+      if (words !== undefined) new FuseSession(session).restore(words)
+    }
+    return frontend
+  }
+
+  /** Serves from here on: nothing more is needed of the predecessor. */
+  serving(): void {
+    servers.sayTaken(this.#server.keeper)
+  }
+
+  /** @param state what is to be put down besides the end of the replies */
+  messageKeeper(device: DeviceControl, state: () => Omit<FrontendState, 'repliesEnd'>, repliesEnd = 0): MessageKeeper {
+    let end = repliesEnd
+    const record = (): void => {
+      const { connection, protocolFeatures, lastQueue, windowPossible, windowActive } = state()
+      device.record(connection, protocolFeatures, lastQueue, windowPossible, windowActive, end)
+    }
+    return {
+      served: (reply) => {
+        if (reply !== undefined) end = servers.stageReply(reply)
+        record()
+      },
+      send: (connection) => servers.sendReplies(connection),
+      resume: (connection) => servers.resumeReplies(connection, end),
+    }
+  }
+
+  /** There is no frontend any more. */
+  forgetFrontend(device: DeviceControl): void {
+    device.record(-1, 0n, 0, false, false, 0)
+  }
+
+  /** Of the predecessor, for the log. */
+  get end(): { readonly signal: number; readonly crashes: number } {
+    return { signal: this.#server.signal, crashes: this.#server.crashes }
+  }
+}
