@@ -301,8 +301,11 @@ static void memview_anchor_poison(struct memview_anchor *anchor,
 /*
  * Memory failure unmaps a page and then drops it from its file, so that the
  * next access would read old data from the disk where new data was lost. Who
- * has the page mapped must learn of it instead. (A file without a disk keeps
- * the poisoned page itself.)
+ * has the page mapped must learn of it instead. What is clean is on the disk:
+ * nothing is lost, and nobody shall hear of it. (A file without a disk keeps the
+ * poisoned page itself.)
+ *
+ * Entries were cleared before, so their dirty bits are the folios' by now.
  */
 static void memview_anchor_check_poison(struct memview_anchor *anchor,
 					unsigned long first, unsigned long last)
@@ -316,7 +319,8 @@ static void memview_anchor_check_poison(struct memview_anchor *anchor,
 	xas_for_each(&xas, folio, last) {
 		unsigned long index, end;
 
-		if (xas_retry(&xas, folio) || xa_is_value(folio))
+		if (xas_retry(&xas, folio) || xa_is_value(folio) ||
+		    !folio_test_dirty(folio))
 			continue;
 		/* The folio may change under us, but not if it is poisoned. */
 		index = READ_ONCE(folio->index);
