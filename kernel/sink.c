@@ -218,8 +218,10 @@ static bool memview_sinks_review(struct memview *view,
  * @view:    the view, not closed
  * @mapping: of the file; not to be followed
  *
- * Context: the end of a system call, or of a request of io_uring. No file is
- * locked. When this returns, no mapper sees a sink page where the file has
+ * Context: may sleep, in a read-side section of fsnotify's SRCU. The file's
+ * inode may be locked, as ftruncate() has it when it tells, and so may others:
+ * all that is waited for here comes after a file system's locks ("Locks" in
+ * memview.h). When this returns, no mapper sees a sink page where the file has
  * data.
  */
 void memview_sinks_modified(struct memview *view,
