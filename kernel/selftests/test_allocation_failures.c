@@ -158,7 +158,7 @@ static long call_unmap(struct world *w)
 		.range = { PAGE, PAGE },
 		.flags = MEMVIEW_UNMAP_REPORT_PINS,
 	};
-	struct memview_range ranges[600];
+	struct memview_range ranges[260];
 	long ret;
 
 	ret = map_fd(w->ctl, w->fd, 0, SIZE, 0, RD | WR);
