@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Files that the host truncates, extends, punches and replaces while the guest uses them, by mmap, read() and write(): no VM
- * stops, and nobody sees a wrong byte. VIEWFSD_CHANGING_SECONDS: for how long, at least.
+ * stops, and nobody sees a wrong byte.
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -37,11 +37,13 @@ function checkPages(path: string): void {
     equal(Number(bytes.readBigUInt64LE(page * PAGE)), page, `the first word of page ${page} of ${path}`)
 }
 
-/** @param dir what the guest has at /mnt */
-export async function changingFiles(vm: TestGuest, dir: string): Promise<void> {
+/**
+ * @param dir what the guest has at /mnt
+ * @param seconds for how long, at least
+ */
+export async function changingFiles(vm: TestGuest, dir: string, seconds: number): Promise<void> {
   await test('dax: files that the host changes under the guest stop no VM and show no wrong byte', async () => {
     const { guest } = vm
-    const seconds = Number(process.env['VIEWFSD_CHANGING_SECONDS'] ?? 0)
     const moving = join(dir, 'moving')
     const replaced = join(dir, 'replaced')
     for (const path of [moving, replaced]) writeFileSync(path, stampedPages(0, PAGES))

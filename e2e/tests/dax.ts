@@ -9,6 +9,8 @@ import type { Guest } from '../guest/guest.ts'
 import { dropCaches, sh } from '../guest/host.ts'
 import { checkout } from '../rig/paths.ts'
 import { changingFiles } from './changing-files.ts'
+import { failingFiles } from './failing-files.ts'
+import { failingFileSystems } from './failing-file-systems.ts'
 import { check, count, equal, selected, test } from './harness.ts'
 import type { Rig } from './session.ts'
 import { TestGuest } from './test-guest.ts'
@@ -94,6 +96,8 @@ export async function daxSuite(rig: Rig): Promise<void> {
   mkdirSync(huge)
   sh(`mount -t tmpfs -o huge=always none ${huge}`)
   writeFileSync(join(huge, 'file'), pattern(HUGE_RANGES * RANGE, 41))
+  const changingSeconds = Number(process.env['VIEWFSD_CHANGING_SECONDS'] ?? 0)
+  const failing = await failingFileSystems(join(dir, 'failing'), `${dir}-disks`, changingSeconds > 0)
   dropCaches()
   const vm = await TestGuest.boot(rig, { sharedDir: dir, daemonArgs: ['--window=memory-view', '--window-size=64M'] })
   const { guest } = vm
@@ -266,7 +270,8 @@ export async function daxSuite(rig: Rig): Promise<void> {
     await guest.must("/root/dax-io hold /mnt/source 'sha256sum /mnt/source >/dev/null'")
   })
 
-  await changingFiles(vm, dir)
+  await changingFiles(vm, dir, changingSeconds)
+  await failingFiles(vm, '/mnt/failing', failing, changingSeconds)
 
   await test('dax: the host unmounts what a program of the guest has mapped, once it is forgotten', async () => {
     const pipe = '/run/held'

@@ -104,7 +104,11 @@ export class Misbehaviour {
   }
 }
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/integration/misbehaving-fs-process.js')
+/** Built, whether this module is or not. */
+const PROGRAM = path.resolve(
+  import.meta.dirname.replace(/\/dist(?=\/server\/integration$)/, ''),
+  '../../dist/server/integration/misbehaving-fs-process.js',
+)
 
 export class MisbehavingFs {
   /** The directory behind it: what is changed here, the kernel does not learn of by itself. */

@@ -13,6 +13,7 @@
  *                                were read and how many accesses ended in SIGBUS
  *   dax-io reread FILE STOP      the same with read(2) and write(2), of a file that is replaced besides. Prints how many words were
  *                                read and how often there was none
+ *   dax-io poison FILE PAGE      the memory of a page of FILE fails, on the machine that runs this
  *   dax-io is-dax FILE           prints 1 where statx(2) says that the file is in the window, 0 where it is not
  */
 #define _GNU_SOURCE
@@ -218,6 +219,22 @@ static int reread(const char *name, const char *stop)
 	return printf("%lu %lu\n", reads, none) < 0;
 }
 
+static int poison(const char *name, unsigned long page)
+{
+	int file = open(name, O_RDONLY);
+	volatile char *map;
+
+	if (file < 0)
+		return perror(name), 1;
+	map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, page * 4096);
+	if (map == MAP_FAILED)
+		return perror("mmap"), 1;
+	(void)*map;
+	if (madvise((void *)map, 4096, MADV_HWPOISON) != 0)
+		return perror("MADV_HWPOISON"), 1;
+	return 0;
+}
+
 static int is_dax(const char *name)
 {
 	struct statx status;
@@ -239,6 +256,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (strcmp(argv[1], "reread") == 0)
 		return reread(argv[2], argv[3]);
+	if (strcmp(argv[1], "poison") == 0)
+		return poison(argv[2], strtoul(argv[3], NULL, 0));
 	in = open(argv[2], O_RDONLY);
 	if (in < 0 || fstat(in, &st) != 0)
 		return perror(argv[2]), 1;
