@@ -141,6 +141,8 @@ export interface DeviceControl {
   restore(crashed: boolean): (FrontendState & { readonly running: readonly number[] }) | undefined
   /** Requests that have got EIO because server after server has crashed with them; once. `quiescedFd` tells of them. */
   takeDeadly(): Uint8Array[]
+  /** No more requests are taken, for good; those that have been are carried out. */
+  pause(): void
   /** All requests that are taken from now on get EIO. */
   refuse(): void
   /** Tells the device its own window's file, so that no ring is accepted in a view. `fd` stays the caller's. */

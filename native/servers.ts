@@ -31,6 +31,12 @@ export interface NativeServers {
   readonly take: (keeper: number) => number
   /** Tells the first process that nothing more is needed of the predecessor. */
   readonly sayTaken: (channel: number) => void
+  /** Asks the first process for what SIGHUP asks it for. */
+  readonly askForUpgrade: (channel: number) => void
+  /** Whether this program can go on with a state, as far as its version tells. */
+  readonly canSucceed: (state: number) => boolean
+  /** Ends this process by SIGKILL, so that the first process starts the next. */
+  readonly endForSuccessor: () => never
   /** What the session has agreed to that the calling thread is about to begin, by `publishPolicy`. */
   readonly noteSession: (words: readonly number[]) => void
   /** Puts the predecessor's policy in force. @returns what was noted with it; undefined where there was no session */

@@ -227,6 +227,10 @@ export class Daemon {
       latencies: () => latenciesOf(this.#device.control.latencies()),
       files: () => this.#files(),
       forget: (path) => this.#forget(path),
+      upgrade: () => {
+        this.#succession?.askForUpgrade()
+        return this.#succession !== undefined
+      },
       setLogLevel: (wished) => {
         level.set(wished)
         level.apply(this.#log)
@@ -303,6 +307,17 @@ export class Daemon {
   #explainUnviewable(): string | undefined {
     const root = this.#launched?.root ?? -1
     return explainUnviewable(unviewableBelow(root >= 0 ? `/proc/self/fd/${root}` : this.#options.sharedDir))
+  }
+
+  /** SIGHUP: another program goes on with the guest, or the daemon ends. */
+  hangUp(): void {
+    if (this.#succession === undefined) {
+      this.#log.info({ event: 'ending', signal: 'SIGHUP' }, 'ending')
+      this.end(0)
+      return
+    }
+    this.#log.info({ event: 'handing-over' }, 'the program that is installed now goes on')
+    this.#succession.handOver(this.#device.control)
   }
 
   /** One log line with all counters. */

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** viewfsd's entry. Exit codes: 0 asked to end or the frontend has gone, 1 something failed, 2 wrong usage. */
 import { rmSync } from 'node:fs'
+import { servers } from '../native/index.ts'
 import { setDescriptorLimit } from './descriptor-limit.ts'
 import { checkSharedDir, checkUser, launchDaemon } from './launch-daemon.ts'
 import { socketFiles } from './listener.ts'
@@ -35,7 +36,7 @@ async function run(options: Options, launched: Launched | undefined): Promise<vo
   }
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
-  process.on('SIGHUP', end)
+  process.on('SIGHUP', () => daemon.hangUp())
   process.on('SIGUSR1', () => daemon.logCounters())
   process.on('uncaughtException', (error) => {
     log.fatal({ event: 'bug', err: error }, 'a bug in viewfsd')
@@ -64,7 +65,14 @@ function runOrLaunch(options: Options): Promise<void> {
   return run(options, launched)
 }
 
+/** Whether this program can go on where another one is, asked by the first process before it gives anything up. */
+function answerProbe(): void {
+  const state = process.env['VIEWFSD_PROBE']
+  if (state !== undefined) process.exit(servers.canSucceed(Number(state)) ? 0 : 1)
+}
+
 try {
+  answerProbe()
   // Those that the launcher starts again get it as an argument.
   process.argv.push(...takeSocketActivation(process.env, process.pid))
   const commandLine = parseCommandLine(process.argv.slice(2))

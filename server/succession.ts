@@ -14,6 +14,9 @@ export type LeftFrontend = NonNullable<ReturnType<DeviceControl['restore']>>
 /** Within a minute; native/sandbox/launcher/servers.cc has the same number. */
 const MANY_CRASHES = 10
 
+/** How long requests may take that are under way when another program is to go on. */
+const DRAIN_MS = 1000
+
 export class Succession {
   readonly #server: LaunchedServer
 
@@ -60,6 +63,25 @@ export class Succession {
   /** Serves from here on: nothing more is needed of the predecessor. */
   serving(): void {
     servers.sayTaken(this.#server.keeper)
+  }
+
+  /** The program that is installed now shall go on, if it can; the answer is SIGHUP. */
+  askForUpgrade(): void {
+    servers.askForUpgrade(this.#server.keeper)
+  }
+
+  /**
+   * Gives way to the next server: takes no more requests, and ends once those that have been taken are carried out, or after a
+   * while; what is left then is repeated.
+   */
+  handOver(device: DeviceControl): void {
+    device.pause()
+    const deadline = performance.now() + DRAIN_MS
+    const look = (): void => {
+      if (device.requestsInProgress().length === 0 || performance.now() > deadline) servers.endForSuccessor()
+      setTimeout(look, 1)
+    }
+    look()
   }
 
   /** @param state what is to be put down besides the end of the replies */

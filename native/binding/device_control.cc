@@ -81,6 +81,7 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                         InstanceMethod<&DeviceControl::Record>("record"),
                         InstanceMethod<&DeviceControl::Restore>("restore"),
                         InstanceMethod<&DeviceControl::Refuse>("refuse"),
+                        InstanceMethod<&DeviceControl::Pause>("pause"),
                         InstanceMethod<&DeviceControl::TakeDeadly>("takeDeadly"),
                         InstanceMethod<&DeviceControl::AddView>("addView"),
                         InstanceMethod<&DeviceControl::ViewLost>("viewLost"),
@@ -315,6 +316,8 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
                    Napi::Buffer<uint8_t>::Copy(info.Env(), request.data(), request.size()));
     return requests;
   }
+
+  void Pause(const Napi::CallbackInfo&) { device_->Pause(); }
 
   void Refuse(const Napi::CallbackInfo&) { device_->Refuse(); }
 

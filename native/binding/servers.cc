@@ -6,10 +6,12 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <vector>
 
@@ -25,6 +27,12 @@ namespace {
 
 // launcher/descriptors.h: kTaken
 constexpr char kTaken = 't';
+constexpr char kUpgrade = 'u';
+
+void Say(const Napi::CallbackInfo& info, char byte) {
+  if (send(FdArgument(info, 0, "channel"), &byte, 1, MSG_NOSIGNAL) != 1)
+    throw ErrnoError(info.Env(), errno, "send");
+}
 
 thread_local int32_t session_words[SessionRecord::kWords];
 
@@ -89,10 +97,19 @@ Napi::Value Take(const Napi::CallbackInfo& info) {
 }
 
 // sayTaken(channel)
-void SayTaken(const Napi::CallbackInfo& info) {
-  const char byte = kTaken;
-  if (send(FdArgument(info, 0, "channel"), &byte, 1, MSG_NOSIGNAL) != 1)
-    throw ErrnoError(info.Env(), errno, "send");
+void SayTaken(const Napi::CallbackInfo& info) { Say(info, kTaken); }
+
+// askForUpgrade(channel)
+void AskForUpgrade(const Napi::CallbackInfo& info) { Say(info, kUpgrade); }
+
+// canSucceed(state)
+Napi::Value CanSucceed(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), ServerState::Check(FdArgument(info, 0, "state")) == 0);
+}
+
+// endForSuccessor(): does not return
+void EndForSuccessor(const Napi::CallbackInfo&) {
+  syscall(SYS_tgkill, getpid(), gettid(), SIGKILL);
 }
 
 // noteSession(words)
@@ -174,6 +191,9 @@ void InitServers(Napi::Env env, Napi::Object exports) {
   add("reserveOwnNumbers", Reserve);
   add("take", Take);
   add("sayTaken", SayTaken);
+  add("askForUpgrade", AskForUpgrade);
+  add("canSucceed", CanSucceed);
+  add("endForSuccessor", EndForSuccessor);
   add("noteSession", NoteSession);
   add("restoreSession", RestoreSession);
   add("stageReply", StageReply);

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+
+#include "host/directory_record.h"
 
 namespace viewfsd {
 namespace {
@@ -19,6 +22,14 @@ uint32_t queues = 0;
 
 }  // namespace
 
+const uint32_t ServerState::kVersion = StateRecord::kVersion << 16 | DirectoryRecord::kVersion;
+
+int ServerState::Check(int fd) {
+  uint32_t version = 0;
+  if (pread(fd, &version, sizeof(version), offsetof(StateRecord, version)) < 0) return -errno;
+  return version == kVersion ? 0 : -EPROTO;
+}
+
 int ServerState::Open(int fd, uint32_t queue_count) {
   if (queue_count > DeviceRecord::kMaxQueues || memory != nullptr) return -EINVAL;
   const size_t bytes = Whole(sizeof(StateRecord)) + queue_count * Whole(sizeof(JournalRecord));
@@ -30,12 +41,12 @@ int ServerState::Open(int fd, uint32_t queue_count) {
   if (map == MAP_FAILED) return -errno;
   auto* state = static_cast<StateRecord*>(map);
   const uint32_t version = state->version.load(std::memory_order_acquire);
-  if (version != 0 && (version != StateRecord::kVersion || state->queue_count != queue_count)) {
+  if (version != 0 && (version != kVersion || state->queue_count != queue_count)) {
     munmap(map, bytes);
     return -EPROTO;
   }
   state->queue_count = queue_count;
-  state->version.store(StateRecord::kVersion, std::memory_order_release);
+  state->version.store(kVersion, std::memory_order_release);
   memory = static_cast<uint8_t*>(map);
   queues = queue_count;
   return 0;

@@ -126,7 +126,7 @@ struct JournalRecord {
 };
 
 struct StateRecord {
-  // To be raised with every change of what is below or in the tables.
+  // To be raised with every change of what is above or below.
   static constexpr uint32_t kVersion = 1;
 
   std::atomic<uint32_t> version;
@@ -145,9 +145,14 @@ static_assert(std::atomic<uint32_t>::is_always_lock_free &&
 // Of the process; there is none unless a first process has given it one.
 class ServerState {
  public:
+  // Of the state and of the tables that go with it.
+  static const uint32_t kVersion;
+
   // Maps the object, which becomes as large as it has to be. Returns 0; -EPROTO where another
   // version or other queues have written it; or -errno. Once.
   static int Open(int fd, uint32_t queue_count);
+  // Whether this program could. 0, -EPROTO or -errno.
+  static int Check(int fd);
   // Null where there is none.
   static StateRecord* Get();
   static JournalRecord* Journal(uint32_t queue);

@@ -172,6 +172,8 @@ class Device {
   std::optional<FrontendState> Restore(bool crashed);
   // All requests that are taken from now on get EIO.
   void Refuse() { refuses_.store(true); }
+  // No more requests are taken; those that have been are carried out.
+  void Pause() { paused_.store(true); }
   // Descriptors that have come with messages. Where there may be a successor they stay open until
   // it is told of others.
   void Retire(UniqueFd fd);
@@ -185,6 +187,7 @@ class Device {
   bool shutting_down() const { return shutdown_.load(std::memory_order_acquire); }
   // Whether a blocking call should give up: a stop is pending, or shutdown.
   bool Interrupted() const { return shutting_down() || pending_stops_.load() > 0; }
+  bool paused() const { return paused_.load(std::memory_order_relaxed); }
   bool refuses() const { return refuses_.load(std::memory_order_relaxed); }
   // For main's log: a request that has got EIO, because server after server has ended with it.
   void NoteDeadly(std::vector<uint8_t> request);
@@ -232,6 +235,7 @@ class Device {
   UniqueFd quiesced_;
   std::atomic<bool> shutdown_{false};
   std::atomic<bool> refuses_{false};
+  std::atomic<bool> paused_{false};
   bool crashed_ = false;
   std::atomic<int> pending_stops_{0};
   bool event_idx_ = false;

@@ -46,7 +46,7 @@ int RequestServer::Sleep(int timeout_ms) {
 // Whether requests are taken from a queue that this thread has. Not while a stop waits for those
 // that the pool has.
 bool RequestServer::Takes(const QueueUse& use) const {
-  return under_way_ < kMaxUnderWay &&
+  return under_way_ < kMaxUnderWay && !device_->paused() &&
          (use.queue->runnable.load(std::memory_order_relaxed) || !use.left.empty());
 }
 

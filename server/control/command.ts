@@ -9,7 +9,16 @@
 import { LOG_LEVELS, type LogLevel } from '../options/table.ts'
 
 /** Commands that take nothing. */
-export const PLAIN_COMMANDS = ['status', 'requests', 'counters', 'latencies', 'files', 'metrics', 'dump'] as const
+export const PLAIN_COMMANDS = [
+  'status',
+  'requests',
+  'counters',
+  'latencies',
+  'files',
+  'metrics',
+  'upgrade',
+  'dump',
+] as const
 export type PlainCommand = (typeof PLAIN_COMMANDS)[number]
 
 export type Command =

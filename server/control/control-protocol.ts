@@ -22,6 +22,8 @@ export interface ControlSubject {
   /** Lets go of the mount at `path`, from the shared directory on. @returns or -errno; see native/forget-mount.ts */
   forget(path: string): Promise<ForgottenMount | number>
   setLogLevel(level: LogLevel): void
+  /** The program that is installed now shall go on, if it can. @returns false where none may: --on-crash=exit */
+  upgrade(): boolean
 }
 
 const NEWLINE = 10
@@ -59,6 +61,7 @@ function resultOf(subject: ControlSubject, request: Command): unknown {
     latencies: () => subject.latencies(),
     files: () => subject.files(),
     metrics: () => metricsText(subject),
+    upgrade: () => upgrade(subject),
     dump: async () => ({
       status: subject.status(),
       requests: await subject.requests(),
@@ -68,6 +71,12 @@ function resultOf(subject: ControlSubject, request: Command): unknown {
     }),
   }
   return answers[request.command]()
+}
+
+function upgrade(subject: ControlSubject): Record<string, never> {
+  if (!subject.upgrade())
+    throw new ControlError('only a daemon with --on-crash=restart can be upgraded under its guest')
+  return {}
 }
 
 async function forget(subject: ControlSubject, path: string): Promise<ForgottenMount> {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** --on-crash=restart: the serving process is killed, and the guest goes on. */
-import { constants, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { constants, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { mountBadDisk } from './harness/bad-disk.ts'
+import type { Daemon } from './harness/daemon.ts'
 import { ROOT_ID } from './harness/fuse-abi.ts'
 import { killServer } from './harness/serving-process.ts'
 import { outcome, startSession } from './harness/session.ts'
@@ -86,3 +89,49 @@ test('ends as it does without, when it is asked to, and when the frontend leaves
   left.frontend.close()
   expect(await left.daemon.exit()).toEqual({ code: 0, signal: null })
 })
+
+/** What the daemon has logged of this event. */
+function logged(daemon: Daemon, event: string): number {
+  return daemon.log.split(`"event":"${event}"`).length - 1
+}
+
+test('goes on in the program that is installed, on SIGHUP and for viewfsdctl', async () => {
+  const { client, daemon } = await startSession({ args: ['--on-crash=restart'] })
+  const { entry, fh } = client.create(ROOT_ID, 'file', 2)
+  for (let upgrade = 1; upgrade <= 4; upgrade++) {
+    client.write(entry.nodeid, fh, upgrade - 1, Buffer.from(String(upgrade)))
+    if (upgrade % 2 === 0) expect(ctl(daemon, 'upgrade')).toEqual({ status: 0, stderr: '' })
+    else daemon.signal('SIGHUP')
+    await daemon.until(() => logged(daemon, 'server-restarted') === upgrade, 'the next server')
+    expect(logged(daemon, 'handing-over')).toBe(upgrade)
+  }
+  expect(Buffer.from(client.read(entry.nodeid, fh, 0, 10)).toString()).toBe('1234')
+})
+
+test('gives nothing up for a program of another version', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'viewfsd-upgrade-'))
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  const program = join(directory, 'viewfsd')
+  symlinkSync(join(import.meta.dirname, '../../dist/server/main.js'), program)
+  const { client, daemon } = await startSession({ program, args: ['--on-crash=restart', '--window=none'] })
+  rmSync(program)
+  // As one does whose state has another version.
+  writeFileSync(program, 'process.exit(1)')
+  daemon.signal('SIGHUP')
+  await daemon.until(() => daemon.log.includes('can not go on'), 'a refusal')
+  expect(logged(daemon, 'handing-over')).toBe(0)
+  expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
+})
+
+test('refuses an upgrade where the guest would lose its file system', async () => {
+  const { daemon } = await startSession()
+  expect(ctl(daemon, 'upgrade').stderr).toContain('--on-crash=restart')
+})
+
+function ctl(daemon: Daemon, command: string): { status: number | null; stderr: string } {
+  const program = join(import.meta.dirname, '../../dist/server/viewfsdctl.js')
+  const { status, stderr } = spawnSync(process.execPath, [program, `--socket=${daemon.socketPath}`, command], {
+    encoding: 'utf8',
+  })
+  return { status, stderr }
+}

@@ -38,6 +38,8 @@ export const EVENTS = {
   'queue-thread-failed': 'A queue thread met a fault of viewfsd, which ends it.',
   'server-restarted':
     'A signal has ended the serving process, and this one goes on in its place (`--on-crash=restart`).',
+  'handing-over':
+    'SIGHUP or `viewfsdctl upgrade`: the program that is installed now goes on with the guest (`--on-crash=restart`).',
   'server-crashing':
     'Ten serving processes have crashed within a minute: all requests of the guest get EIO from here on.',
   'request-deadly':

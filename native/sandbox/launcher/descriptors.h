@@ -16,6 +16,8 @@ constexpr char kPrepared = 'p';
 constexpr char kCloseDoors = 'c';
 // server to first process: it has all that its predecessor had
 constexpr char kTaken = 't';
+// server to first process: as SIGHUP
+constexpr char kUpgrade = 'u';
 
 void SendByte(int socket, char byte, int fd = -1);
 // The byte, or -1 at the end. A descriptor that came along is put into `fd`.

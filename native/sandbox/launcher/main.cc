@@ -118,6 +118,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
     // The child, which is process 1 there, sees to the doors of each server by itself.
     Supervision supervision;
     supervision.child = child;
+    supervision.upgrades = true;
     supervision.close_doors = [] { return 0; };
     supervision.doors_closed = [&] {
       if (chdir("/") != 0) FailErrno("chdir");

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -71,7 +72,7 @@ class Servers {
       if (ready < 0 && errno != EINTR) FailErrno("poll");
       // What a server has said before it ended comes first.
       if (events[1].revents != 0) HandleDoors();
-      if (events[2].revents != 0) HandleTaken();
+      if (events[2].revents != 0) HandleWord();
       if (events[0].revents != 0) HandleSignals();
       if (delayed && ready == 0) Start();
     }
@@ -171,10 +172,13 @@ class Servers {
     told_ = true;
   }
 
-  void HandleTaken() {
-    if (ReceiveByte(keeper_.get(), nullptr) == kTaken) {
+  void HandleWord() {
+    const int said = ReceiveByte(keeper_.get(), nullptr);
+    if (said == kTaken) {
       predecessor_.reset();
       serves_ = served_ = true;
+    } else if (said == kUpgrade) {
+      Probe();
     } else {
       // The server, or its keeper, has closed it: there is nothing to be taken from that one.
       keeper_.reset();
@@ -189,6 +193,10 @@ class Servers {
         Reap();
         continue;
       }
+      if (signal == SIGHUP) {
+        Probe();
+        continue;
+      }
       if (signal != SIGUSR1) {
         ending_ = true;
         Notify("STOPPING=1\nSTATUS=Ending by a signal");
@@ -201,13 +209,37 @@ class Servers {
   void Reap() {
     int status = 0;
     for (pid_t ended; (ended = waitpid(-1, &status, WNOHANG)) > 0;)
-      if (ended == server_) ServerEnded(status);
+      if (ended == server_)
+        ServerEnded(status);
+      else if (ended == probe_)
+        ProbeEnded(status);
+  }
+
+  // Asks the program that is installed now whether it can go on with this state
+  // (server/main.ts), before the present server gives anything up.
+  void Probe() {
+    if (probe_ > 0 || server_ < 0 || !serves_) return;
+    probe_ = Clone(0);
+    if (probe_ != 0) return;
+    DieWithParent();
+    Inherit(state_.get());
+    if (setenv("VIEWFSD_PROBE", std::to_string(state_.get()).c_str(), 1) != 0) FailErrno("setenv");
+    Execute(plan_, {});
+  }
+
+  void ProbeEnded(int status) {
+    probe_ = -1;
+    if (status != 0) {
+      fprintf(stderr, "viewfsd: the program that is installed can not go on: nothing changes\n");
+    } else if (server_ > 0) {
+      kill(server_, SIGHUP);
+    }
   }
 
   void ServerEnded(int status) {
     server_ = -1;
     // It may have said so just before.
-    if (keeper_ && !serves_ && HasMessage(keeper_.get())) HandleTaken();
+    if (keeper_ && !serves_ && HasMessage(keeper_.get())) HandleWord();
     if (WIFEXITED(status) || ending_ || !served_) End(status);
     signal_ = WTERMSIG(status);
     const time_t now = Now();
@@ -245,6 +277,7 @@ class Servers {
 
   // -1 while there is none.
   pid_t server_ = -1;
+  pid_t probe_ = -1;
   // The present server's: what it prepares, and its keeper.
   UniqueFd doors_;
   UniqueFd keeper_;

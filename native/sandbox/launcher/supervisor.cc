@@ -85,7 +85,8 @@ class Supervisor {
         }
         End(signal);
       } else {
-        if (signal != SIGUSR1) Notify("STOPPING=1\nSTATUS=Ending by a signal");
+        if (signal != SIGUSR1 && (signal != SIGHUP || !task_.upgrades))
+          Notify("STOPPING=1\nSTATUS=Ending by a signal");
         kill(task_.child, signal);
       }
     }

@@ -14,6 +14,8 @@ namespace viewfsd {
 
 struct Supervision {
   pid_t child = -1;
+  // SIGHUP does not end it.
+  bool upgrades = false;
   UniqueFd control;
   // Runs when the program asks for the doors to be closed; returns an errno.
   std::function<int()> close_doors;

@@ -88,6 +88,9 @@ async function run(client: ControlClient, args: CtlArguments): Promise<void> {
       else print(forgottenScreen(forgotten))
       break
     }
+    case 'upgrade':
+      await client.ask({ command })
+      break
     case 'dump': {
       const dump = await ask(client, 'dump')
       printJson(args.paths ? dump : withoutNames(dump))

@@ -55,6 +55,7 @@ export class ControlTarget implements Target {
         await turn()
         return where.length % 2 === 0 ? -(where.length % 40) - 1 : { inodes: 1, handles: 2, ranges: 0 }
       },
+      upgrade: () => false,
       setLogLevel: (level: (typeof LOG_LEVELS)[number]) => {
         outcomes.push(1000 + LOG_LEVELS.indexOf(level))
       },
