@@ -66,7 +66,7 @@ test('fails a request with which server after server crashes, and goes on', asyn
   }
   await killServer(daemon, CRASH)
   expect(outcome(() => transport.wait(read))).toBe('EIO')
-  expect(daemon.log).toContain('"request-deadly"')
+  await daemon.until(() => logged(daemon, 'request-deadly') === 1, 'a line of the log')
   await rule.end()
   expect(Buffer.from(client.read(nodeid, fh, 0, 4096)).toString()).toBe('slow')
 })

@@ -31,7 +31,7 @@ export const CTL_USAGE = `Usage: viewfsdctl [--socket=PATH] [--json] COMMAND
   top [--once]      rates, latencies, files and the window, each second; --once: one second, for scripts
   log-level LEVEL   error, warn, info, debug, trace or off, until the daemon ends
   forget MOUNT      lets go of what is open or known below a mount in the share, so that the host can unmount it
-  upgrade           lets the program that is installed now go on with the guest (--on-crash=restart)
+  upgrade           lets the program that is installed now go on with the guest
   dump [--paths]    all of it as JSON, for a bug report; names of files only with --paths
 
   --socket=PATH     the daemon's vhost-user socket or its control socket; not needed where ${RUN_DIRECTORY} has one alone

@@ -43,3 +43,9 @@ export async function killServer(daemon: Daemon, signal: NodeJS.Signals = 'SIGKI
 function eventOf(record: unknown): unknown {
   return typeof record === 'object' && record !== null && 'event' in record ? record.event : undefined
 }
+
+/** The process that starts the servers of a daemon. */
+export function firstProcess({ pid }: Daemon): number {
+  const [first = pid] = childrenOf(pid)
+  return isNode(first) ? pid : first
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The server is killed in the worst instant: the system call of a request has happened, and nothing is put down of that yet. bpftrace does it, at the
+ * end of the call, once for each kind.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { constants, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { ROOT_ID } from './harness/fuse-abi.ts'
+import { firstProcess } from './harness/serving-process.ts'
+import { outcome, startSession } from './harness/session.ts'
+
+const { O_APPEND, O_EXCL, O_RDWR } = constants
+const RENAME_EXCHANGE = 2
+const RWF_APPEND = 0x10
+const CALLS = ['mknodat', 'mkdirat', 'symlinkat', 'linkat', 'renameat2', 'unlinkat', 'setxattr', 'removexattr'] as const
+
+/** The C library that the daemon uses is this process's. */
+const LIBRARY = /\S+\/libc\.so\.6$/m.exec(readFileSync('/proc/self/maps', 'utf8'))?.[0] ?? ''
+
+function kill(call: string): string {
+  return `@killed["${call}"] = 1; signal("KILL");`
+}
+
+/** Kills, once at the end of each call, the process that `first` has started. */
+function script(first: number): string {
+  const mine = `curtask->group_leader->real_parent->tgid == ${first}`
+  const plain = CALLS.map(
+    (call) =>
+      `uretprobe:${LIBRARY}:${call} /(int32)retval == 0 && @killed["${call}"] == 0 && ${mine}/ { ${kill(call)} }`,
+  )
+  const flagged = (call: string, argument: number, flag: number, key: string): string => `
+uprobe:${LIBRARY}:${call} /(arg${argument} & ${flag}) != 0/ { @flagged[tid, "${key}"] = 1 }
+uretprobe:${LIBRARY}:${call} /@flagged[tid, "${key}"] == 1/ {
+  @flagged[tid, "${key}"] = 0; if ((int32)retval >= 0 && @killed["${key}"] == 0 && ${mine}) { ${kill(key)} } }`
+  // Comes last, so that all others are in place when this process sets it off.
+  const attached = `uprobe:${LIBRARY}:mkdtemp /pid == ${process.pid}/ { printf("attached\\n") }`
+  return [
+    ...plain,
+    flagged('openat64', 2, O_EXCL, 'openat'),
+    flagged('pwritev64v2', 4, RWF_APPEND, 'pwritev2'),
+    attached,
+  ].join('\n')
+}
+
+test('what has happened is not done again', { timeout: 120_000 }, async () => {
+  const { client, daemon } = await startSession({ args: ['--on-crash=restart', '--xattr', '--sandbox=none'] })
+  const tracer = spawn('bpftrace', ['--unsafe', '-e', script(firstProcess(daemon))], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  onTestFinished(() => void tracer.kill('SIGKILL'))
+  let said = ''
+  for (const stream of [tracer.stdout, tracer.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  await daemon.until(() => {
+    mkdtempSync(join(daemon.directory, 'look-'))
+    return said.includes('attached') || tracer.exitCode !== null
+  }, 'bpftrace')
+  // Each is the first of its kind.
+  const made = client.create(ROOT_ID, 'created', O_RDWR | O_EXCL)
+  client.write(made.entry.nodeid, made.fh, 0, Buffer.from('one'))
+  client.write(made.entry.nodeid, made.fh, 3, Buffer.from('two'), { open: O_APPEND })
+  expect(readFileSync(join(daemon.sharedDir, 'created'), 'utf8')).toBe('onetwo')
+  const node = client.mknod(ROOT_ID, 'node', 0o100644)
+  client.mkdir(ROOT_ID, 'directory')
+  client.symlink(ROOT_ID, 'symlink', 'target')
+  expect(client.link(node.nodeid, ROOT_ID, 'link').nodeid).toBe(node.nodeid)
+  writeFileSync(join(daemon.sharedDir, 'other'), 'other')
+  client.rename2(ROOT_ID, 'created', ROOT_ID, 'other', RENAME_EXCHANGE)
+  client.setxattr(node.nodeid, 'user.a', Buffer.from('1'), 1)
+  client.removexattr(node.nodeid, 'user.a')
+  client.unlink(ROOT_ID, 'link')
+  expect(client.getattr(node.nodeid).nlink).toBe(1)
+  expect(readFileSync(join(daemon.sharedDir, 'other'), 'utf8')).toBe('onetwo')
+  expect(readFileSync(join(daemon.sharedDir, 'created'), 'utf8')).toBe('other')
+  expect(readdirSync(daemon.sharedDir)).toEqual(['created', 'directory', 'node', 'other', 'symlink'])
+  expect(outcome(() => client.mkdir(ROOT_ID, 'directory'))).toBe('EEXIST')
+  tracer.kill('SIGINT')
+  await once(tracer, 'close')
+  for (const call of [...CALLS, 'openat', 'pwritev2']) expect(said).toContain(`@killed[${call}]: 1`)
+})
