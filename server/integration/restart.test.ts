@@ -11,10 +11,21 @@ import { ROOT_ID } from './harness/fuse-abi.ts'
 import { killServer } from './harness/serving-process.ts'
 import { outcome, startSession } from './harness/session.ts'
 
-test.each(['namespace', 'chroot', 'none'])(
-  'goes on with inodes, handles, directories and what has no name any more (%s)',
-  async (sandbox) => {
-    const session = await startSession({ args: ['--on-crash=restart', `--sandbox=${sandbox}`] })
+/** Whoever is not root has no file handles, so that descriptors hold all inodes. */
+const NOBODY = 65534
+
+test.each([
+  ['namespace', 0],
+  ['namespace', NOBODY],
+  ['chroot', 0],
+  ['none', 0],
+] as const)(
+  'goes on with inodes, handles, directories and what has no name any more (%s, uid %i)',
+  async (sandbox, uid) => {
+    const session = await startSession({
+      args: ['--on-crash=restart', `--sandbox=${sandbox}`],
+      ...(uid === 0 ? {} : { uid }),
+    })
     const { client, daemon, frontend, queues } = session
     const { entry, fh } = client.create(ROOT_ID, 'file', 2)
     client.write(entry.nodeid, fh, 0, Buffer.from('before '))
