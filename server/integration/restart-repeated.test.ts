@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The server is killed in the worst instant: the system call of a request has happened, and nothing is put down of that yet. bpftrace does it, at the
- * end of the call, once for each kind.
+ * The server is killed in the worst instants: the system call of a request has happened, and nothing is put down of that yet. bpftrace does it, at the
+ * end of the call, once for each kind, and between what is put down of a request.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { ROOT_ID } from './harness/fuse-abi.ts'
 import { firstProcess } from './harness/serving-process.ts'
@@ -16,6 +16,10 @@ const { O_APPEND, O_EXCL, O_RDWR } = constants
 const RENAME_EXCHANGE = 2
 const RWF_APPEND = 0x10
 const CALLS = ['mknodat', 'mkdirat', 'symlinkat', 'linkat', 'renameat2', 'unlinkat', 'setxattr', 'removexattr'] as const
+
+/** A request has been taken; it has been answered, and the guest has not got it back; it has, and has not been interrupted. */
+const PROBES = ['request_begin', 'request_end', 'signal'] as const
+const ADDON = resolve(import.meta.dirname, '../../native/build/viewfsd.node')
 
 /** The C library that the daemon uses is this process's. */
 const LIBRARY = /\S+\/libc\.so\.6$/m.exec(readFileSync('/proc/self/maps', 'utf8'))?.[0] ?? ''
@@ -31,6 +35,9 @@ function script(first: number): string {
     (call) =>
       `uretprobe:${LIBRARY}:${call} /(int32)retval == 0 && @killed["${call}"] == 0 && ${mine}/ { ${kill(call)} }`,
   )
+  const instants = PROBES.map(
+    (probe) => `usdt:${ADDON}:viewfsd:${probe} /@killed["${probe}"] == 0 && ${mine}/ { ${kill(probe)} }`,
+  )
   const flagged = (call: string, argument: number, flag: number, key: string): string => `
 uprobe:${LIBRARY}:${call} /(arg${argument} & ${flag}) != 0/ { @flagged[tid, "${key}"] = 1 }
 uretprobe:${LIBRARY}:${call} /@flagged[tid, "${key}"] == 1/ {
@@ -39,6 +46,7 @@ uretprobe:${LIBRARY}:${call} /@flagged[tid, "${key}"] == 1/ {
   const attached = `uprobe:${LIBRARY}:mkdtemp /pid == ${process.pid}/ { printf("attached\\n") }`
   return [
     ...plain,
+    ...instants,
     flagged('openat64', 2, O_EXCL, 'openat'),
     flagged('pwritev64v2', 4, RWF_APPEND, 'pwritev2'),
     attached,
@@ -78,5 +86,5 @@ test('what has happened is not done again', { timeout: 120_000 }, async () => {
   expect(outcome(() => client.mkdir(ROOT_ID, 'directory'))).toBe('EEXIST')
   tracer.kill('SIGINT')
   await once(tracer, 'close')
-  for (const call of [...CALLS, 'openat', 'pwritev2']) expect(said).toContain(`@killed[${call}]: 1`)
+  for (const call of [...CALLS, ...PROBES, 'openat', 'pwritev2']) expect(said).toContain(`@killed[${call}]: 1`)
 })
