@@ -19,13 +19,16 @@ import { builtKernel, PATCHED_DRIVER, type Variant, WITH_MODULES } from './upstr
 /** The second is for what the kernel does besides; the benchmark has one thread. */
 const CPUS = 2
 
-/** By driver, what a boot of that kernel has measured. */
+/** The drivers take turns. */
+const ROUNDS = 3
+
+/** By driver, what a boot of that kernel has measured, in all rounds. */
 async function measure(root: HostRoot, variant: Variant, drivers: readonly string[]): Promise<Measurement[][]> {
   const kernel = await builtKernel(root, variant)
   const share = await builtSelftests(root)
-  const runs = drivers.map(
-    (driver) => `sh kernel/selftests/run.sh -m "${driver}" -b /tmp/selftests -s 3600 bench_window || exit 1`,
-  )
+  const runs = Array.from({ length: ROUNDS }, () => drivers)
+    .flat()
+    .map((driver) => `sh kernel/selftests/run.sh -m "${driver}" -b /tmp/selftests -s 3600 bench_window || exit 1`)
   let output = ''
   const result = await step(`measuring on the kernel (${variant})`, () =>
     runInMachine(root, {
@@ -42,7 +45,8 @@ async function measure(root: HostRoot, variant: Variant, drivers: readonly strin
     }),
   )
   checkRun(`the benchmark on the kernel (${variant})`, result)
-  return output.split(/^next driver\r?$/m).map((part) => parseMeasurements('7.3', part))
+  const parts = output.split(/^next driver\r?$/m).map((part) => parseMeasurements('7.3', part))
+  return drivers.map((_, i) => parts.filter((__, part) => part % drivers.length === i).flat())
 }
 
 async function main(): Promise<number> {

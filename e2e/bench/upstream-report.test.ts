@@ -23,9 +23,14 @@ function touched(fs: string, native: number, view: number): Measurement {
 describe('the report of the patches for Linux', () => {
   test('has ratios within each run, and the medians of a kind', () => {
     const table = upstreamTable({
-      series: [touched('ext4', 100, 110), touched('xfs', 200, 300)],
-      outOfTree: [touched('xfs', 220, 440), touched('ext4', 105, 84)],
-      unpatched: [touched('ext4', 80, 80), touched('xfs', 200, 200)],
+      series: [
+        touched('ext4', 100, 110),
+        touched('xfs', 200, 300),
+        touched('ext4', 100, 900),
+        touched('ext4', 100, 100),
+      ],
+      outOfTree: [touched('xfs', 200, 400), touched('ext4', 100, 80)],
+      unpatched: [touched('ext4', 300, 300), touched('ext4', 80, 80), touched('xfs', 200, 200)],
     })
     expect(table.split('\n').slice(2)).toEqual([
       '| first touch, alone: ext4, small folios, read | 1.10 | 0.80 | 1.25 |',

@@ -112,6 +112,8 @@ cleanup() {
 	[ -z "$keep" ] || return
 	cd /
 	swapoff /dev/zram0 2>/dev/null
+	# Its size can be set once, and there may be another run.
+	echo 1 >/sys/block/zram0/reset 2>/dev/null
 	for dir in overlay xfs btrfs ext4 huge tmpfs images; do
 		if mountpoint -q "$base/$dir" && ! umount "$base/$dir"; then
 			point 'not ok' "umount of $dir"
