@@ -652,10 +652,10 @@ TEST_LIMIT(everything_at_once, 3600)
 	     (unsigned long long)shared->forgotten,
 	     (unsigned long long)shared->sigbus);
 	check_end();
-	CHECK(shared->exact > 100 * seconds);
-	CHECK(shared->loose > seconds);
 	CHECK(shared->forgotten < shared->exact);
-	/* Far less than even a busy machine does, but not nothing. */
+	/* Far less than even a busy, slow machine does, but not nothing. */
+	CHECK(shared->exact > 10 * seconds);
+	CHECK(shared->loose > seconds);
 	CHECK(maps > 2 * seconds && unmaps > seconds);
 	CHECK(truncations > seconds / 4 && holes > seconds / 4);
 	CHECK(view_writes > seconds && direct_writes > seconds);
