@@ -12,7 +12,7 @@ import type { TestGuest } from './test-guest.ts'
 
 const PAGE = 4096
 const PAGES = (4 * (2 << 20)) / PAGE
-const ROUNDS = 40
+const ROUNDS = 24
 
 /** Pages `first` to `end` of a file, each with its number in its first word. */
 function stampedPages(first: number, end: number): Buffer {

@@ -12,9 +12,12 @@ import type { TestGuest } from './test-guest.ts'
 /** Far longer than anything here takes: btrfs looks for room for seconds, on a machine that is emulated. */
 const PATIENCE_MS = 300_000
 
-async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
+/** Waits, as long as the VM runs. */
+async function until(vm: TestGuest, done: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const limit = Date.now() + PATIENCE_MS
   while (!(await done())) {
+    const status = await vm.guest.qmp.hmp('info status')
+    check(status.includes('running'), `${what}: the VM has stopped: ${status}`)
     check(Date.now() < limit, `${what}: not within ${PATIENCE_MS / 1000} s`)
     await sleep(100)
   }
@@ -33,8 +36,8 @@ async function begin(vm: TestGuest, failing: readonly FailingFs[]): Promise<void
 /** All is well again: no sink page is left, and what the guest stored has got to its file. */
 async function end(vm: TestGuest, failing: readonly FailingFs[]): Promise<void> {
   for (const fs of failing) await fs.end()
-  for (const fs of failing) await until(() => isWhole(fs), `${fs.name}: what the guest stored is in the file`)
-  await until(async () => count(await vm.counters(), 'window.sinkPages') === 0, 'no sink page is left')
+  for (const fs of failing) await until(vm, () => isWhole(fs), `${fs.name}: what the guest stored is in the file`)
+  await until(vm, async () => count(await vm.counters(), 'window.sinkPages') === 0, 'no sink page is left')
 }
 
 /** Has the guest use the files while `work` is under way: with a mapping, and with read() and write(). */
@@ -51,7 +54,7 @@ async function inUse(vm: TestGuest, dir: string, used: readonly FailingFs[], wor
       )
       .join('\n'),
   )
-  for (const fs of used) await until(() => isWhole(fs), `${fs.name}: the guest has been everywhere`)
+  for (const fs of used) await until(vm, () => isWhole(fs), `${fs.name}: the guest has been everywhere`)
   await work()
   const said = await guest.must(`touch ${dir}/stop
     for log in ${checkers.map(({ log }) => log).join(' ')}; do
@@ -76,7 +79,7 @@ async function failOnce(vm: TestGuest, fs: FailingFs): Promise<void> {
   const before = await vm.counters()
   await begin(vm, [fs])
   if (loss !== undefined)
-    await until(async () => count(await vm.counters(), loss) > count(before, loss), `${fs.name}: ${loss}`)
+    await until(vm, async () => count(await vm.counters(), loss) > count(before, loss), `${fs.name}: ${loss}`)
   await end(vm, [fs])
 }
 
