@@ -101,9 +101,14 @@ static unsigned int patience(void)
 	return env ? (unsigned int)atoi(env) : 1;
 }
 
+uint64_t deadline(unsigned int ms)
+{
+	return now_ms() + (uint64_t)ms * patience();
+}
+
 bool wait_ended(pid_t pid, unsigned int secs, int *status)
 {
-	uint64_t end = now_ms() + secs * 1000ULL * patience();
+	uint64_t end = deadline(secs * 1000);
 
 	for (;;) {
 		pid_t got = waitpid(pid, status, WNOHANG);

@@ -199,6 +199,11 @@ void drop_caches(void);
 /* Drops what is clean of one file; far cheaper than drop_caches(). */
 void drop_file(int fd);
 uint64_t now_ms(void);
+/*
+ * now_ms() when something that should take less than @ms must be taken to hang,
+ * on this kernel.
+ */
+uint64_t deadline(unsigned int ms);
 void sleep_ms(unsigned int ms);
 /* Lets the calling thread get its turn beside ones that only spin. */
 void run_first(void);

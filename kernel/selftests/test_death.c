@@ -177,7 +177,7 @@ static unsigned long module_users(void)
 /* What is left of the view, for who has it mapped: nothing. */
 static void check_end(void *view, bool marked)
 {
-	uint64_t word[2], end = now_ms() + 20000;
+	uint64_t word[2], end = deadline(20000);
 
 	/* Its address space goes first, its files may take a moment longer. */
 	for (unsigned int i = 0; view && i < PAGES; i++)
@@ -306,7 +306,7 @@ static void openers_die(const char *fs)
 	for (unsigned int i = 1; i < ARRAY_SIZE(steps); i++)
 		for (unsigned int j = 0; j < ARRAY_SIZE(kill_us); j++)
 			opener_dies(i, kill_us[j]);
-	end = now_ms() + 20000;
+	end = deadline(20000);
 	while (module_users() > users)
 		CHECK(now_ms() < end);
 }

@@ -184,7 +184,7 @@ TEST_EACH_FS(pins_are_reported)
 /* O_DIRECT while the ranges come and go: done or EFAULT, never wrong. */
 TEST_EACH_FS(o_direct_against_unmap)
 {
-	uint64_t end = now_ms() + 500;
+	uint64_t end = now_ms() + 500, limit = deadline(8500);
 	unsigned int done = 0, failed = 0;
 	pthread_t thread;
 	int disk;
@@ -192,7 +192,7 @@ TEST_EACH_FS(o_direct_against_unmap)
 	setup();
 	disk = disk_file();
 	CHECK(!pthread_create(&thread, NULL, churn, NULL));
-	while (now_ms() < end || (!done && now_ms() < end + 8000)) {
+	while (now_ms() < end || (!done && now_ms() < limit)) {
 		unsigned int i = (done + failed) % PAGES;
 		ssize_t n = pwrite(disk, AT(view, i * PAGE), PAGE, i * PAGE);
 

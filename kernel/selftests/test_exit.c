@@ -120,7 +120,7 @@ TEST_EACH_FS(view_outlives_its_users_and_ends_with_its_opener)
 	CHECK_OK(sys(kill(opener, SIGKILL)));
 	CHECK(wait_ended(opener, 10, &status));
 	/* A worker may hold its address space for a moment. */
-	end = now_ms() + 10000;
+	end = deadline(10000);
 	while (try_read(view, &value) != SIGBUS)
 		CHECK(now_ms() < end);
 	for (unsigned int i = 0; i < PAGES; i++)
@@ -270,7 +270,7 @@ TEST(exec_lacks_the_view)
 TEST_LIMIT(mount_is_free_again, 60)
 {
 	int ctl = ctl_new(SIZE);
-	uint64_t begin, end = now_ms() + 20000;
+	uint64_t begin, end = deadline(20000);
 	char dir[48], path[64];
 	int fd;
 

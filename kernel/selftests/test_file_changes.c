@@ -304,7 +304,7 @@ static int execute(int fd)
 
 static void wait_executable(int fd)
 {
-	uint64_t end = now_ms() + 15000;
+	uint64_t end = deadline(15000);
 
 	while (execute(fd)) {
 		if (now_ms() > end)

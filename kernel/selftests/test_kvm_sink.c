@@ -68,7 +68,7 @@ TEST_EACH_FS_LIMIT(outlives_changes, 60)
 	note("%lu accesses, %lu zeroes, %llu sink pages", accesses, zeroes,
 	     (unsigned long long)get_info(ctl).sinks);
 	CHECK(get_info(ctl).sinks);
-	end = now_ms() + 20000;
+	end = deadline(20000);
 	for (unsigned int i = 0; i < PAGES; i++)
 		while (guest_read(m, i * PAGE) != stamp(1, i, 0))
 			CHECK(now_ms() < end);
@@ -118,7 +118,7 @@ TEST(outlives_read_errors)
 		CHECK_EQ(guest_read(m, i * PAGE), 0);
 	CHECK(get_info(ctl).read_errors >= 16);
 	__atomic_store_n(&server->fail_reads, 0, __ATOMIC_SEQ_CST);
-	end = now_ms() + 20000;
+	end = deadline(20000);
 	for (unsigned int i = 0; i < 16; i++)
 		while (guest_read(m, i * PAGE) != stamp(8, i, 0))
 			CHECK(now_ms() < end);

@@ -83,7 +83,7 @@ static void run(bool view_below, bool touch, bool remap)
 	int fd = backing_new(1, PAGES);
 	int ctl = ctl_new(SIZE);
 	int vfd = get_viewfd(ctl);
-	uint64_t remaps = 0, last = 0, last_change;
+	uint64_t remaps = 0, last = 0, limit;
 	pthread_t thread;
 	int status;
 	pid_t pid;
@@ -96,7 +96,7 @@ static void run(bool view_below, bool touch, bool remap)
 	if (!pid)
 		vm_maker(vfd, fd, view_below, touch);
 	CHECK(!pthread_create(&thread, NULL, punch, &fd));
-	last_change = now_ms();
+	limit = deadline(12000);
 	run_first();
 	while (!wait_ended(pid, 0, &status)) {
 		uint64_t now = __atomic_load_n(&progress[0],
@@ -104,10 +104,10 @@ static void run(bool view_below, bool touch, bool remap)
 
 		if (now != last) {
 			last = now;
-			last_change = now_ms();
+			limit = deadline(12000);
 		}
-		if (now_ms() - last_change > 12000)
-			FAIL("no VM for 12 s after %llu VMs and %llu holes",
+		if (now_ms() > limit)
+			FAIL("no VM for too long after %llu VMs and %llu holes",
 			     (unsigned long long)last,
 			     (unsigned long long)progress[1]);
 		if (remap) {

@@ -47,7 +47,7 @@ static void keep_in_mapped_ring(int fd)
 TEST(fixed_file_of_a_ring)
 {
 	unsigned int before = module_references();
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = deadline(10000);
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);

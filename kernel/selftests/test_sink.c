@@ -260,7 +260,7 @@ static void grow(void (*how)(int fd, unsigned int page, const void *data),
 		stamp_page(data, stamp(7, i, 0));
 		how(fd, i, data);
 		for (unsigned int m = 0; m < 2; m++) {
-			uint64_t end = now_ms() + 10000;
+			uint64_t end = deadline(10000);
 
 			while (!told && must_read(AT(views[m], i * PAGE)) !=
 						data[0])

@@ -77,7 +77,7 @@ TEST(read_errors)
 	CHECK(get_info(ctl).lost_writes >= 2);
 	/* It gets better, which nobody is told of. */
 	__atomic_store_n(&server->fail_reads, 0, __ATOMIC_SEQ_CST);
-	end = now_ms() + 10000;
+	end = deadline(10000);
 	while (must_read(AT(view, 7 * PAGE)) != stamp(8, 7, 0) ||
 	       must_read(AT(view, 8 * PAGE)) != stamp(8, 8, 0))
 		CHECK(now_ms() < end);
@@ -87,7 +87,7 @@ TEST(read_errors)
 /* Until all pages have what they should, which nobody is told of. */
 static void wait_stamps(void *view, unsigned int pages, uint32_t id)
 {
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = deadline(10000);
 
 	for (unsigned int i = 0; i < pages; i++)
 		while (must_read(AT(view, i * PAGE)) != stamp(id, i, 0))
@@ -281,7 +281,7 @@ static void full_disk(const char *dir, unsigned int stores, uid_t owner)
 
 	close(fill);
 	/* There is room again, in the file system's own time. */
-	end = now_ms() + 40000;
+	end = deadline(40000);
 	for (unsigned int i = 0; i < stores; i++) {
 		uint64_t word;
 

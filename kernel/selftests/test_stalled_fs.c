@@ -54,7 +54,7 @@ static pid_t reader(unsigned int page)
 /* Waits until @count is reached by what the server counts at @counter. */
 static void wait_counted(const int *counter, int count, const char *what)
 {
-	uint64_t end = now_ms() + 8000;
+	uint64_t end = deadline(8000);
 
 	while (__atomic_load_n(counter, __ATOMIC_SEQ_CST) < count) {
 		if (now_ms() > end)

@@ -213,7 +213,7 @@ static void disk_mount(struct disk *disk)
 
 static void disk_umount(struct disk *disk)
 {
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = deadline(10000);
 
 	/* Whatever the driver keeps warm must go within a bounded time. */
 	while (umount(disk->dir)) {
