@@ -483,7 +483,7 @@ export class Daemon {
     this.#windowState.active = true
     this.#log.info(
       { event: 'window-shown', window: this.#plan.kind },
-      `this frontend gets the ${this.#plan.kind} window`,
+      `this frontend gets the ${this.#plan.kind} window; QEMU migrates no device that can have one`,
     )
   }
 

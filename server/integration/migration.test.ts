@@ -17,8 +17,8 @@ import { connectAgain, continueDevice, loadState, migrate, saveState, stopDevice
 import { virtiofsdProgram } from '../../e2e/rig/virtiofsd.ts'
 import { outcome, type Session, type SessionOptions, startDaemon, startSession } from './harness/session.ts'
 import { ProtocolFeature } from './harness/vhost-user.ts'
-import type { FuseClient } from './harness/fuse-client.ts'
-import { ROOT_ID } from './harness/fuse-abi.ts'
+import { type FuseClient, GUEST_INIT_FLAGS } from './harness/fuse-client.ts'
+import { InitFlag, ROOT_ID } from './harness/fuse-abi.ts'
 
 const { O_RDONLY, O_RDWR } = constants
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
@@ -36,6 +36,11 @@ function makeFiles(directory: string): void {
   writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from([0x66, 0xff, 0xfe])]), 'bytes')
   symlinkSync('a/b/deep', join(directory, 'link'))
   for (let i = 0; i < 300; i++) writeFileSync(join(directory, 'a', `entry-${i}`), '')
+}
+
+/** What a device that is stopped for it has. */
+function saveOf(session: Session): Buffer | undefined {
+  return saveState(stopDevice(session).session)
 }
 
 /** Names from an offset on. */
@@ -239,6 +244,16 @@ test('only a device that is stopped has a state', async () => {
   expect(saveState(session)).toBeUndefined()
   stopDevice(session)
   expect(saveState(session)).toBeInstanceOf(Buffer)
+})
+
+test('a guest with a window has to unmount first', async () => {
+  const session = await startSession({ window: 'shmem', initFlags: GUEST_INIT_FLAGS | InitFlag.MAP_ALIGNMENT })
+  expect(saveOf(session)).toBeUndefined()
+  expect(session.daemon.log).toContain('the guest has a DAX window: it has to unmount first')
+  expect(session.daemon.log).toContain('QEMU migrates no device that can have one')
+  session.frontend.resume(session.queues.map((queue) => queue.availableIndex))
+  session.client.destroy()
+  expect(saveOf(session)).toBeInstanceOf(Buffer)
 })
 
 test('locks of the host do not move: no state is offered', async () => {

@@ -368,6 +368,8 @@ export class BackendRequestHandler implements MessageHandler {
   /** The transfer goes on beside the messages; CHECK_DEVICE_STATE waits for its end. */
   handleSetDeviceStateFd(message: Message): Reply {
     const { load } = decodeStateTransfer(message)
+    if (!hasFeature(this.#protocolFeatures, VhostUserProtocolFeature.DEVICE_STATE))
+      throw new VhostUserError('ERR_VHOST_USER_STATE', 'SET_DEVICE_STATE_FD: DEVICE_STATE was not negotiated')
     const fd = takeOneFd(message)
     return encodeU64(this.#state.begin(load, fd) ? STATE_OWN_FD : STATE_OWN_FD | STATE_REFUSED)
   }
