@@ -103,13 +103,23 @@ export class Guest {
   readonly process: ChildProcess
   readonly qmp: Qmp
   readonly agent: Agent
+  /** Of its agent. */
+  readonly #token: string
   readonly #watch: FaultWatch
   readonly #exited: Promise<string>
   /** It did not answer once; nothing will be asked of it again. */
   #lost = false
 
-  private constructor(options: GuestOptions, child: ChildProcess, exited: Promise<string>, qmp: Qmp, agent: Agent) {
+  private constructor(
+    options: GuestOptions,
+    token: string,
+    child: ChildProcess,
+    exited: Promise<string>,
+    qmp: Qmp,
+    agent: Agent,
+  ) {
     this.options = options
+    this.#token = token
     this.process = child
     this.#exited = exited
     this.qmp = qmp
@@ -121,12 +131,24 @@ export class Guest {
   }
 
   /** Boots a guest and waits for its agent. */
-  static async boot(options: GuestOptions): Promise<Guest> {
+  static boot(options: GuestOptions): Promise<Guest> {
+    return Guest.#start(options, randomBytes(6).toString('hex'))
+  }
+
+  /** Starts a QEMU that waits for a guest to move in, with devices like its own: migration.ts. */
+  static receive(from: Guest, options: Pick<GuestOptions, 'dir' | 'devices'>): Promise<Guest> {
+    return Guest.#start({ ...from.options, ...options }, from.#token, true)
+  }
+
+  static async #start(options: GuestOptions, token: string, incoming = false): Promise<Guest> {
     mkdirSync(options.dir, { recursive: true })
     for (const name of ['agent.sock', 'qmp.sock', 'console.sock']) rmSync(join(options.dir, name), { force: true })
-    const token = randomBytes(6).toString('hex')
     const log = openSync(join(options.dir, 'qemu.log'), 'a')
-    const child = spawn('qemu-system-x86_64', qemuArgv(options, token), { stdio: ['ignore', log, log] })
+    const child = spawn(
+      'qemu-system-x86_64',
+      [...qemuArgv(options, token), ...(incoming ? ['-incoming', 'defer'] : [])],
+      { stdio: ['ignore', log, log] },
+    )
     closeSync(log)
     const exited = new Promise<string>((resolve, reject) => {
       child.on('error', reject)
@@ -142,7 +164,8 @@ export class Guest {
         token,
       )
       const qmp = await Promise.race([Qmp.connect(join(options.dir, 'qmp.sock'), START_TIMEOUT_MS), gone])
-      const guest = new Guest(options, child, exited, qmp, agent)
+      const guest = new Guest(options, token, child, exited, qmp, agent)
+      if (incoming) return guest
       await Promise.race([guest.#watch.during(agent.ready(BOOT_TIMEOUT_MS)), gone])
       return guest
     } catch (error) {

@@ -7,6 +7,7 @@ import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { guestKernel, loadModules, mountDisk } from '../guest/host.ts'
 import { daxSuite } from './dax.ts'
 import { lifecycleSuite, noWindowSuite } from './lifecycle.ts'
+import { movingSuite } from './migration.ts'
 import { directSuite } from './direct.ts'
 import { documentsSuite } from './documents.ts'
 import { rigSuite } from './rig.ts'
@@ -38,6 +39,7 @@ async function main(): Promise<number> {
   await suite(rig, 'dax', daxSuite)
   await suite(rig, 'life', lifecycleSuite)
   await suite(rig, 'fs-pci', noWindowSuite)
+  await suite(rig, 'move', movingSuite)
   await suite(rig, 'restart', restartSuite)
   await semanticsSuites(rig)
   await suite(rig, 'direct', directSuite)

@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Counters, type FsDaemon, startVirtiofsd, startViewfsd, type Viewfsd } from '../guest/daemon.ts'
-import { Guest } from '../guest/guest.ts'
+import { type FileSystemDevice, Guest } from '../guest/guest.ts'
 import { makeGuestRoot } from '../guest/guest-root.ts'
 import type { Rig } from './session.ts'
 
@@ -19,20 +19,21 @@ export interface TestGuestOptions {
 let guestCounter = 0
 
 export class TestGuest {
-  readonly daemon: Viewfsd
+  #daemon: Viewfsd
   readonly #rig: Rig
   readonly #name: string
   readonly #options: TestGuestOptions
   readonly #root: string
   #rootDaemon: FsDaemon
   #guest: Guest
+  #moves = 0
 
   private constructor(rig: Rig, name: string, options: TestGuestOptions, root: string, daemon: Viewfsd, parts: Parts) {
     this.#rig = rig
     this.#name = name
     this.#options = options
     this.#root = root
-    this.daemon = daemon
+    this.#daemon = daemon
     this.#rootDaemon = parts.rootDaemon
     this.#guest = parts.guest
   }
@@ -47,6 +48,10 @@ export class TestGuest {
     return new TestGuest(rig, name, options, root, daemon, await bootOn(rig, name, root, daemon, options))
   }
 
+  get daemon(): Viewfsd {
+    return this.#daemon
+  }
+
   get guest(): Guest {
     return this.#guest
   }
@@ -57,6 +62,28 @@ export class TestGuest {
 
   counters(): Promise<Counters> {
     return this.daemon.counters()
+  }
+
+  /** Moves the guest to another QEMU, with daemons of its own; the old ones end. */
+  async move(daemonArgs: readonly string[], how: Move): Promise<void> {
+    const [old, oldDaemons] = [this.#guest, [this.#daemon, this.#rootDaemon]]
+    const leave = async (): Promise<void> => {
+      await old.kill()
+      for (const daemon of oldDaemons) await daemon.end()
+    }
+    await how.before?.(old)
+    if (how.before !== undefined) await leave()
+    const name = `${this.#name}-${++this.#moves}`
+    const log = join(this.#rig.run, name)
+    const args = ['--xattr', ...daemonArgs]
+    const daemon = await startViewfsd(log, 'data', this.#options.sharedDir, args)
+    const rootDaemon = await startVirtiofsd(join('/run', name), 'root', this.#root, ['--cache=always'])
+    const devices = devicesOn(rootDaemon, daemon, this.#options)
+    this.#guest = await Guest.receive(old, { dir: log, devices })
+    this.#daemon = daemon
+    this.#rootDaemon = rootDaemon
+    await how.move(old, this.#guest)
+    if (how.before === undefined) await leave()
   }
 
   /** Ends QEMU as a crash would. */
@@ -80,6 +107,21 @@ export class TestGuest {
   }
 }
 
+/** How a guest gets from one QEMU to another. */
+export interface Move {
+  /** With it the old QEMU and its daemons have ended before the new ones start. */
+  readonly before?: (old: Guest) => Promise<void>
+  /** `to` waits for the guest. */
+  readonly move: (old: Guest, to: Guest) => Promise<void>
+}
+
+function devicesOn(root: FsDaemon, daemon: FsDaemon, options: TestGuestOptions): FileSystemDevice[] {
+  return [
+    { socketPath: root.socketPath, kind: 'fs', tag: 'root' },
+    { socketPath: daemon.socketPath, kind: options.kind ?? 'generic', tag: 'data' },
+  ]
+}
+
 interface Parts {
   readonly rootDaemon: FsDaemon
   readonly guest: Guest
@@ -96,10 +138,7 @@ async function bootOn(
   const guest = await Guest.boot({
     dir: join(rig.run, name),
     kernelImage: rig.guestKernel,
-    devices: [
-      { socketPath: rootDaemon.socketPath, kind: 'fs', tag: 'root' },
-      { socketPath: daemon.socketPath, kind: options.kind ?? 'generic', tag: 'data' },
-    ],
+    devices: devicesOn(rootDaemon, daemon, options),
     memoryMiB: options.memoryMiB ?? 1024,
   })
   return { rootDaemon, guest }
