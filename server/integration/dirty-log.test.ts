@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The log of a frontend that migrates its guest: what the daemon has written to the guest's memory. */
-import { constants, writeFileSync } from 'node:fs'
+import { constants, ftruncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { ROOT_ID } from './harness/fuse-abi.ts'
@@ -78,6 +78,14 @@ test('is left alone while logging is off, and after another has taken its place'
   second.take()
   session.client.getattr(ROOT_ID)
   expect(second.take()).toEqual([])
+})
+
+test('may be taken away: the guest goes on', async () => {
+  const session = await startSession({})
+  const log = newLog(4096)
+  startLogging(session, log)
+  ftruncateSync(log.fd, 0)
+  expect(session.client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
 })
 
 test('has to be as large as the memory, and as it says', async () => {
