@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The daemons that serve a guest: viewfsd, and Rust virtiofsd as the one to compare with. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -72,6 +72,12 @@ function flatten(value: unknown, path: string, into: Map<string, number>): void 
 
 /** viewfsd, with its counters. */
 export class Viewfsd extends FsDaemon {
+  /** With --on-crash=restart: the process that serves, the youngest child of the first process in the namespaces. */
+  server(): number {
+    const first = execFileSync('pgrep', ['-P', String(this.process.pid)], { encoding: 'utf8' }).trim()
+    return Number(execFileSync('pgrep', ['-n', '-P', first], { encoding: 'utf8' }).trim())
+  }
+
   /** Asks for the counters with SIGUSR1 and waits for the line. */
   async counters(): Promise<Counters> {
     const before = this.log().length

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** --on-crash=restart under a real QEMU: the server is killed again and again under fio with verify through the window and changing names. */
-import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -38,12 +37,6 @@ const VERIFY = `while ! test -e /run/stop; do
   fio --name=verify --filename=/mnt/verified --rw=randwrite --bs=16k --size=24M --ioengine=psync --verify=crc32c --verify_fatal=1 --do_verify=1 || exit
 done >/run/fio.log 2>&1; echo $? >/run/fio.status`
 
-/** The daemon's first process in its namespaces has the server as its youngest child. */
-function server(daemon: number | undefined): number {
-  const first = execFileSync('pgrep', ['-P', String(daemon)], { encoding: 'utf8' }).trim()
-  return Number(execFileSync('pgrep', ['-n', '-P', first], { encoding: 'utf8' }).trim())
-}
-
 export async function restartSuite(rig: Rig): Promise<void> {
   if (!selected('restart: ')) return
   const dir = join(rig.data, 'restart')
@@ -61,7 +54,7 @@ export async function restartSuite(rig: Rig): Promise<void> {
     await guest.must(`(${VERIFY}\n) </dev/null >/dev/null 2>&1 &`)
     for (let kill = 1; kill <= KILLS; kill++) {
       await sleep(500 + Math.random() * 3000)
-      process.kill(server(daemon.process.pid), 'SIGKILL')
+      process.kill(daemon.server(), 'SIGKILL')
       for (const deadline = Date.now() + HANG_MS; restarts() < kill; await sleep(50)) {
         check(daemon.running(), `the daemon has ended: ${daemon.log().slice(-2000)}`)
         check(Date.now() < deadline, 'no server after a kill')
