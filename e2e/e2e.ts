@@ -28,7 +28,7 @@ async function main(): Promise<number> {
   const tools = await builtTools(root)
   // Both run what the host's kernel matters to, and half of the rest each (the root suites boot a kernel of their own choice).
   const all: [KernelLabel, KernelLabel, string][] = [
-    ['6.12', '7.3', '^(rig|terminal|dax|life|fs-pci|root 7)'],
+    ['6.12', '7.3', '^(rig|terminal|dax|life|fs-pci|restart|root 7)'],
     ['7.3', '6.12', '^(rig|dax|life|direct|documents|root 6)'],
   ]
   const sessions = values.host === undefined ? all : all.filter(([host]) => host === kernelLabel(values.host ?? ''))

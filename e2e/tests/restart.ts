@@ -7,7 +7,7 @@ import { check, equal, selected, test } from './harness.ts'
 import type { Rig } from './session.ts'
 import { TestGuest } from './test-guest.ts'
 
-const KILLS = Number(process.env['VIEWFSD_KILLS'] ?? 5)
+const KILLS = Number(process.env['VIEWFSD_KILLS'] ?? 3)
 const HANG_MS = 600_000
 
 /** Each step must succeed, or the storm says which did not. */
@@ -28,8 +28,8 @@ two"
   exec 9<&-
   rmdir $d
   n=$((n + 1))
+  echo $n >/run/storm.rounds
 done
-echo $n >/run/storm.rounds
 END
 sh -x /run/storm >/run/storm.log 2>&1; echo $? >/run/storm.status`
 
@@ -60,16 +60,16 @@ export async function restartSuite(rig: Rig): Promise<void> {
         check(Date.now() < deadline, 'no server after a kill')
       }
     }
-    await sleep(3000)
+    const deadline = Date.now() + HANG_MS
+    const rounds = async (): Promise<number> => Number(await guest.must('cat /run/storm.rounds 2>/dev/null || echo 0'))
+    // With all servers' work behind it.
+    for (const before = await rounds(); (await rounds()) < before + 2; await sleep(500))
+      check(Date.now() < deadline, 'the storm does nothing any more')
     await guest.must(
       'touch /run/stop; while ! test -e /run/fio.status || ! test -e /run/storm.status; do sleep 1; done',
     )
-    equal(
-      await guest.must('cat /run/storm.status; tail -n 3 /run/storm.log >&2; cat /run/fio.status'),
-      '0\n0',
-      'storm and fio',
-    )
-    check(Number(await guest.must('cat /run/storm.rounds')) > KILLS, 'the storm did nothing')
+    const log = await guest.must('tail -n 5 /run/storm.log /run/fio.log')
+    equal(await guest.must('cat /run/storm.status /run/fio.status'), '0\n0', `storm and fio\n${log}`)
     equal(restarts(), KILLS, 'servers')
   })
 
