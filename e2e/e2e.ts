@@ -22,6 +22,7 @@ async function main(): Promise<number> {
       timeout: { type: 'string', default: '3000' },
       'daemon-args': { type: 'string' },
       'changing-seconds': { type: 'string', default: '0' },
+      kills: { type: 'string', default: '3' },
     },
   })
   const root = await hostRoot()
@@ -48,6 +49,7 @@ async function main(): Promise<number> {
             VIEWFSD_TESTS: values.tests || suites,
             VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
             VIEWFSD_CHANGING_SECONDS: values['changing-seconds'],
+            VIEWFSD_KILLS: values.kills,
           },
           memoryMiB: 6144,
           timeoutSeconds: Number(values.timeout),
