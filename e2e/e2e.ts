@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The nested end-to-end tests: `node dist/e2e/e2e.js [--host 6.12] [--guest 7.3] [--tests REGEXP] [--daemon-args WORDS]
- * [--changing-seconds N]`, where N is how long the host changes files under the guest's hands (tests/changing-files.ts), and
- * then fails it in all ways at once (tests/failing-files.ts).
+ * [--changing-seconds N] [--kills N]`: how long the host changes files under the guest's hands (tests/changing-files.ts) and then
+ * fails it in all ways at once (tests/failing-files.ts), and how often a server is killed under it (tests/restart.ts).
  * Each session is one nested host with all suites; by default both kernels take both parts once.
  */
 import { parseArgs } from 'node:util'
