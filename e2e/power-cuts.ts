@@ -55,7 +55,7 @@ async function main(): Promise<number> {
         kernel,
         script: 'exec node dist/e2e/power-cuts/session.js',
         files,
-        env: { VIEWFSD_BENCH: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: kernelLabel(values['guest-kernel']) },
+        env: { VIEWFSD_POWER_CUTS: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: kernelLabel(values['guest-kernel']) },
         memoryMiB: 6144,
         timeoutSeconds: 7200,
         onOutput: (chunk) => process.stdout.write(chunk),

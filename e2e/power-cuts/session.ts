@@ -2,7 +2,7 @@
 /**
  * The part of `npm run test:power-cuts` that runs in the nested host. A guest's witnesses write into a share whose file system
  * lies on dm-log-writes; whatever they have been told to be on the disk is marked there. Then the disk is made anew as a power
- * cut at some entry of the log has left it, mounted, and each witness's files are looked at. Options come as JSON in VIEWFSD_BENCH.
+ * cut at some entry of the log has left it, mounted, and each witness's files are looked at. Options come as JSON in VIEWFSD_POWER_CUTS.
  */
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
@@ -174,7 +174,7 @@ function lookAtCuts(options: PowerCutOptions): number {
 
 async function main(): Promise<number> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by power-cuts.ts of this same build
-  const options = JSON.parse(process.env['VIEWFSD_BENCH'] ?? '') as PowerCutOptions
+  const options = JSON.parse(process.env['VIEWFSD_POWER_CUTS'] ?? '') as PowerCutOptions
   loadModules()
   sh('tar -C / -xf /out/programs.tar')
   await step('making the disks', async () => prepare(options))
