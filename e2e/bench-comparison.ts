@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 import { memoryTable, timeTable } from './bench/comparison-report.ts'
 import type { ComparisonOptions } from './bench/comparison-session.ts'
 import type { ComparisonSample } from './bench/comparison.ts'
-import { runGuestSession } from './bench/guest-session.ts'
+import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts'
 import { builtNinep, NINEP_KERNEL } from './bench/ninep.ts'
 import { hostRoot } from './rig/host-root.ts'
 import { resultsDir } from './rig/paths.ts'
@@ -24,12 +24,8 @@ const USAGE = `usage: npm run bench:comparison -- [options]
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      runs: { type: 'string', default: '3' },
+      ...GUEST_SESSION_OPTIONS,
       files: { type: 'string', default: '200' },
-      kernel: { type: 'string', default: '7.3' },
-      out: { type: 'string' },
-      timeout: { type: 'string', default: '7200' },
-      help: { type: 'boolean', default: false },
     },
   })
   if (values.help) throw new StepError(USAGE)

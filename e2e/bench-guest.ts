@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ratioChart } from './bench/chart.ts'
-import { runGuestSession } from './bench/guest-session.ts'
+import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts'
 import { COLUMNS } from './bench/matrix.ts'
 import { markdownTable, matrixRows, type Sample, sweepRows } from './bench/report.ts'
 import type { BenchOptions } from './bench/session.ts'
@@ -29,16 +29,12 @@ const MAX_FILE_MIB = 512
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
+      ...GUEST_SESSION_OPTIONS,
       size: { type: 'string', default: '64' },
       seconds: { type: 'string', default: '5' },
-      runs: { type: 'string', default: '3' },
       columns: { type: 'string', default: COLUMNS.join(',') },
       'no-sweep': { type: 'boolean', default: false },
-      kernel: { type: 'string', default: '7.3' },
       'guest-kernel': { type: 'string', default: '7.3' },
-      out: { type: 'string' },
-      timeout: { type: 'string', default: '7200' },
-      help: { type: 'boolean', default: false },
     },
   })
   if (values.help) throw new StepError(USAGE)

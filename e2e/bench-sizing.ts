@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { runGuestSession } from './bench/guest-session.ts'
+import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts'
 import type { SizingOptions } from './bench/sizing-session.ts'
 import { fileChart, fileTable, type SizingSamples, windowTable } from './bench/sizing.ts'
 import { resultsDir } from './rig/paths.ts'
@@ -20,12 +20,8 @@ const USAGE = `usage: npm run bench:sizing -- [options]
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      runs: { type: 'string', default: '3' },
-      kernel: { type: 'string', default: '7.3' },
+      ...GUEST_SESSION_OPTIONS,
       'guest-kernel': { type: 'string', default: '7.3' },
-      out: { type: 'string' },
-      timeout: { type: 'string', default: '7200' },
-      help: { type: 'boolean', default: false },
     },
   })
   if (values.help) throw new StepError(USAGE)

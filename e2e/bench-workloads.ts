@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { runGuestSession } from './bench/guest-session.ts'
+import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts'
 import { opcodeTable, type WorkloadSample, workloadRows, workloadTable } from './bench/workload-report.ts'
 import type { WorkloadOptions } from './bench/workload-session.ts'
 import { WORKLOADS } from './bench/workloads.ts'
@@ -23,14 +23,10 @@ const USAGE = `usage: npm run bench:workloads -- [options]
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      runs: { type: 'string', default: '3' },
+      ...GUEST_SESSION_OPTIONS,
       files: { type: 'string', default: '1000' },
       only: { type: 'string', default: '' },
-      kernel: { type: 'string', default: '7.3' },
       'guest-kernel': { type: 'string', default: '7.3' },
-      out: { type: 'string' },
-      timeout: { type: 'string', default: '7200' },
-      help: { type: 'boolean', default: false },
     },
   })
   if (values.help) throw new StepError(USAGE)

@@ -8,6 +8,15 @@ import { hostRoot } from '../rig/host-root.ts'
 import { checkRun, runInMachine, USUAL_CPUS } from '../rig/machine.ts'
 import { kernelLabel } from '../rig/packages.ts'
 
+/** What every benchmark with guests can be told, for parseArgs of node:util; `timeout` in seconds. */
+export const GUEST_SESSION_OPTIONS = {
+  runs: { type: 'string', default: '3' },
+  kernel: { type: 'string', default: '7.3' },
+  out: { type: 'string' },
+  timeout: { type: 'string', default: '7200' },
+  help: { type: 'boolean', default: false },
+} as const
+
 export interface GuestSession {
   /** Below dist/e2e/bench/. It takes its options from VIEWFSD_BENCH, and writes out/samples.json. */
   readonly script: string
