@@ -29,8 +29,8 @@ export interface NativeServers {
    * @returns the descriptor of the tables, -1 where there are none
    */
   readonly take: (keeper: number) => number
-  /** Tells the first process that nothing more is needed of the predecessor. */
-  readonly sayTaken: (channel: number) => void
+  /** Tells the first process that nothing more is needed of the predecessor, whose keeper ends. @param predecessor the channel to it, or -1 */
+  readonly sayTaken: (channel: number, predecessor: number) => void
   /** Asks the first process for what SIGHUP asks it for. */
   readonly askForUpgrade: (channel: number) => void
   /** Whether this program can go on with a state, as far as its version tells. */

@@ -11,9 +11,6 @@ import type { MessageKeeper } from './vhost-user/connection.ts'
 
 export type LeftFrontend = NonNullable<ReturnType<DeviceControl['restore']>>
 
-/** Within a minute; native/sandbox/launcher/servers.cc has the same number. */
-const MANY_CRASHES = 10
-
 /** How long requests may take that are under way when another program is to go on. */
 const DRAIN_MS = 1000
 
@@ -46,7 +43,7 @@ export class Succession {
    * Server after server crashes: what else could be the matter, nobody knows, and nothing is to be made worse. Mappings stay as they are.
    */
   get refuses(): boolean {
-    return this.#server.crashes >= MANY_CRASHES
+    return this.#server.refuses
   }
 
   /** Once the tables are taken over. @returns undefined where there was no frontend */
@@ -62,7 +59,7 @@ export class Succession {
 
   /** Serves from here on: nothing more is needed of the predecessor. */
   serving(): void {
-    servers.sayTaken(this.#server.keeper)
+    servers.sayTaken(this.#server.keeper, this.#server.predecessor)
   }
 
   /** The program that is installed now shall go on, if it can; the answer is SIGHUP. */

@@ -96,8 +96,11 @@ Napi::Value Take(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), there ? tables : -1);
 }
 
-// sayTaken(channel)
-void SayTaken(const Napi::CallbackInfo& info) { Say(info, kTaken); }
+// sayTaken(channel, predecessor)
+void SayTaken(const Napi::CallbackInfo& info) {
+  Say(info, kTaken);
+  LeaveKeeper(static_cast<int>(IntegerArgument(info, 1, "predecessor", -1, INT32_MAX)));
+}
 
 // askForUpgrade(channel)
 void AskForUpgrade(const Napi::CallbackInfo& info) { Say(info, kUpgrade); }

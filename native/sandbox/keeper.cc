@@ -2,6 +2,7 @@
 #include "sandbox/keeper.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -13,8 +14,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
+#include "sandbox/seccomp_program.h"
 #include "util/fd_message.h"
 #include "util/unique_fd.h"
 
@@ -31,50 +32,61 @@ std::vector<int>& OwnNumbers() {
 }
 
 // What the keeper needs, and nothing else.
-void Filter() {
-  const auto allow = [](uint32_t number) {
-    return std::pair<sock_filter, sock_filter>{BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-                                               BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+std::vector<sock_filter> KeeperFilter(int channel) {
+  const auto socket = static_cast<uint32_t>(channel);
+  const auto only = [](uint32_t number, int argument, uint32_t value) {
+    return SystemCallRule{
+        .number = number, .test = ArgumentTest::kOneOf, .argument = argument, .values = {value}};
   };
-  sock_filter program[16];
-  unsigned short length = 0;
-  program[length++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
-  for (const uint32_t number : {SYS_recvmsg, SYS_sendmsg, SYS_fcntl, SYS_exit_group}) {
-    const auto [test, verdict] = allow(number);
-    program[length++] = test;
-    program[length++] = verdict;
-  }
-  program[length++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-  sock_fprog request = {length, program};
-  // Without no_new_privs it gets none, and waits without.
-  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &request);
+  return CompileRules({only(__NR_recvmsg, 0, socket),
+                       only(__NR_sendmsg, 0, socket),
+                       only(__NR_fcntl, 1, F_GETFD),
+                       {.number = __NR_exit_group}},
+                      SECCOMP_RET_KILL_PROCESS);
 }
 
-[[noreturn]] void Keep(int channel) {
-  Filter();
-  int numbers[kBatch];
-  for (;;) {
-    iovec wanted = {numbers, sizeof(numbers)};
-    msghdr message = {};
-    message.msg_iov = &wanted;
-    message.msg_iovlen = 1;
-    const ssize_t received = recvmsg(channel, &message, 0);
-    if (received < 0 && errno == EINTR) continue;
-    if (received <= 0) _exit(0);
-    int had[kBatch];
-    size_t count = 0;
-    for (size_t i = 0; i < static_cast<size_t>(received) / sizeof(int); i++)
-      if (fcntl(numbers[i], F_GETFD) >= 0) had[count++] = numbers[i];
-    // A message has to have some bytes.
-    int none = -1;
-    iovec answer[] = {{count > 0 ? had : &none, std::max<size_t>(count, 1) * sizeof(int)}};
-    if (SendMessage(channel, answer, {had, count}) < 0) _exit(0);
+void GiveUpCapabilities() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  syscall(SYS_capset, &header, none);
+}
+
+// In the new process, which has one thread of a process that had several: it must not allocate
+// memory, since another thread may have been about to.
+[[noreturn]] void Keep(int channel, sock_fprog* filter) {
+  GiveUpCapabilities();
+  // The kernel may have no filters: whoever wants none has said so to the server (--seccomp=none).
+  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter);
+  while (AnswerSuccessor(channel)) {
   }
+  _exit(0);
 }
 
 }  // namespace
 
+bool AnswerSuccessor(int channel) {
+  int numbers[kBatch];
+  iovec wanted = {numbers, sizeof(numbers)};
+  msghdr message = {};
+  message.msg_iov = &wanted;
+  message.msg_iovlen = 1;
+  ssize_t received;
+  do received = recvmsg(channel, &message, 0);
+  while (received < 0 && errno == EINTR);
+  if (received <= 0) return false;
+  int had[kBatch];
+  size_t count = 0;
+  for (size_t i = 0; i < static_cast<size_t>(received) / sizeof(int); i++)
+    if (fcntl(numbers[i], F_GETFD) >= 0) had[count++] = numbers[i];
+  // A message has to have some bytes.
+  int none = -1;
+  iovec answer[] = {{count > 0 ? had : &none, std::max<size_t>(count, 1) * sizeof(int)}};
+  return SendMessage(channel, answer, {had, count}) >= 0;
+}
+
 int StartKeeper(int channel) {
+  std::vector<sock_filter> program = KeeperFilter(channel);
+  sock_fprog filter = {static_cast<unsigned short>(program.size()), program.data()};
   // The server's handlers are nothing to it.
   sigset_t all;
   sigset_t before;
@@ -82,7 +94,7 @@ int StartKeeper(int channel) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const long keeper = syscall(SYS_clone, CLONE_FILES, nullptr, nullptr, nullptr, 0);
   const int error = errno;
-  if (keeper == 0) Keep(channel);
+  if (keeper == 0) Keep(channel, &filter);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return keeper < 0 ? -error : static_cast<int>(keeper);
 }
@@ -143,6 +155,15 @@ int TakeDescriptors(int channel, const std::vector<int>& numbers) {
   }
   const int reserved = ReserveOwnNumbers();
   return result < 0 ? result : reserved;
+}
+
+void LeaveKeeper(int channel) {
+  if (channel < 0) return;
+  std::vector<int>& own = OwnNumbers();
+  if (channel < kFirstKept && !own.empty() && dup3(own.front(), channel, O_CLOEXEC) == channel)
+    own.push_back(channel);
+  else
+    close(channel);
 }
 
 }  // namespace viewfsd

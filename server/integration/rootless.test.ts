@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { makeScratch, removeScratch } from './harness/daemon.ts'
 import { ROOT_ID } from './harness/fuse-abi.ts'
+import { killServer } from './harness/serving-process.ts'
 import { outcome, type Session, type SessionOptions, startSession } from './harness/session.ts'
 import { DAX_INIT_FLAGS, RANGE, READ, stamped, windowOf, WRITE } from './harness/window-session.ts'
 
@@ -116,6 +117,14 @@ describe.each([
     shown: `0:${GID}`,
   },
 ])('with $maps', ({ maps, seen, made, shown }) => {
+  test('is followed by another one, and ends when it is told to', async () => {
+    const { client, daemon } = await startAsUser([...maps, '--on-crash=restart'])
+    await killServer(daemon)
+    expect(client.lookup(ROOT_ID, 'old').attr.size).toBe(3)
+    daemon.signal('SIGTERM')
+    expect(await daemon.exit()).toEqual({ code: 0, signal: null })
+  })
+
   test('files belong to whom the map says', async () => {
     const session = await startAsUser(maps)
     const { client } = session

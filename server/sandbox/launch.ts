@@ -28,6 +28,8 @@ export interface LaunchedServer {
   readonly signal: number
   /** How many have been ended by any other than SIGKILL within the last minute. */
   readonly crashes: number
+  /** They are too many: nothing is to be made worse by serving on. */
+  readonly refuses: boolean
 }
 
 /** What the launcher has left behind for the program. */
@@ -84,10 +86,10 @@ function takeServer(): LaunchedServer | undefined {
   const text = process.env[SERVERS]
   if (text === undefined) return undefined
   delete process.env[SERVERS]
-  const [state = -1, keeper = -1, predecessor = -1, share = -1, view = -1, signal = 0, crashes = 0] = text
+  const [state = -1, keeper = -1, predecessor = -1, share = -1, view = -1, signal = 0, crashes = 0, refuses = 0] = text
     .split(',')
     .map(Number)
-  return { state, keeper, predecessor, share, view, signal, crashes }
+  return { state, keeper, predecessor, share, view, signal, crashes, refuses: refuses === 1 }
 }
 
 /** Whether these options need the launcher. */

@@ -2,6 +2,7 @@
 #include "sandbox/launcher/descriptors.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <vector>
@@ -10,6 +11,12 @@
 #include "util/fd_message.h"
 
 namespace viewfsd {
+
+ControlPair MakeControlPair() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) FailErrno("socketpair");
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
 
 void SendByte(int socket, char byte, int fd) {
   iovec data[] = {{&byte, 1}};

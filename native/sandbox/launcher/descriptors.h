@@ -19,6 +19,13 @@ constexpr char kTaken = 't';
 // server to first process: as SIGHUP
 constexpr char kUpgrade = 'u';
 
+// Both ends of a SOCK_SEQPACKET pair.
+struct ControlPair {
+  UniqueFd launcher;
+  UniqueFd program;
+};
+ControlPair MakeControlPair();
+
 void SendByte(int socket, char byte, int fd = -1);
 // The byte, or -1 at the end. A descriptor that came along is put into `fd`.
 int ReceiveByte(int socket, UniqueFd* fd);

@@ -2,7 +2,6 @@
 #include "sandbox/launcher/execute.h"
 
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,12 +17,6 @@
 #include "sandbox/launcher/supervisor.h"
 
 namespace viewfsd {
-
-ControlPair MakeControlPair() {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) FailErrno("socketpair");
-  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
 
 pid_t Clone(unsigned long flags) {
   return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, 0));

@@ -8,16 +8,8 @@
 #include <string>
 
 #include "sandbox/launcher/plan.h"
-#include "util/unique_fd.h"
 
 namespace viewfsd {
-
-// Both ends of a SOCK_SEQPACKET pair.
-struct ControlPair {
-  UniqueFd launcher;
-  UniqueFd program;
-};
-ControlPair MakeControlPair();
 
 // fork(2) with flags.
 pid_t Clone(unsigned long flags);

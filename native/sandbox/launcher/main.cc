@@ -33,6 +33,7 @@
 #include "sandbox/launcher/descriptors.h"
 #include "sandbox/launcher/execute.h"
 #include "sandbox/launcher/failure.h"
+#include "sandbox/launcher/filters.h"
 #include "sandbox/launcher/notify.h"
 #include "sandbox/launcher/plan.h"
 #include "sandbox/launcher/root_directory.h"
@@ -81,6 +82,13 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
   return root;
 }
 
+// What this process does from here on, it can do with less.
+void KeepWaiting(const Plan& plan) {
+  // For removing the socket from a directory of whomever.
+  BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+  if (plan.filtered) FilterWaiting();
+}
+
 [[noreturn]] void RunInNamespaces(const Plan& plan) {
   const bool rootless = geteuid() != 0;
   const std::vector<int> inherited = InheritedFds();
@@ -101,7 +109,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
     control.launcher.reset();
     DieWithParent();
     if (ReceiveByte(control.program.get(), nullptr) != kGo) _exit(1);
-    if (plan.restarts) RunServers(plan, rootless, std::move(control.program));
+    if (plan.restarts) RunServers(plan, rootless, inherited, std::move(control.program));
     const UniqueFd root = MountSharedDirectory(plan.shared_directory, plan.read_only);
     const UniqueFd proc_fds = OpenProcFds(true);
     SendByte(control.program.get(), kPrepared, root.get());
@@ -124,7 +132,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
       if (chdir("/") != 0) FailErrno("chdir");
       user.reset();
       mounts.reset();
-      BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+      KeepWaiting(plan);
     };
     supervision.control = std::move(control.launcher);
     Supervise(std::move(supervision));
@@ -150,8 +158,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
     mounts.reset();
     old_root.reset();
     root.reset();
-    // For removing the socket from a directory of whomever.
-    BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+    KeepWaiting(plan);
   };
   supervision.control = std::move(control.launcher);
   Supervise(std::move(supervision));
@@ -159,9 +166,11 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
 
 // Without namespaces this process itself is the servers' first one.
 [[noreturn]] void RunRestarting(const Plan& plan) {
+  const std::vector<int> inherited = InheritedFds();
+  // Not one of them.
   OpenNotifySocket();
   BlockSignals();
-  RunServers(plan, false, UniqueFd());
+  RunServers(plan, false, inherited, UniqueFd());
 }
 
 [[noreturn]] void RunInChroot(const Plan& plan) {
@@ -214,7 +223,7 @@ UniqueFd AwaitPrepared(int control, pid_t child) {
   supervision.doors_closed = [&] {
     if (chdir("/") != 0) FailErrno("chdir");
     root.reset();
-    BoundCapabilities(uint64_t{1} << CAP_DAC_OVERRIDE);
+    KeepWaiting(plan);
   };
   supervision.control = std::move(control.launcher);
   Supervise(std::move(supervision));

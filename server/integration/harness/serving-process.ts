@@ -3,7 +3,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import type { Daemon } from './daemon.ts'
 
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
     return text === '' ? [] : text.split(' ').map(Number)
@@ -44,8 +44,9 @@ function eventOf(record: unknown): unknown {
   return typeof record === 'object' && record !== null && 'event' in record ? record.event : undefined
 }
 
-/** The process that starts the servers of a daemon. */
+/** The process that waits for the end of a daemon's servers: the launcher itself, unless it has made namespaces. */
 export function firstProcess({ pid }: Daemon): number {
-  const [first = pid] = childrenOf(pid)
-  return isNode(first) ? pid : first
+  const children = childrenOf(pid)
+  // Who is the first process has at least a server and a process that starts the next one.
+  return children.length === 1 ? (children[0] ?? pid) : pid
 }
