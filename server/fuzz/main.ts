@@ -18,13 +18,18 @@ const ROOT = path.join(import.meta.dirname, '../../..')
 const CORPUS = path.join(ROOT, 'server/fuzz/corpus')
 const WORK = path.join(process.env['VIEWFSD_CACHE'] ?? path.join(ROOT, '.cache'), 'fuzz')
 /** libFuzzer's programs (native/fuzz/), by the name of their target. */
-const NATIVE: Readonly<Record<string, string>> = { ring: 'ring_fuzz', 'data-plane': 'data_plane_fuzz' }
+const NATIVE: Readonly<Record<string, string>> = {
+  ring: 'ring_fuzz',
+  'data-plane': 'data_plane_fuzz',
+  supervisor: 'supervisor_fuzz',
+}
 /** No program takes a hundredth of that. */
 const HANG_MS = 60_000
 /** Parts of the time. */
 const SHARES: Readonly<Record<string, number>> = {
   ring: 4,
   'data-plane': 5,
+  supervisor: 1,
   fuse: 2,
   'vhost-user': 2,
   passthrough: 3,
