@@ -43,8 +43,6 @@ async function main(): Promise<number> {
     runInMachine(root, {
       kernel: '6.12',
       kernelImage: join(kernel, 'build/vmlinux'),
-      // On a busy machine the emulator's timer is late, and the kernel panics.
-      append: ['no_timer_check'],
       script: `set -- -s ${values.stress} ${positionals.join(' ')}\n${SCRIPT}`,
       files: { 'memory_view.ko': join(kernel, 'driver/memory_view.ko') },
       share: { path: share, writable: false },

@@ -44,8 +44,9 @@ export function outerQemuArgv(machine: OuterMachine): string[] {
     'random.trust_cpu=on',
     'tsc=nowatchdog',
     'kvm.halt_poll_ns=0', // Polling for a guest's wake-up costs the emulator more than the wake-up.
-    // A busy machine may leave an emulated CPU without time for long; these would report it as a fault.
+    // A busy machine may leave an emulated CPU without time for long, or its timer late; these would report it as a fault.
     'watchdog_thresh=60',
+    'no_timer_check',
     'rcupdate.rcu_cpu_stall_timeout=120',
     'nvme_core.io_timeout=600 nvme_core.admin_timeout=600',
     ...machine.append,
