@@ -21,7 +21,7 @@ async function main(): Promise<number> {
       tests: { type: 'string', default: '' },
       timeout: { type: 'string', default: '3000' },
       'daemon-args': { type: 'string' },
-      'changing-seconds': { type: 'string', default: '0' },
+      'changing-seconds': { type: 'string', default: '60' },
       kills: { type: 'string', default: '3' },
     },
   })
@@ -29,8 +29,8 @@ async function main(): Promise<number> {
   const tools = await builtTools(root)
   // Both run what the host's kernel matters to, and half of the rest each (the root suites boot a kernel of their own choice).
   const all: [KernelLabel, KernelLabel, string][] = [
-    ['6.12', '7.3', '^(rig|terminal|dax|life|fs-pci|restart|root 7)'],
-    ['7.3', '6.12', '^(rig|dax|life|direct|documents|root 6)'],
+    ['6.12', '7.3', '^(rig|terminal|dax|life|fs-pci|restart|documents|root 7)'],
+    ['7.3', '6.12', '^(rig|dax|life|direct|root 6)'],
   ]
   const sessions = values.host === undefined ? all : all.filter(([host]) => host === kernelLabel(values.host ?? ''))
   const session = async (host: KernelLabel, guest: KernelLabel, suites: string): Promise<boolean> => {

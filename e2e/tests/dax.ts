@@ -97,7 +97,7 @@ export async function daxSuite(rig: Rig): Promise<void> {
   sh(`mount -t tmpfs -o huge=always none ${huge}`)
   writeFileSync(join(huge, 'file'), pattern(HUGE_RANGES * RANGE, 41))
   const changingSeconds = Number(process.env['VIEWFSD_CHANGING_SECONDS'] ?? 0)
-  const failing = await failingFileSystems(join(dir, 'failing'), `${dir}-disks`, changingSeconds > 0)
+  const failing = await failingFileSystems(join(dir, 'failing'), `${dir}-disks`)
   dropCaches()
   const vm = await TestGuest.boot(rig, { sharedDir: dir, daemonArgs: ['--window=memory-view', '--window-size=64M'] })
   const { guest } = vm

@@ -4,7 +4,6 @@
  * sectors, a FUSE server with errors, failing memory. They go with the nested host.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { release } from 'node:os'
 import { join } from 'node:path'
 import { MisbehavingFs } from '../../server/integration/misbehaving-fs.ts'
 import { sh } from '../guest/host.ts'
@@ -23,8 +22,6 @@ type Loss = 'window.lostWrites' | 'window.readErrors'
 export interface FailingFs {
   /** Also the name of its folder in the share. */
   readonly name: string
-  /** What files are there, for a test's name. */
-  readonly title: string
   /** The daemon's counter that tells that it did fail; none where nobody may notice. */
   readonly loss: Loss | undefined
   /** What the file has once all is well and the checkers have been through it. */
@@ -72,7 +69,6 @@ function fullDisk(share: string, name: string, holes: number, mount: (mountPoint
   writeVictim(file, holes)
   return {
     name,
-    title: `on a full disk (${name})`,
     file,
     loss: 'window.lostWrites',
     expected: content(holes, true),
@@ -103,7 +99,6 @@ function quota(share: string, disks: string): FailingFs {
   sh(`chown ${user} ${file}`)
   return {
     name,
-    title: 'beyond a quota (xfs)',
     file,
     loss: 'window.lostWrites',
     expected: content(holes, true),
@@ -147,7 +142,6 @@ function badSectors(share: string, disks: string): FailingFs {
   ].join('\\n')
   return {
     name,
-    title: 'on bad sectors (ext4)',
     file,
     loss: 'window.readErrors',
     expected: content(0, true),
@@ -175,7 +169,6 @@ async function failingServer(share: string, disks: string): Promise<FailingFs> {
   let rule: Awaited<ReturnType<MisbehavingFs['fail']>> | undefined
   return {
     name,
-    title: 'of a FUSE server that fails',
     file,
     loss: 'window.readErrors',
     expected: content(0, true),
@@ -199,7 +192,6 @@ function failingMemory(share: string): FailingFs {
   sh(`cp /out/dax-io /run/dax-io; sync -f ${file}`)
   return {
     name,
-    title: 'in memory that fails, clean (ext4)',
     file,
     loss: undefined,
     expected: content(0, true),
@@ -213,10 +205,10 @@ function failingMemory(share: string): FailingFs {
 }
 
 /**
- * Makes them below `share`: all of them or, since each costs a test seconds, half of them, the other half on hosts of the other kernel.
+ * Makes them below `share`.
  * @param disks a folder for the disks' images
  */
-export async function failingFileSystems(share: string, disks: string, all: boolean): Promise<FailingFs[]> {
+export async function failingFileSystems(share: string, disks: string): Promise<FailingFs[]> {
   mkdirSync(share, { recursive: true })
   mkdirSync(disks, { recursive: true })
   sh('modprobe -a loop xfs btrfs dm-mod 2>/dev/null || true')
@@ -224,21 +216,17 @@ export async function failingFileSystems(share: string, disks: string, all: bool
     const disk = image(disks, fs, mib)
     return `mkfs.${fs} ${options} ${disk}; mount -o loop ${disk} ${mountPoint}`
   }
-  const makers: (() => FailingFs | Promise<FailingFs>)[] = [
-    () => fullDisk(share, 'tmpfs', 64, (mountPoint) => `mount -t tmpfs -o size=4m none ${mountPoint}`),
-    () => fullDisk(share, 'xfs', 64, onImage('xfs', 320, '-q -f -K')),
-    () => fullDisk(share, 'ext4', 64, onImage('ext4', 32, '-q -F')),
+  return [
+    fullDisk(share, 'tmpfs', 64, (mountPoint) => `mount -t tmpfs -o size=4m none ${mountPoint}`),
+    fullDisk(share, 'xfs', 64, onImage('xfs', 320, '-q -f -K')),
+    fullDisk(share, 'ext4', 64, onImage('ext4', 32, '-q -F')),
     // It looks for room for seconds before it says that there is none.
-    () => fullDisk(share, 'btrfs', 16, onImage('btrfs', 256, '-q -f -K')),
-    () => badSectors(share, disks),
-    () => quota(share, disks),
-    () => failingMemory(share),
-    () => failingServer(share, disks),
+    fullDisk(share, 'btrfs', 16, onImage('btrfs', 256, '-q -f -K')),
+    badSectors(share, disks),
+    quota(share, disks),
+    failingMemory(share),
+    await failingServer(share, disks),
   ]
-  const half = release().startsWith('6.') ? 0 : 1
-  const made: FailingFs[] = []
-  for (const [index, make] of makers.entries()) if (all || index % 2 === half) made.push(await make())
-  return made
 }
 
 /** Whether the host's file has all that it should. */

@@ -68,10 +68,13 @@ async function rootSuite(rig: Rig, kernel: string, kind: 'generic' | 'fs', cache
   const title = `root ${kernel} ${kind === 'fs' ? 'vhost-user-fs-pci' : 'vhost-user-test-device-pci'}`
   if (!selected(title)) return
   const dir = join(rig.data, 'root')
-  // Into the upper layer before it is one: overlayfs takes several times as long for each file.
-  const many = join(dir, 'upper/root/many')
-  mkdirSync(many, { recursive: true })
-  sh(`cp /out/many-files /run; /run/many-files make ${many} ${LARGE_DIRECTORY}`)
+  const hasMany = kind === 'generic'
+  if (hasMany) {
+    // Into the upper layer before it is one: overlayfs takes several times as long for each file.
+    const many = join(dir, 'upper/root/many')
+    mkdirSync(many, { recursive: true })
+    sh(`cp /out/many-files /run; /run/many-files make ${many} ${LARGE_DIRECTORY}`)
+  }
   const root = makeGuestRoot(dir)
   // apt would index the mirror's whole list of packages again, and run debconf first, which takes the rig minutes.
   sh(`cd ${root}; rm -f var/lib/apt/lists/*_* var/cache/apt/*.bin etc/apt/apt.conf.d/70debconf`)
@@ -93,14 +96,15 @@ async function rootSuite(rig: Rig, kernel: string, kind: 'generic' | 'fs', cache
   if (guest !== undefined && booted) {
     const running = guest
     await userLandSuite(title, running)
-    await test(`${title}: READDIRPLUS of ${LARGE_DIRECTORY} entries`, async () => {
-      const before = await daemon.counters()
-      await running.must(`/root/many-files check /root/many ${LARGE_DIRECTORY}`)
-      const sent = (await daemon.counters()).get('fuse.requests.READDIRPLUS') ?? 0
-      const entriesEach = LARGE_DIRECTORY / (sent - (before.get('fuse.requests.READDIRPLUS') ?? 0))
-      // Requests of a page hold more than ten entries; were they plain READDIR, each entry would be looked up by name.
-      check(entriesEach < 1000, `one READDIRPLUS for ${entriesEach.toFixed(0)} entries`)
-    })
+    if (hasMany)
+      await test(`${title}: READDIRPLUS of ${LARGE_DIRECTORY} entries`, async () => {
+        const before = await daemon.counters()
+        await running.must(`/root/many-files check /root/many ${LARGE_DIRECTORY}`)
+        const sent = (await daemon.counters()).get('fuse.requests.READDIRPLUS') ?? 0
+        const entriesEach = LARGE_DIRECTORY / (sent - (before.get('fuse.requests.READDIRPLUS') ?? 0))
+        // Requests of a page hold more than ten entries; were they plain READDIR, each entry would be looked up by name.
+        check(entriesEach < 1000, `one READDIRPLUS for ${entriesEach.toFixed(0)} entries`)
+      })
     await test(`${title}: ends cleanly`, async () => {
       await running.shutdown()
       equal(await daemon.exited, 'exit status 0', 'the end of the daemon')
