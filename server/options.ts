@@ -224,9 +224,8 @@ function build(given: Arguments): Options {
 }
 
 /** What a server can't leave to its successor. */
-function refuseUnrecorded({ onCrash, posixLocks, window }: Options): void {
+function refuseUnrecorded({ onCrash, window }: Options): void {
   if (onCrash !== 'restart') return
-  if (posixLocks) throw new UsageError("--on-crash=restart can't be used with --posix-locks, which would be lost")
   if (window === 'shmem')
     throw new UsageError("--on-crash=restart can't be used with --window=shmem: take memory-view or none")
 }

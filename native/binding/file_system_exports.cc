@@ -65,6 +65,7 @@ int TakeDescriptorsOf(SharedDirectory& directory, int keeper) {
   const auto add = [&](int fd) { numbers.push_back(fd); };
   directory.inodes().ForEachDescriptor(add);
   directory.handles().ForEachDescriptor(add);
+  directory.locks().ForEachDescriptor(add);
   return TakeDescriptors(keeper, numbers);
 }
 

@@ -34,6 +34,7 @@ int64_t DataPlane::Lookup(const FuseRequest& request) {
 }
 
 int64_t DataPlane::Forget(const FuseRequest& request) {
+  if (request.repeated && directory_.inodes().CountForgotten() > 0) return 0;
   directory_.Forget(request.header.nodeid, request.In<fuse_forget_in>().nlookup);
   return 0;
 }
@@ -44,7 +45,8 @@ int64_t DataPlane::BatchForget(const FuseRequest& request) {
   const uint8_t* first = request.body + sizeof(fuse_batch_forget_in);
   if (count > (request.body_size - sizeof(fuse_batch_forget_in)) / sizeof(fuse_forget_one))
     return -EINVAL;
-  for (uint32_t i = 0; i < count; i++) {
+  const size_t done = request.repeated ? directory_.inodes().CountForgotten() : 0;
+  for (size_t i = done; i < count; i++) {
     fuse_forget_one one;
     memcpy(&one, first + i * sizeof(one), sizeof(one));
     directory_.Forget(one.nodeid, one.nlookup);

@@ -10,6 +10,7 @@
 
 #include "fuse/data_plane.h"
 #include "host/credentials.h"
+#include "session/present_request.h"
 #include "util/coarse_clock.h"
 #include "util/signal_eventfd.h"
 
@@ -116,6 +117,7 @@ void RequestPool::State::Run() {
 void RequestPool::State::Serve(PutOffRef request, uint8_t* reply) {
   const GuestSessions& sessions = *request->sessions;
   EnterSession(sessions, request->session);
+  SetPresentRequest(request->number);
   DataPlane plane(*request->directory);
   request->answer = plane.ServePutOff(request->request, request->policy, reply, kReplyBytes);
   Deliver(reply, *request);

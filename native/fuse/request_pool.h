@@ -56,6 +56,8 @@ struct PutOffRequest {
   // The queue's thread's own.
   void* use = nullptr;
   uint16_t head = 0;
+  // See session/present_request.h.
+  uint64_t number = 0;
   // When it was taken: see latencies.h.
   int64_t began = 0;
   // Filled in by the pool: kSilent, kInPlace or kWait.

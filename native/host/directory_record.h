@@ -27,7 +27,7 @@ struct DirectoryLimits {
 
 struct DirectoryRecord {
   // Of all records and where they are: to be raised with every change of either.
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
 
   // 0 until there is a root in the tables.
   std::atomic<uint32_t> version;

@@ -17,6 +17,8 @@ namespace {
 constexpr size_t kMostHandles = size_t{1} << 24;
 // Handles that are released and that requests under way still refer to.
 constexpr size_t kInUse = 65536;
+// More than there are requests that open something at a time.
+constexpr size_t kGiven = 2048;
 
 // From what the guest has to what the record has, and back.
 uint64_t Recorded(uint64_t fh) { return fh == 0 ? HandleRecord::kZero : fh; }
@@ -29,14 +31,15 @@ size_t MostHandles(size_t limit) { return std::min(limit, kMostHandles) + kInUse
 size_t HandleTable::BytesFor(size_t limit) {
   const size_t most = MostHandles(limit);
   return TableMemory::BytesOf<State>(1) + RecordPool<HandleRecord>::BytesFor(most) +
-         RecordIndex<HandleRecord, ByFh>::BytesFor(most);
+         RecordIndex<HandleRecord, ByFh>::BytesFor(most) + GivenLog::BytesFor(kGiven);
 }
 
 HandleTable::HandleTable(TableMemory& memory, size_t limit, DescriptorBudget& budget)
     : budget_(budget),
       state_(memory.Reserve<State>(1)),
       records_(memory, MostHandles(limit)),
-      by_fh_(memory, records_, MostHandles(limit)) {}
+      by_fh_(memory, records_, MostHandles(limit)),
+      given_(memory, kGiven) {}
 
 uint32_t HandleTable::FindOpen(uint64_t fh, uint64_t nodeid, HandleKind kind) const {
   const uint32_t index = by_fh_.Find(Recorded(fh));
@@ -79,6 +82,7 @@ int64_t HandleTable::Add(uint64_t nodeid, UniqueFd fd, HandleKind kind, bool wri
   handle.writes = writes;
   if (stream != nullptr) PutStream(index, std::move(stream));
   const uint64_t fh = reserved ? Recorded(*reserved) : ++state_->fhs;
+  given_.Note(fh, 0, index, GivenRecord::kRaised);
   handle.fh.store(fh, std::memory_order_release);
   by_fh_.Insert(index);
   return static_cast<int64_t>(Shown(fh));

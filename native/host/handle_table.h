@@ -17,6 +17,7 @@
 
 #include "host/directory_stream.h"
 #include "host/file_waits.h"
+#include "host/given_log.h"
 #include "host/inode_table.h"
 #include "host/record_index.h"
 #include "host/record_pool.h"
@@ -179,6 +180,7 @@ class HandleTable {
   State* const state_;
   RecordPool<HandleRecord> records_;
   RecordIndex<HandleRecord, ByFh> by_fh_;
+  GivenLog given_;
   // Of directories, by the index of their record.
   std::vector<std::unique_ptr<DirectoryStream>> streams_;
 };

@@ -13,11 +13,11 @@
 //
 // Each device has a block, found out in the order in which devices come. Numbers that don't fit a
 // block, and the home's own ones that lie in a block which was given out, are put down one by one.
-// What a file has got it keeps as long as the object lives.
+// What a file has got it keeps as long as the object lives, and its successors.
 #ifndef VIEWFSD_INODE_NUMBERS_H_
 #define VIEWFSD_INODE_NUMBERS_H_
 
-#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -25,10 +25,24 @@
 #include <unordered_map>
 #include <utility>
 
+#include "host/table_memory.h"
+
 namespace viewfsd {
 
 class InodeNumbers {
  public:
+  static size_t BytesFor() {
+    return TableMemory::BytesOf<State>(1) + TableMemory::BytesOf<BlockRecord>(kBlocks) +
+           TableMemory::BytesOf<SingleRecord>(kKeptSingles);
+  }
+  explicit InodeNumbers(TableMemory& memory)
+      : state_(memory.Reserve<State>(1)),
+        blocks_(memory.Reserve<BlockRecord>(kBlocks)),
+        kept_(memory.Reserve<SingleRecord>(kKeptSingles)) {}
+
+  // In tables that another process has left at any instant.
+  void TakeOver();
+
   // The number of inode `number` of `device` for a guest that sees it on `home`. Any thread.
   uint64_t Shown(uint64_t home, uint64_t device, uint64_t number) {
     if (device == home && number >> kRangeShift != 1) return number;
@@ -45,6 +59,24 @@ class InodeNumbers {
   // kOwn: a file has been seen that has its number from here.
   enum class Block : uint8_t { kFree, kOwn, kTaken };
 
+  struct BlockRecord {
+    // That has taken it.
+    uint64_t device;
+    std::atomic<Block> use;
+  };
+  // In the order in which they have got their numbers.
+  struct SingleRecord {
+    uint64_t device;
+    uint64_t number;
+  };
+  struct State {
+    // Whether any block is not free.
+    std::atomic<bool> blocks;
+    std::atomic<uint32_t> singles;
+  };
+  // 16 MiB; those beyond may change with the process.
+  static constexpr size_t kKeptSingles = size_t{1} << 20;
+
   static uint64_t At(size_t block, uint64_t number) {
     return (uint64_t{1} << kRangeShift) | uint64_t{block} << kBlockShift | number;
   }
@@ -55,7 +87,9 @@ class InodeNumbers {
   uint64_t Single(uint64_t device, uint64_t number);
 
   std::mutex mutex_;
-  std::array<Block, kBlocks> blocks_ = {};
+  State* const state_;
+  BlockRecord* const blocks_;
+  SingleRecord* const kept_;
   std::unordered_map<uint64_t, size_t> devices_;
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> singles_;
 };

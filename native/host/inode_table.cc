@@ -33,6 +33,8 @@ bool TellsApart(const Mount& mount, int64_t birth) {
 
 // Inodes that are known no more and that requests under way still refer to.
 constexpr size_t kInUse = 65536;
+// More than one READDIRPLUS brings.
+constexpr size_t kGiven = 16384;
 
 }  // namespace
 
@@ -42,8 +44,9 @@ size_t InodeTable::MostInodes(const Limits& limits) {
 
 size_t InodeTable::BytesFor(const Limits& limits) {
   const size_t inodes = MostInodes(limits);
-  return TableMemory::BytesOf<State>(1) + RecordPool<InodeRecord>::BytesFor(inodes) +
-         HandleStore::BytesFor(inodes) + RecordIndex<InodeRecord, ByNodeid>::BytesFor(inodes) +
+  return MountSlots::BytesFor() + TableMemory::BytesOf<State>(1) +
+         RecordPool<InodeRecord>::BytesFor(inodes) + HandleStore::BytesFor(inodes) +
+         GivenLog::BytesFor(kGiven) + RecordIndex<InodeRecord, ByNodeid>::BytesFor(inodes) +
          RecordIndex<InodeRecord, ByKey>::BytesFor(inodes) +
          DescriptorCache::BytesFor(limits.cached);
 }
@@ -51,9 +54,11 @@ size_t InodeTable::BytesFor(const Limits& limits) {
 InodeTable::InodeTable(TableMemory& memory, const Limits& limits, DescriptorBudget& budget)
     : limits_(limits),
       budget_(budget),
+      mounts_(memory),
       state_(memory.Reserve<State>(1)),
       records_(memory, MostInodes(limits)),
       handles_(memory, MostInodes(limits)),
+      given_(memory, kGiven),
       by_nodeid_(memory, records_, MostInodes(limits)),
       by_key_(memory, records_, MostInodes(limits), ByKey{&mounts_}),
       cache_(memory, limits.cached) {}
@@ -98,6 +103,8 @@ int InodeTable::Add(const InodeFacts& facts, const std::shared_ptr<const Mount>&
   record.mount_root = handle.empty() && (nodeid == kRootNodeid || record.held < 0);
   by_nodeid_.Insert(index);
   by_key_.Insert(index);
+  // A new nodeid: without the record there is no count.
+  given_.Note(nodeid, 0, index, GivenRecord::kRaised);
   record.listed.store(true, std::memory_order_release);
   *added = &record;
   return 0;
@@ -133,7 +140,12 @@ void InodeTable::set_remember(bool remember) {
 }
 
 void InodeTable::Raise(InodeRecord& inode) {
-  if (inode.lookups++ == 0) Unlist(inode);
+  const uint64_t before = inode.lookups;
+  GivenRecord* const given =
+      given_.Note(inode.nodeid, before, records_.IndexOf(inode), GivenRecord::kRaising);
+  inode.lookups = before + 1;
+  GivenLog::Set(given, GivenRecord::kRaised);
+  if (before == 0) Unlist(inode);
 }
 
 bool InodeTable::Count(const InodeRef& inode) {
@@ -340,26 +352,52 @@ void InodeTable::Drop(InodeRecord& record) {
 }
 
 bool InodeTable::Forget(uint64_t nodeid, uint64_t count) {
-  if (nodeid == kRootNodeid) return false;
   bool slow = false;
   Remains remains;
   {
     const std::lock_guard lock(mutex_);
-    InodeRecord* inode = FindKnown(nodeid);
-    if (inode == nullptr) return false;
-    inode->lookups = count < inode->lookups ? inode->lookups - count : 0;
-    if (inode->lookups > 0) return false;
+    InodeRecord* inode = nodeid == kRootNodeid ? nullptr : FindKnown(nodeid);
+    const uint64_t before = inode == nullptr ? 0 : inode->lookups;
+    const uint32_t index = inode == nullptr ? 0 : records_.IndexOf(*inode);
+    GivenRecord* const given = given_.Note(nodeid, before, index, GivenRecord::kForgetting);
+    if (inode != nullptr) inode->lookups = count < before ? before - count : 0;
+    GivenLog::Set(given, GivenRecord::kForgotten);
+    if (inode == nullptr || inode->lookups > 0) return false;
     const bool from_memory = mounts_.At(inode->mount)->answers_from_memory();
     slow = inode->held >= 0 || (inode->cached != DescriptorCache::kNone && !from_memory);
-    if (remember_ && inode->held < 0 && !inode->replaced) {
-      remains.cached = Uncache(*inode);
-      Remember(*inode);
-      inode = state_->remembered > limits_.remembered ? At(state_->oldest) : nullptr;
-    }
-    if (inode != nullptr) Remove(*inode, &remains);
+    EndKnown(*inode, &remains);
   }
   if (slow) AnnounceWork();
   return true;
+}
+
+size_t InodeTable::CountForgotten() {
+  const std::lock_guard lock(mutex_);
+  return given_.CountForgotten();
+}
+
+void InodeTable::TakeBack(uint64_t nodeid) {
+  Remains remains;
+  const std::lock_guard lock(mutex_);
+  InodeRecord* inode = FindKnown(nodeid);
+  if (inode == nullptr || nodeid == kRootNodeid) return;
+  GivenRecord* const given = given_.Find(nodeid);
+  if (given != nullptr) given->before = inode->lookups;
+  GivenLog::Set(given, GivenRecord::kLowering);
+  inode->lookups--;
+  GivenLog::Set(given, GivenRecord::kNone);
+  if (inode->lookups == 0) EndKnown(*inode, &remains);
+}
+
+// The guest does not know it any more.
+void InodeTable::EndKnown(InodeRecord& inode, Remains* remains) {
+  InodeRecord* removed = &inode;
+  if (remember_ && inode.held < 0 && !inode.replaced) {
+    remains->cached = Uncache(inode);
+    Remember(inode);
+    removed = state_->remembered > limits_.remembered ? At(state_->oldest) : nullptr;
+  }
+  if (removed != nullptr) Remove(*removed, remains);
 }
 
 std::vector<uint64_t> InodeTable::KnownFrom(size_t* place, uint64_t mount) {
@@ -406,6 +444,13 @@ int InodeTable::Renumber(uint64_t nodeid, uint64_t reserved, uint64_t lookups) {
   inode->lookups = lookups;
   by_nodeid_.Insert(index);
   return 0;
+}
+
+void InodeTable::Move(const Mount& mount, MountPoint point) {
+  // Ends after the lock is gone.
+  std::shared_ptr<const Mount> left;
+  const std::lock_guard lock(mutex_);
+  left = mounts_.Move(mount, std::move(point));
 }
 
 void InodeTable::ClearSubmount(const InodeRef& inode) {

@@ -27,6 +27,7 @@
 
 #include "host/descriptor_cache.h"
 #include "host/file_handle.h"
+#include "host/given_log.h"
 #include "host/handle_store.h"
 #include "host/inode.h"
 #include "host/inode_record.h"
@@ -78,18 +79,19 @@ class InodeTable {
 
   // In place of SetRoot, in tables that another process has left at any instant: makes anew what
   // does not follow from their records. The root's facts, mount and descriptor are this process's.
-  // Inodes in other mounts are not known any more. Returns 0; -ESTALE where it is another
+  // Returns 0; -ESTALE where it is another
   // directory, and then nothing has changed.
   int TakeOver(const InodeFacts& facts, const std::shared_ptr<const Mount>& mount, UniqueFd fd,
                bool remember);
 
-  // Visits each descriptor that the records hold.
+  // Visits each descriptor that the records hold, of inodes and of mount points.
   template <typename Visit>
   void ForEachDescriptor(Visit visit) {
     const std::lock_guard lock(mutex_);
     records_.ForEach([&](uint32_t index) {
       if (records_[index].listed && records_[index].held >= 0) visit(records_[index].held);
     });
+    mounts_.ForEachDescriptor(visit);
   }
 
   // Whether forgotten inodes are remembered, from now on.
@@ -133,6 +135,11 @@ class InodeTable {
   // Takes `count` from the lookup count. Too large a count, or an unknown nodeid, is the guest's
   // mistake and no error. Returns whether the inode has gone.
   bool Forget(uint64_t nodeid, uint64_t count);
+  // How often a predecessor of this process has called Forget for the present request.
+  size_t CountForgotten();
+
+  // Takes back the count of one that the present request has just got, and will not tell of.
+  void TakeBack(uint64_t nodeid);
 
   // Those that the guest knows of a mount, for whoever goes through all without holding anybody up:
   // see HandleTable::From.
@@ -152,6 +159,13 @@ class InodeTable {
   // Gives a reserved nodeid, and its lookup count, to an inode that has just been looked up.
   // Returns 0, or -EEXIST where the inode or the nodeid is another one's already.
   int Renumber(uint64_t nodeid, uint64_t reserved, uint64_t lookups);
+  // A mount has been met at another place.
+  void Move(const Mount& mount, MountPoint point);
+  template <typename Visit>
+  void ForEachMount(Visit visit) {
+    const std::lock_guard lock(mutex_);
+    mounts_.ForEach(visit);
+  }
   // No other file system begins there after all. Before the guest is told of it.
   void ClearSubmount(const InodeRef& inode);
 
@@ -222,12 +236,14 @@ class InodeTable {
   InodeRecord* FindByKey(const InodeKey& key) { return At(by_key_.Find(key)); }
   InodeUse UseCached(InodeRef inode);
   InodeRecord* FindLeftRoot();
-  void Relist(uint32_t index, const std::shared_ptr<const Mount>& mount);
+  void Relist(uint32_t index);
   int Fill(InodeRecord& record, const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,
            const FileHandle& handle);
   int Add(const InodeFacts& facts, const std::shared_ptr<const Mount>& mount,
           const FileHandle& handle, int held, uint64_t nodeid, InodeRecord** added);
   void Raise(InodeRecord& record);
+  void EndKnown(InodeRecord& inode, Remains* remains);
+  void TakeBackGiven();
   void Remember(InodeRecord& record);
   void Unlist(InodeRecord& record);
   UniqueFd Uncache(InodeRecord& record);
@@ -244,6 +260,7 @@ class InodeTable {
   State* const state_;
   RecordPool<InodeRecord> records_;
   HandleStore handles_;
+  GivenLog given_;
   // All that are listed, and of them all that are not replaced.
   RecordIndex<InodeRecord, ByNodeid> by_nodeid_;
   RecordIndex<InodeRecord, ByKey> by_key_;

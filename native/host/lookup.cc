@@ -79,7 +79,7 @@ int64_t SharedDirectory::LookupAt(const InodeUse& parent, const char* name, fuse
     if (mount.id() != parent->key().mount) recent_names.Forget(parent->nodeid(), name);
     // A mount can be moved.
     if (mount.id() != parent->key().mount && !mount.IsAt(*parent->mount(), parent->handle(), name))
-      mount.MoveTo(PointIn(parent, name));
+      inodes_.Move(mount, PointIn(parent, name));
     FillEntry(status, *known, entry);
     return 0;
   }
@@ -169,7 +169,8 @@ std::shared_ptr<const Mount> SharedDirectory::MountBelow(const InodeUse& parent,
     place = met;
     return met;
   }
-  if (!known->IsAt(*parent->mount(), parent->handle(), name)) known->MoveTo(PointIn(parent, name));
+  if (!known->IsAt(*parent->mount(), parent->handle(), name))
+    inodes_.Move(*known, PointIn(parent, name));
   return known;
 }
 

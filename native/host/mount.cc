@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "host/file_system_types.h"
+#include "host/mount_record.h"
 #include "util/coarse_clock.h"
 
 namespace viewfsd {
@@ -42,6 +43,15 @@ Mount::Mount(const struct statx& status, int root, bool held)
       (unique.stx_mask & kMountIdUnique) != 0)
     unique_id_ = unique.stx_mnt_id;
 }
+
+Mount::Mount(const MountRecord& record, MountPoint point)
+    : id_(record.id),
+      device_(record.device),
+      held_(false),
+      unique_id_(record.unique_id),
+      file_system_(record.file_system),
+      handles_(record.handles),
+      point_(std::make_shared<const MountPoint>(std::move(point))) {}
 
 std::shared_ptr<Mount> Mount::Share(const struct statx& status, int root, HandleUse use) {
   std::shared_ptr<Mount> mount(new Mount(status, root, true));

@@ -23,6 +23,7 @@ namespace viewfsd {
 enum class HandleUse { kNever, kPrefer, kMandatory };
 
 class Mount;
+struct MountRecord;
 
 // A mount point: a name in a directory of another mount.
 struct MountPoint {
@@ -87,6 +88,8 @@ class Mount {
   friend class MountSlots;
 
   Mount(const struct statx& status, int root, bool held);
+  // As a predecessor of this process has put it down.
+  Mount(const MountRecord& record, MountPoint point);
   void Probe(int root, HandleUse use);
   std::shared_ptr<const MountPoint> point() const;
 

@@ -79,7 +79,7 @@ int64_t AddCreated(SharedDirectory& directory, const OpenPolicy& policy, const M
                    UniqueFd fd, int flags, const fuse_entry_out& entry, fuse_open_out* out) {
   const int64_t result =
       AddFile(directory, policy, mount, entry.nodeid, std::move(fd), flags, kChanged, out);
-  if (result < 0) directory.inodes().Forget(entry.nodeid, 1);
+  if (result < 0) directory.inodes().TakeBack(entry.nodeid);
   return result;
 }
 
@@ -183,7 +183,7 @@ int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const c
                         out);
     result = fd.get();
   }
-  directory.inodes().Forget(entry->nodeid, 1);
+  directory.inodes().TakeBack(entry->nodeid);
   return result;
 }
 

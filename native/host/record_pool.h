@@ -38,6 +38,9 @@ class RecordPool {
     return (block.bits[index % kPerBlock / 64] >> index % 64 & 1) != 0;
   }
 
+  // Whether it is the index of a record, which may be free.
+  bool Has(uint32_t index) const { return index != kNone && index / kPerBlock < state_->blocks; }
+
   // A record of which nothing is known; kNone where all are taken.
   uint32_t Take() {
     if (state_->roomy == 0 && !AddBlock()) return kNone;

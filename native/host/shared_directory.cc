@@ -81,8 +81,15 @@ int SharedDirectory::Initialize() {
   some_wait_ = mount->MayWait();
   if (record_->version.load() != 0) {
     const int result = inodes_.TakeOver(facts, mount, std::move(root_), exports());
-    if (result == 0) handles_.TakeOver(inodes_);
-    return result;
+    if (result < 0) return result;
+    handles_.TakeOver(inodes_);
+    locks_.TakeOver(inodes_);
+    numbers_.TakeOver();
+    inodes_.ForEachMount([this](const std::shared_ptr<const Mount>& below) {
+      mounts_[below->id()] = below;
+      if (below->MayWait()) some_wait_ = true;
+    });
+    return 0;
   }
   const int result = inodes_.SetRoot(facts, std::move(mount), std::move(root_));
   if (result < 0) return result;

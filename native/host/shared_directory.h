@@ -67,7 +67,8 @@ class SharedDirectory {
         record_(memory_.Reserve<DirectoryRecord>(1)),
         inodes_(memory_, {limits.inodes, limits.cached, limits.remembered}, budget_),
         handles_(memory_, limits.descriptors, budget_),
-        locks_(budget_),
+        locks_(memory_, limits.descriptors, budget_),
+        numbers_(memory_),
         root_(std::move(root)),
         proc_fds_(std::move(proc_fds)),
         timeouts_(timeouts),
@@ -78,7 +79,8 @@ class SharedDirectory {
   static size_t BytesFor(const DirectoryLimits& limits) {
     return TableMemory::BytesOf<DirectoryRecord>(1) +
            InodeTable::BytesFor({limits.inodes, limits.cached, limits.remembered}) +
-           HandleTable::BytesFor(limits.descriptors);
+           HandleTable::BytesFor(limits.descriptors) + LockTable::BytesFor(limits.descriptors) +
+           InodeNumbers::BytesFor();
   }
   // The tables' shared memory object; the directory's.
   int tables() const { return memory_.file(); }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <unordered_set>
 #include <utility>
 
 #include "host/directory_record.h"
@@ -45,11 +46,27 @@ InodeRecord* InodeTable::FindLeftRoot() {
   return root;
 }
 
-// `mount` is entered once for each inode, as it was by its lookup.
-void InodeTable::Relist(uint32_t index, const std::shared_ptr<const Mount>& mount) {
+// Of requests that will be served once more.
+void InodeTable::TakeBackGiven() {
+  given_.ForEachUnderWay([&](GivenRecord& given) {
+    InodeRecord* const record = records_.Has(given.index) ? &records_[given.index] : nullptr;
+    if (given.state == GivenRecord::kForgotten) return;
+    if (record != nullptr && record->listed && record->nodeid == given.what) {
+      if (given.state == GivenRecord::kRaised) {
+        given.before = record->lookups;
+        GivenLog::Set(&given, GivenRecord::kLowering);
+      }
+      const bool raised = given.state == GivenRecord::kLowering && given.before > 0;
+      record->lookups = given.before - (raised ? 1 : 0);
+    }
+    GivenLog::Set(&given, GivenRecord::kNone);
+  });
+}
+
+void InodeTable::Relist(uint32_t index) {
   InodeRecord& record = records_[index];
   const bool root = record.nodeid == kRootNodeid;
-  record.mount = mounts_.Enter(mount);
+  record.mount = mounts_.Enter(mounts_.At(record.mount));
   record.references.store(1, std::memory_order_relaxed);
   record.cached = DescriptorCache::kNone;
   record.writers = 0;
@@ -67,16 +84,19 @@ int InodeTable::TakeOver(const InodeFacts& facts, const std::shared_ptr<const Mo
   InodeRecord* const root = FindLeftRoot();
   if (root == nullptr || root->device != facts.key.device || root->number != facts.key.number)
     return -ESTALE;
-  const uint32_t share = root->mount;
   remember_ = remember;
+  mounts_.TakeOver(root->mount, mount);
+  TakeBackGiven();
   records_.TakeOver([&](uint32_t index) {
     InodeRecord& record = records_[index];
     if (!record.listed) return false;
-    // A FORGET was under way, or the mount is one that was found by what is not in the tables.
+    // A FORGET was under way, or what would have told the guest of it.
     const bool forgotten =
         record.lookups == 0 && (!remember || record.held >= 0 || record.replaced);
-    if (forgotten || record.mount != share) record.listed.store(false, std::memory_order_release);
-    return record.listed.load();
+    if (!forgotten && mounts_.Has(record.mount)) return true;
+    record.listed.store(false, std::memory_order_release);
+    if (record.held >= 0) close(record.held);
+    return false;
   });
   handles_.TakeOver(records_);
   cache_.TakeOver();
@@ -85,13 +105,40 @@ int InodeTable::TakeOver(const InodeFacts& facts, const std::shared_ptr<const Mo
   state_->oldest = state_->newest = state_->remembered = 0;
   // The one that was there may be of a mount that nobody else is in any more.
   root->held = fd.release();
-  records_.ForEach([&](uint32_t index) { Relist(index, mount); });
+  records_.ForEach([&](uint32_t index) { Relist(index); });
+  mounts_.DropUnused();
   return 0;
+}
+
+void LockTable::TakeOver(InodeTable& inodes) {
+  const std::lock_guard lock(mutex_);
+  records_.TakeOver([&](uint32_t index) {
+    LockRecord& record = records_[index];
+    if (!record.listed || inodes.Get(record.nodeid) != nullptr) return record.listed.load();
+    // Its inode had just been forgotten.
+    record.listed.store(false, std::memory_order_release);
+    close(record.fd);
+    return false;
+  });
+  records_.ForEach([&](uint32_t index) {
+    const LockRecord& record = records_[index];
+    budget_.Take();
+    descriptions_.emplace(std::pair(record.nodeid, record.owner),
+                          Held{std::make_shared<const UniqueFd>(record.fd), index});
+  });
 }
 
 void HandleTable::TakeOver(InodeTable& inodes) {
   const std::lock_guard lock(mutex_);
-  records_.TakeOver([&](uint32_t index) { return records_[index].fh != 0; });
+  std::unordered_set<uint64_t> untold;
+  given_.ForEachUnderWay([&](const GivenRecord& given) { untold.insert(given.what); });
+  records_.TakeOver([&](uint32_t index) {
+    HandleRecord& handle = records_[index];
+    if (handle.fh == 0 || !untold.contains(handle.fh)) return handle.fh != 0;
+    handle.fh.store(0, std::memory_order_release);
+    close(handle.fd);
+    return false;
+  });
   by_fh_.Clear();
   records_.ForEach([&](uint32_t index) {
     HandleRecord& handle = records_[index];

@@ -98,6 +98,8 @@ struct SessionRecord {
 
 // Requests that have been taken from a ring: see virtio/queue_journal.h.
 struct JournalEntry {
+  enum State : uint8_t { kFree = 0, kTaken = 1, kAnswered = 2 };
+
   // Orders those that are under way.
   std::atomic<uint32_t> turn;
   // Of the reply, once there is one.

@@ -60,7 +60,7 @@ std::shared_ptr<Device> Device::Create(uint32_t queue_count, size_t pool_threads
   device->quiesced_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   for (uint32_t i = 0; i < queue_count; i++) {
     device->queues_.push_back(std::make_unique<Queue>());
-    device->queues_.back()->journal = QueueJournal(ServerState::Journal(i));
+    device->queues_.back()->journal = QueueJournal(ServerState::Journal(i), i);
     if (i != 1) {
       auto port = std::make_unique<WorkerPort>();
       port->epoll = UniqueFd(epoll_create1(EPOLL_CLOEXEC));

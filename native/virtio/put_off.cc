@@ -38,6 +38,7 @@ void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
   put_off->mailbox = &mailbox_;
   put_off->use = current_;
   put_off->head = chain_.head;
+  put_off->number = current_->queue->journal.RequestOf(chain_.head);
   put_off->began = timing_.began;
   current_->under_way++;
   under_way_++;

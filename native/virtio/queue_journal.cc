@@ -34,8 +34,8 @@ void QueueJournal::Start(uint16_t used) {
   if (record_ == nullptr) return;
   // Those beyond the ring's size are free.
   for (JournalEntry& entry : record_->entries) {
-    if (entry.state.load(std::memory_order_relaxed) == kFree) continue;
-    entry.state.store(kFree, std::memory_order_relaxed);
+    if (entry.state.load(std::memory_order_relaxed) == JournalEntry::kFree) continue;
+    entry.state.store(JournalEntry::kFree, std::memory_order_relaxed);
     entry.begun.store(0, std::memory_order_relaxed);
     entry.deaths.store(0, std::memory_order_relaxed);
   }
@@ -64,11 +64,11 @@ std::vector<QueueJournal::Left> QueueJournal::TakeOver(uint32_t size, uint16_t u
   for (uint32_t head = 0; head < size; head++) {
     JournalEntry& entry = record_->entries[head];
     const uint8_t state = entry.state.load();
-    if (state != kTaken && state != kAnswered) continue;
-    const bool deadly = crashed && state == kTaken && IsDeadly(entry, now);
-    turns.push_back(
-        {next - entry.turn.load(),
-         {static_cast<uint16_t>(head), state == kAnswered, entry.length.load(), deadly}});
+    if (state != JournalEntry::kTaken && state != JournalEntry::kAnswered) continue;
+    const bool deadly = crashed && state == JournalEntry::kTaken && IsDeadly(entry, now);
+    turns.push_back({next - entry.turn.load(),
+                     {static_cast<uint16_t>(head), state == JournalEntry::kAnswered,
+                      entry.length.load(), deadly}});
   }
   std::sort(turns.begin(), turns.end(),
             [](const auto& a, const auto& b) { return a.first > b.first; });

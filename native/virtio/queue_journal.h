@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "session/present_request.h"
 #include "session/server_state.h"
 
 namespace viewfsd {
@@ -26,7 +27,8 @@ class QueueJournal {
   };
 
   // Without a record, nothing is kept.
-  explicit QueueJournal(JournalRecord* record = nullptr) : record_(record) {}
+  explicit QueueJournal(JournalRecord* record = nullptr, uint32_t queue = 0)
+      : record_(record), queue_(queue) {}
 
   // The ring starts, with this used index, and nothing is under way.
   void Start(uint16_t used);
@@ -49,11 +51,11 @@ class QueueJournal {
     JournalEntry& entry = record_->entries[head];
     entry.turn.store(turn, std::memory_order_relaxed);
     Order();
-    entry.state.store(kTaken, std::memory_order_relaxed);
+    entry.state.store(JournalEntry::kTaken, std::memory_order_relaxed);
     record_->next_turn.store(turn + 1, std::memory_order_relaxed);
   }
   // It goes back into the ring.
-  void GiveBack(uint16_t head) { Set(head, kFree); }
+  void GiveBack(uint16_t head) { Set(head, JournalEntry::kFree); }
   // The control plane is about to serve it, at this time (CLOCK_REALTIME, nanoseconds).
   void Begin(uint16_t head, int64_t now) {
     if (record_ == nullptr) return;
@@ -63,6 +65,11 @@ class QueueJournal {
   }
   int64_t begun(uint16_t head) const {
     return record_ == nullptr ? 0 : record_->entries[head].begun.load(std::memory_order_relaxed);
+  }
+  // Under which the tables note what it gets: see session/present_request.h.
+  uint64_t RequestOf(uint16_t head) const {
+    if (record_ == nullptr) return kNoRequest;
+    return RequestNumber(queue_, head, record_->entries[head].turn.load(std::memory_order_relaxed));
   }
   // What happened while it waits for somebody on the host is not its doing.
   void Wait(uint16_t head) {
@@ -75,7 +82,7 @@ class QueueJournal {
     JournalEntry& entry = record_->entries[head];
     entry.length.store(length, std::memory_order_relaxed);
     Order();
-    entry.state.store(kAnswered, std::memory_order_relaxed);
+    entry.state.store(JournalEntry::kAnswered, std::memory_order_relaxed);
     Order();
   }
   // The next used index is this one's.
@@ -88,7 +95,7 @@ class QueueJournal {
     if (record_ == nullptr) return;
     Order();
     JournalEntry& entry = record_->entries[head];
-    entry.state.store(kFree, std::memory_order_relaxed);
+    entry.state.store(JournalEntry::kFree, std::memory_order_relaxed);
     entry.begun.store(0, std::memory_order_relaxed);
     entry.deaths.store(0, std::memory_order_relaxed);
     Order();
@@ -96,16 +103,15 @@ class QueueJournal {
   }
 
  private:
-  enum State : uint8_t { kFree = 0, kTaken = 1, kAnswered = 2 };
-
   // What a process has stored when it ends is what its instructions before have stored: only the
   // compiler could make another order.
   static void Order() { std::atomic_signal_fence(std::memory_order_seq_cst); }
-  void Set(uint16_t head, State state) {
+  void Set(uint16_t head, JournalEntry::State state) {
     if (record_ != nullptr) record_->entries[head].state.store(state, std::memory_order_relaxed);
   }
 
   JournalRecord* record_;
+  uint32_t queue_;
 };
 
 }  // namespace viewfsd

@@ -11,6 +11,7 @@
 
 #include "host/repeated.h"
 #include "memory/guarded_access.h"
+#include "session/present_request.h"
 #include "util/coarse_clock.h"
 #include "util/probes.h"
 #include "util/signal_eventfd.h"
@@ -135,6 +136,7 @@ RequestServer::Taken RequestServer::Take(QueueUse* use) {
   if (!again) queue->journal.Take(chain_.head);
   repeated_ = again;
   SetRepeated(again ? queue->journal.begun(chain_.head) : kNotRepeated);
+  SetPresentRequest(queue->journal.RequestOf(chain_.head));
   session_ = EnterSession(device_->sessions());
   queue->base = queue->ring.next_available();
   queue->requests.fetch_add(1, std::memory_order_relaxed);
@@ -307,6 +309,7 @@ void RequestServer::MakeCurrent(QueueUse* use, uint16_t head, const std::vector<
   current_ = use;
   repeated_ = false;
   SetRepeated(kNotRepeated);
+  SetPresentRequest(use->queue->journal.RequestOf(head));
   timing_ = timing;
   resumed_table_ = std::move(table);
   chain_.head = head;
@@ -414,9 +417,6 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
     NoReply();
     return Served::kYes;
   }
-  // What is forgotten twice could not be found any more; what is forgotten too seldom is kept.
-  if (request.header.opcode == FUSE_FORGET || request.header.opcode == FUSE_BATCH_FORGET)
-    current_->queue->journal.Answer(chain_.head, 0);
   if (!again && port_->latencies.Due(request.header.opcode)) timing_ = {Latencies::Now(), true};
   const Answer answer =
       plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader, again);

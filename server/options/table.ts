@@ -167,7 +167,7 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     summary: `what follows when a signal ends the serving process: ${CRASH_REACTIONS.join(', ')}`,
     detail: [
       'exit: the daemon ends, and the guest loses the file system.',
-      'restart: another process goes on in its place, with the guest’s open files and requests; the guest waits meanwhile. SIGHUP then lets the program that is installed now go on. Not with --posix-locks or --window=shmem.',
+      'restart: another process goes on in its place, with the guest’s open files and requests; the guest waits meanwhile. SIGHUP then lets the program that is installed now go on. Not with --window=shmem.',
     ],
   },
   {

@@ -14,6 +14,8 @@ namespace viewfsd::take_over {
 
 // Files that are there only so that the tables grow.
 constexpr int kMany = 70;
+// Of locks.
+constexpr uint64_t kOwner = 77;
 
 // In memory that all processes share.
 struct Guest {
@@ -39,6 +41,8 @@ struct Operation {
   void (*prepare)(const Served& served);
   // Null: to take the tables over.
   void (*run)(const Served& served);
+  // A request that is not answered: a successor would serve it once more.
+  bool unanswered = false;
 };
 const std::vector<Operation>& Operations();
 

@@ -33,6 +33,8 @@
 #include <vector>
 
 #include "fuzz/check.h"
+#include "session/present_request.h"
+#include "session/server_state.h"
 #include "test/take_over/guest.h"
 
 namespace viewfsd::take_over {
@@ -43,8 +45,11 @@ constexpr size_t kPage = 4096;
 // What all processes share besides descriptors.
 struct Shared {
   Guest guest;
-  // The tables' memory object.
+  // The tables' memory object, and the state that goes with them.
   int tables;
+  int state;
+  // Requests that were served.
+  uint32_t turns;
 };
 
 // What is in a memory object.
@@ -106,6 +111,7 @@ class Test {
       const SharedDirectory* directory = Open(root_.get(), use_, remembers_, -1).release();
       FUZZ_CHECK(directory != nullptr);
       shared_->tables = directory->tables();
+      shared_->state = memfd_create("state", 0);
       _exit(0);
     }
     FUZZ_CHECK(Ended(first));
@@ -136,9 +142,21 @@ class Test {
     return waitpid(child, &status, 0) == child && status == 0;
   }
 
+  // By number of the ring's first head.
+  static JournalEntry& Entry() { return ServerState::Journal(0)->entries[0]; }
+
+  // As RequestServer does: see virtio/queue_journal.h.
+  void TakeRequest(bool unanswered) {
+    const uint32_t turn = ++shared_->turns;
+    Entry().turn.store(turn);
+    Entry().state.store(unanswered ? JournalEntry::kTaken : JournalEntry::kAnswered);
+    SetPresentRequest(RequestNumber(0, 0, turn));
+  }
+
   // The process that serves.
   [[noreturn]] void Serve(const Operation& operation) {
     FUZZ_CHECK(ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0);
+    FUZZ_CHECK(ServerState::Open(shared_->state, 1) == 0);
     if (operation.run == nullptr) raise(SIGSTOP);
     // Never ended: that would empty the tables.
     SharedDirectory* directory =
@@ -147,8 +165,12 @@ class Test {
     const Served served = {*directory, root_.get(), shared_->guest};
     if (operation.run != nullptr) {
       operation.prepare(served);
+      TakeRequest(operation.unanswered);
       raise(SIGSTOP);
+      const Guest before = shared_->guest;
       operation.run(served);
+      // The guest has not been told.
+      if (operation.unanswered) shared_->guest = before;
     }
     raise(SIGSTOP);
     _exit(0);
@@ -164,15 +186,17 @@ class Test {
     // With a table of descriptors of its own, so that it may close them.
     const pid_t child = Fork(0);
     if (child == 0) {
+      FUZZ_CHECK(ServerState::Open(shared_->state, 1) == 0);
       std::string found = "not taken over";
       std::set<int> nobodys = OpenDescriptors();
-      for (const int fd : {0, 1, 2, root_.get(), writes.get()}) nobodys.erase(fd);
+      for (const int fd : {0, 1, 2, root_.get(), writes.get(), shared_->state}) nobodys.erase(fd);
       SharedDirectory* directory =
           take_over::Open(root_.get(), use_, remembers_, copy.get()).release();
       if (directory != nullptr) {
         const auto named = [&nobodys](int fd) { nobodys.erase(fd); };
         directory->inodes().ForEachDescriptor(named);
         directory->handles().ForEachDescriptor(named);
+        directory->locks().ForEachDescriptor(named);
         for (const int fd : nobodys) close(fd);
         found = Observe({*directory, root_.get(), shared_->guest});
       }

@@ -55,6 +55,15 @@ std::string DescribeHandle(SharedDirectory& directory, const HandleTable::Open& 
   return number + "/" + std::to_string(CountEntries(directory, open));
 }
 
+// Whether the host's programs can lock what UnlockC does not hold any more.
+bool OthersMayLock(const Served& served) {
+  const UniqueFd file(openat(served.root, "c", O_RDWR | O_CLOEXEC));
+  struct flock whole = {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  return !file || fcntl(file.get(), F_OFD_SETLK, &whole) == 0;
+}
+
 }  // namespace
 
 std::string Observe(const Served& served) {
@@ -80,6 +89,7 @@ std::string Observe(const Served& served) {
                   std::to_string(TakeLookups(directory, nodeid)));
     }
   } while (place != 0);
+  if (OthersMayLock(served)) seen.insert("unlocked");
   // Nothing is given out twice.
   fuse_entry_out entry;
   const UniqueFd fresh(openat(served.root, "fresh", O_RDONLY | O_CREAT | O_CLOEXEC, 0600));

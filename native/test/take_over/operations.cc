@@ -10,6 +10,7 @@
 
 #include "fuzz/check.h"
 #include "host/directory.h"
+#include "host/file_syscalls.h"
 #include "host/open_files.h"
 #include "test/take_over/guest.h"
 
@@ -103,14 +104,31 @@ void KeepU(const Served& served) {
   pinned.reset();
 }
 
-void CreateC(const Served& served) {
+template <char name>
+void Create(const Served& served) {
+  const char text[] = {name, '\0'};
   fuse_entry_out entry;
   fuse_open_out out;
   const CreateRequest request = {.parent = 1, .flags = O_RDWR, .mode = 0644, .kill_suidgid = false};
-  FUZZ_CHECK(CreateFile(served.directory, OpenPolicy(), "c", request, Caller(), &entry, &out) == 0);
-  served.guest.nodeid['c'] = entry.nodeid;
+  FUZZ_CHECK(CreateFile(served.directory, OpenPolicy(), text, request, Caller(), &entry, &out) ==
+             0);
+  served.guest.nodeid[size_t{name}] = entry.nodeid;
   served.guest.last_nodeid = std::max(served.guest.last_nodeid, entry.nodeid);
-  served.guest.fh['c'] = Remember(served, out);
+  served.guest.fh[size_t{name}] = Remember(served, out);
+}
+
+void LockC(const Served& served) {
+  const LockRequest request = {.nodeid = served.guest.nodeid['c'],
+                               .fh = served.guest.fh['c'],
+                               .owner = kOwner,
+                               .start = 0,
+                               .length = 0,
+                               .type = F_WRLCK};
+  FUZZ_CHECK(SetLock(served.directory, request) == 0);
+}
+
+void UnlockC(const Served& served) {
+  served.directory.locks().Drop(served.guest.nodeid['c'], kOwner);
 }
 
 template <int from, int to>
@@ -131,9 +149,14 @@ const std::vector<Operation>& Operations() {
   static const std::vector<Operation> operations = {
       {"lookup", Nothing, LookUp<'a'>},
       {"lookup-again", Nothing, LookUp<'a'>},
+      {"lookup-unanswered", Nothing, LookUp<'a'>, true},
+      {"lookup-new-unanswered", Nothing, LookUp<'n'>, true},
+      {"take-over-unanswered", Nothing, nullptr},
       {"forget-one", Nothing, Forget<'a', 1>},
       {"open", Nothing, OpenFor<'a'>},
+      {"open-unanswered", Nothing, OpenFor<'a'>, true},
       {"opendir", LookUp<'d'>, OpenD},
+      {"opendir-unanswered", Nothing, OpenD, true},
       {"readdir", Nothing, ReadD},
       {"lookup-replaced", [](const Served& served) { LookUp<'b'>(served), ReplaceB(served); },
        LookUp<'b'>},
@@ -141,8 +164,11 @@ const std::vector<Operation>& Operations() {
       {"keep-unlinked", UnlinkU, KeepU},
       {"forget-open", Nothing, Forget<'a', 1>},
       {"release", Nothing, Release<'a', HandleKind::kFile>},
-      {"create", Nothing, CreateC},
-      {"forget-last", Release<'c', HandleKind::kFile>, Forget<'c', 1>},
+      {"create", Nothing, Create<'c'>},
+      {"create-unanswered", Nothing, Create<'e'>, true},
+      {"lock", Nothing, LockC},
+      {"unlock", Nothing, UnlockC},
+      {"forget-last", Release<'c', HandleKind::kFile>, Forget<'c', 1>, true},
       {"lookup-remembered", Nothing, LookUp<'c'>},
       {"take-over", Nothing, nullptr},
       {"releasedir", Nothing, Release<'d', HandleKind::kDirectory>},
@@ -155,7 +181,7 @@ const std::vector<Operation>& Operations() {
 }
 
 void Populate(int root) {
-  for (const char* name : {"a", "b", "u"}) MakeFile(root, name);
+  for (const char* name : {"a", "b", "n", "u"}) MakeFile(root, name);
   for (int i = 0; i < kMany; i++) MakeFile(root, ManyName(i));
   FUZZ_CHECK(mkdirat(root, "d", 0755) == 0);
   for (const char* name : {"d/x", "d/y", "d/z"}) MakeFile(root, name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A file that a guest makes, writes, appends to, reads, links, renames, unlinks and closes, again and again, with a model of what it holds. */
+/** A file that a guest makes, writes, appends to, reads, links, opens, renames, unlinks, closes and forgets, again and again, with a model of what it holds. */
 import { Opcode, ROOT_ID } from './fuse-abi.ts'
 import type { FuseTransport, PendingRequest } from './fuse-transport.ts'
 import { cString, pack } from './wire.ts'
@@ -8,6 +8,11 @@ const O_RDWR = 2
 const O_EXCL = 0o200
 const O_APPEND = 0o2000
 const ENTRY_BYTES = 128
+/** CREATE, LINK and LOOKUP. */
+const COUNTS = 3
+
+/** After so many the file is gone. */
+export const STEPS = 14
 
 /** A request, and what it must have been answered with, once it is. */
 export interface Step {
@@ -26,6 +31,7 @@ export class ChangingFile {
   #turn = 0
   #nodeid = 0n
   #fh = 0n
+  #second = 0n
   #other = ''
   readonly content: number[] = []
 
@@ -34,10 +40,10 @@ export class ChangingFile {
     this.#name = name
   }
 
-  /** Starts the next step of ten, after which the file is gone. The one before must have been checked. */
+  /** Starts the next step. The one before must have been checked. */
   step(): Step {
     const turn = this.#turn
-    this.#turn = (turn + 1) % 10
+    this.#turn = (turn + 1) % STEPS
     switch (turn) {
       case 0: {
         this.content.length = 0
@@ -84,21 +90,39 @@ export class ChangingFile {
           same(new DataView(request.body.buffer, request.body.byteOffset).getBigUint64(0, true), this.#nodeid, 'nodeid')
         })
       }
-      case 6: {
+      case 6:
+        return this.#succeeds(this.#send(Opcode.LOOKUP, ROOT_ID, cString(`${this.#name}-link`)))
+      case 7: {
+        const request = this.#send(Opcode.OPEN, this.#nodeid, pack(['u32', O_RDWR], ['u32', 0]), 16)
+        return this.#succeeds(request, () => {
+          this.#second = new DataView(request.body.buffer, request.body.byteOffset).getBigUint64(0, true)
+        })
+      }
+      case 8: {
         this.#other = `${this.#name}-moved`
         const args = pack(['u64', ROOT_ID], cString(`${this.#name}-link`), cString(this.#other))
         return this.#succeeds(this.#send(Opcode.RENAME, ROOT_ID, args, 0))
       }
-      case 7:
+      case 9:
         return this.#succeeds(this.#send(Opcode.UNLINK, ROOT_ID, cString(this.#name), 0))
-      case 8:
+      case 10:
         return this.#succeeds(this.#send(Opcode.UNLINK, ROOT_ID, cString(this.#other), 0))
-      default:
+      case 11:
         // Also once it has no name any more.
-        return this.#succeeds(
-          this.#send(Opcode.RELEASE, this.#nodeid, pack(['u64', this.#fh], ['u32', 0], ['u32', 0], ['u64', 0]), 0),
-        )
+        return this.#release(this.#fh)
+      case 12:
+        return this.#release(this.#second)
+      default: {
+        const args = pack(['u64', BigInt(COUNTS)])
+        const request = this.#transport.submit(Opcode.FORGET, this.#nodeid, args, { noReply: true })
+        return { request, check: () => {} }
+      }
     }
+  }
+
+  #release(fh: bigint): Step {
+    const args = pack(['u64', fh], ['u32', 0], ['u32', 0], ['u64', 0])
+    return this.#succeeds(this.#send(Opcode.RELEASE, this.#nodeid, args, 0))
   }
 
   #send(opcode: number, nodeid: bigint, args: Uint8Array, replyBytes = ENTRY_BYTES): PendingRequest {
