@@ -85,6 +85,7 @@ int SharedDirectory::Initialize() {
     handles_.TakeOver(inodes_);
     locks_.TakeOver(inodes_);
     numbers_.TakeOver();
+    mapped_ranges_.TakeOver();
     inodes_.ForEachMount([this](const std::shared_ptr<const Mount>& below) {
       mounts_[below->id()] = below;
       if (below->MayWait()) some_wait_ = true;

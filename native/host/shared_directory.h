@@ -69,6 +69,7 @@ class SharedDirectory {
         handles_(memory_, limits.descriptors, budget_),
         locks_(memory_, limits.descriptors, budget_),
         numbers_(memory_),
+        mapped_ranges_(memory_.Reserve<PlaceRecords>(1)),
         root_(std::move(root)),
         proc_fds_(std::move(proc_fds)),
         timeouts_(timeouts),
@@ -80,7 +81,7 @@ class SharedDirectory {
     return TableMemory::BytesOf<DirectoryRecord>(1) +
            InodeTable::BytesFor({limits.inodes, limits.cached, limits.remembered}) +
            HandleTable::BytesFor(limits.descriptors) + LockTable::BytesFor(limits.descriptors) +
-           InodeNumbers::BytesFor();
+           InodeNumbers::BytesFor() + TableMemory::BytesOf<PlaceRecords>(1);
   }
   // The tables' shared memory object; the directory's.
   int tables() const { return memory_.file(); }

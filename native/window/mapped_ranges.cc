@@ -7,8 +7,9 @@
 
 namespace viewfsd {
 
-void MappedRanges::Put(uint64_t moffset, const Place& place) {
+void MappedRanges::Put(uint64_t moffset, Place place) {
   if (places_.size() >= kMaxRanges) return;
+  place.kept = kept_.Put({moffset, place.length, place.foffset}, place.nodeid, place.writable);
   places_.insert_or_assign(moffset, place);
   bytes_ += place.length;
 }
@@ -31,6 +32,7 @@ void MappedRanges::Cut(const WindowPart& part) {
     const Place place = next->second;
     if (start >= part.moffset && start + place.length <= end) NoteGivenUp(place);
     bytes_ -= place.length;
+    kept_.Erase(place.kept);
     next = places_.erase(next);
     if (start < part.moffset)
       Put(start, {part.moffset - start, place.foffset, place.nodeid, place.writable});
@@ -59,8 +61,17 @@ void MappedRanges::Remove(const WindowPart& part) {
 
 void MappedRanges::Clear() {
   const std::lock_guard lock(mutex_);
+  for (const auto& [moffset, place] : places_) kept_.Erase(place.kept);
   places_.clear();
   bytes_ = 0;
+}
+
+void MappedRanges::TakeOver() {
+  const std::lock_guard lock(mutex_);
+  kept_.TakeOver([this](const PlaceRecord& record, uint32_t index) {
+    const Place place = {record.length, record.foffset, record.nodeid, record.writable, index};
+    if (places_.emplace(record.moffset, place).second) bytes_ += place.length;
+  });
 }
 
 std::vector<MappedRange> MappedRanges::From(uint64_t moffset, size_t most) {

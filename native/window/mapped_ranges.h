@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the guest has been shown where in the window, of whichever kind: for those who look on. Two
-// queues that change one place at once may leave the wrong one of their ranges here.
+// queues that change one place at once may leave the wrong one of their ranges here, and so may a
+// process that ends within a change.
 #ifndef VIEWFSD_WINDOW_MAPPED_RANGES_H_
 #define VIEWFSD_WINDOW_MAPPED_RANGES_H_
 
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "window/given_up_ranges.h"
+#include "window/kept_places.h"
 #include "window/window.h"
 
 namespace viewfsd {
@@ -26,7 +28,13 @@ class MappedRanges {
  public:
   // Some 100 bytes of memory each: 512 GiB of a Linux guest's. What is mapped beyond them is not
   // seen here.
-  static constexpr size_t kMaxRanges = size_t{1} << 18;
+  static constexpr size_t kMaxRanges = PlaceRecords::kMost;
+
+  // `kept`: where they outlive this process, or null.
+  explicit MappedRanges(PlaceRecords* kept = nullptr) : kept_(kept) {}
+
+  // What another process has left there.
+  void TakeOver();
 
   // In place of whatever was there, in a window of `window_size` bytes.
   void Add(uint64_t nodeid, const WindowRange& range, bool writable, uint64_t window_size);
@@ -47,13 +55,16 @@ class MappedRanges {
     uint64_t foffset;
     uint64_t nodeid;
     bool writable;
+    // KeptPlaces'.
+    uint32_t kept = KeptPlaces::kNone;
   };
   // These need `mutex_`.
-  void Put(uint64_t moffset, const Place& place);
+  void Put(uint64_t moffset, Place place);
   void Cut(const WindowPart& part);
   void NoteGivenUp(const Place& place);
 
   std::mutex mutex_;
+  KeptPlaces kept_;
   // By offset in the window; disjoint.
   std::map<uint64_t, Place> places_;
   // Of all places.

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * kill-server-process.js DAEMON KILLS MOST_MS: kills the server below that process so often, each time up to so many milliseconds
- * after its successor serves, which the daemon's log on standard input says; later where they take long to start, so that not each of them
- * ends before its queue threads have begun. A process of its own, since the guest of a test waits in
- * system calls.
+ * after its successor serves, which the daemon's log on standard input says; later where they take long to start, so that not
+ * each of them ends before its queue threads have begun. A process of its own, since the guest of a test waits in system calls.
  */
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -89,6 +89,9 @@ std::string Observe(const Served& served) {
                   std::to_string(TakeLookups(directory, nodeid)));
     }
   } while (place != 0);
+  for (const MappedRange& mapped : directory.mapped_ranges().From(0, 10))
+    seen.insert("map" + std::to_string(mapped.range.moffset) + "+" +
+                std::to_string(mapped.range.length));
   if (OthersMayLock(served)) seen.insert("unlocked");
   // Nothing is given out twice.
   fuse_entry_out entry;

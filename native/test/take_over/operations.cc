@@ -131,6 +131,13 @@ void UnlockC(const Served& served) {
   served.directory.locks().Drop(served.guest.nodeid['c'], kOwner);
 }
 
+// Of the window, whatever it may show of a directory.
+void MapD(const Served& served) {
+  served.directory.mapped_ranges().Add(served.guest.nodeid['d'], {8, 4, 0}, true, 100);
+}
+
+void UnmapPartOfD(const Served& served) { served.directory.mapped_ranges().Remove({10, 4}); }
+
 template <int from, int to>
 void LookUpMany(const Served& served) {
   for (int i = from; i < to; i++) served.guest.many[i] = Lookup(served, ManyName(i));
@@ -151,7 +158,6 @@ const std::vector<Operation>& Operations() {
       {"lookup-again", Nothing, LookUp<'a'>},
       {"lookup-unanswered", Nothing, LookUp<'a'>, true},
       {"lookup-new-unanswered", Nothing, LookUp<'n'>, true},
-      {"take-over-unanswered", Nothing, nullptr},
       {"forget-one", Nothing, Forget<'a', 1>},
       {"open", Nothing, OpenFor<'a'>},
       {"open-unanswered", Nothing, OpenFor<'a'>, true},
@@ -170,6 +176,9 @@ const std::vector<Operation>& Operations() {
       {"unlock", Nothing, UnlockC},
       {"forget-last", Release<'c', HandleKind::kFile>, Forget<'c', 1>, true},
       {"lookup-remembered", Nothing, LookUp<'c'>},
+      {"map", Nothing, MapD},
+      {"unmap", Nothing, UnmapPartOfD},
+      {"lookup-known-unanswered", Nothing, LookUp<'d'>, true},
       {"take-over", Nothing, nullptr},
       {"releasedir", Nothing, Release<'d', HandleKind::kDirectory>},
       // Where the arrays of indexes grow and shrink.
