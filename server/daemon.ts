@@ -244,7 +244,7 @@ export class Daemon {
     const connected = this.#connection !== undefined
     return {
       version: this.#version,
-      uptimeSeconds: Math.floor(process.uptime()),
+      uptimeSeconds: Math.floor(process.uptime()) + (this.#succession?.age ?? 0),
       sharedDir,
       socketPath: socketPath ?? null,
       tag: tag ?? null,
@@ -254,6 +254,7 @@ export class Daemon {
       daxPolicy,
       queueThreads: this.#workers.size,
       activeRequests: this.#device.control.requestsInProgress().length,
+      servers: this.#succession?.history ?? null,
       logLevel,
     }
   }

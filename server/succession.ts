@@ -5,6 +5,7 @@
  */
 import { constants } from 'node:os'
 import { type DeviceControl, type FrontendState, servers } from '../native/index.ts'
+import type { Status } from './control/status.ts'
 import { FuseSession } from './fuse/session.ts'
 import type { LaunchedServer } from './sandbox/launch.ts'
 import type { MessageKeeper } from './vhost-user/connection.ts'
@@ -101,6 +102,19 @@ export class Succession {
   /** There is no frontend any more. */
   forgetFrontend(device: DeviceControl): void {
     device.record(-1, 0n, 0, false, false, 0)
+  }
+
+  /** Seconds since the first server was started, when this one was. */
+  get age(): number {
+    return this.#server.age
+  }
+
+  /** As of now, for whoever asks. */
+  get history(): NonNullable<Status['servers']> {
+    const { predecessors, signal, upgrade, crashes } = this.#server
+    const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ?? String(signal)
+    const last = { cause: upgrade ? 'upgrade' : name, secondsAgo: Math.floor(process.uptime()) }
+    return { restarts: predecessors, last: predecessors === 0 ? null : last, crashes, refusing: this.refuses }
   }
 
   /** Of the predecessor, for the log. */

@@ -36,6 +36,7 @@ namespace viewfsd::fuzz {
 namespace {
 
 constexpr int kMaxMessages = 16;
+constexpr time_t kBegin = 1000;
 
 ino_t FileOf(int fd) {
   struct stat status;
@@ -103,6 +104,9 @@ class Scene : public Processes {
     FUZZ_CHECK(start.past.crashes == Crashes());
     FUZZ_CHECK(start.past.refuses == (Crashes() >= 10));
     FUZZ_CHECK(start.past.signal == signal_);
+    FUZZ_CHECK(!start.past.upgrade || signal_ == SIGKILL);
+    FUZZ_CHECK(start.past.servers == static_cast<int>(servers_.size()));
+    FUZZ_CHECK(start.past.age == now_ - kBegin);
     FUZZ_CHECK((start.share >= 0) == shared_);
     FUZZ_CHECK((start.predecessor >= 0) == (predecessor_ >= 0));
     if (start.predecessor >= 0) CheckPredecessor(start.predecessor);
@@ -292,7 +296,7 @@ class Scene : public Processes {
   // Whose keeper has what the next server needs; -1: nobody's.
   pid_t predecessor_ = -1;
   std::vector<time_t> crashes_;
-  time_t now_ = 1000;
+  time_t now_ = kBegin;
   int signal_ = 0;
   bool shared_ = false;
   bool served_ = false;

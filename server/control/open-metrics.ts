@@ -34,6 +34,12 @@ function families(metrics: Metrics, status: Status): Family[] {
     gauge('frontend_connected', 'Whether a frontend is connected.', Number(status.frontend.connected)),
     gauge('session_active', 'Whether a guest has the file system mounted.', Number(status.session !== null)),
     gauge('active_requests', 'Requests that queue threads are at work on.', status.activeRequests),
+    counter('restarts', 'Servers that another one has followed, with --on-crash=restart.', status.servers?.restarts),
+    gauge(
+      'refusing',
+      'Whether all requests get EIO, since servers keep crashing.',
+      status.servers === null ? undefined : Number(status.servers.refusing),
+    ),
     counter('requests', 'FUSE requests of the guest.', fuse.requests, 'opcode'),
     counter('request_errors', 'Replies with an error, and requests that were refused.', fuse.errors),
     { ...counter('read_bytes', 'Bytes that READ has moved to the guest.', fuse.bytesRead), unit: 'bytes' },

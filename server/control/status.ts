@@ -29,6 +29,17 @@ export interface Status {
   readonly queueThreads: number
   /** That a queue thread is at work on; not those that wait for a lock or a lease. */
   readonly activeRequests: number
+  /** With --on-crash=restart; null without. */
+  readonly servers: {
+    /** How many servers there were before this one. */
+    readonly restarts: number
+    /** What ended the last one of them: a signal's name, or `upgrade`; null before the first restart. */
+    readonly last: { readonly cause: string; readonly secondsAgo: number } | null
+    /** How many of them had crashed within the minute before this one was started. */
+    readonly crashes: number
+    /** Those were too many: all requests get EIO. */
+    readonly refusing: boolean
+  } | null
   readonly logLevel: string
 }
 

@@ -45,6 +45,7 @@ export const STATUS: Status = {
   daxPolicy: { enabled: true, minSizeBytes: 65536, minAgeSeconds: 10 },
   queueThreads: 1,
   activeRequests: 0,
+  servers: { restarts: 3, last: { cause: 'SIGSEGV', secondsAgo: 125 }, crashes: 2, refusing: false },
   logLevel: 'info',
 }
 

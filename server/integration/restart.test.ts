@@ -89,6 +89,9 @@ test('fails all requests once ten servers have crashed within a minute', async (
   await killServer(daemon, CRASH)
   expect(outcome(() => client.getattr(ROOT_ID))).toBe('EIO')
   expect(daemon.log).toContain('"server-crashing"')
+  expect(ctl(daemon, 'status').stdout).toMatch(
+    /^restarts +10, the last one .* ago: SIGSEGV, .*: EVERY REQUEST GETS EIO$/m,
+  )
 })
 
 test('ends as it does without, when it is asked to, and when the frontend leaves', async () => {
@@ -111,12 +114,13 @@ test('goes on in the program that is installed, on SIGHUP and for viewfsdctl', a
   const { entry, fh } = client.create(ROOT_ID, 'file', 2)
   for (let upgrade = 1; upgrade <= 4; upgrade++) {
     client.write(entry.nodeid, fh, upgrade - 1, Buffer.from(String(upgrade)))
-    if (upgrade % 2 === 0) expect(ctl(daemon, 'upgrade')).toEqual({ status: 0, stderr: '' })
+    if (upgrade % 2 === 0) expect(ctl(daemon, 'upgrade')).toMatchObject({ status: 0, stderr: '' })
     else daemon.signal('SIGHUP')
     await daemon.until(() => logged(daemon, 'server-restarted') === upgrade, 'the next server')
     expect(logged(daemon, 'handing-over')).toBe(upgrade)
   }
   expect(Buffer.from(client.read(entry.nodeid, fh, 0, 10)).toString()).toBe('1234')
+  expect(ctl(daemon, 'status').stdout).toMatch(/^restarts +4, the last one .* ago: upgrade$/m)
 })
 
 test('gives nothing up for a program of another version', async () => {
@@ -139,10 +143,10 @@ test('refuses an upgrade where the guest would lose its file system', async () =
   expect(ctl(daemon, 'upgrade').stderr).toContain('--on-crash=restart')
 })
 
-function ctl(daemon: Daemon, command: string): { status: number | null; stderr: string } {
+function ctl(daemon: Daemon, command: string): { status: number | null; stdout: string; stderr: string } {
   const program = join(import.meta.dirname, '../../dist/server/viewfsdctl.js')
-  const { status, stderr } = spawnSync(process.execPath, [program, `--socket=${daemon.socketPath}`, command], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, `--socket=${daemon.socketPath}`, command], {
     encoding: 'utf8',
   })
-  return { status, stderr }
+  return { status, stdout, stderr }
 }

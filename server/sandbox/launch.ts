@@ -30,6 +30,12 @@ export interface LaunchedServer {
   readonly crashes: number
   /** They are too many: nothing is to be made worse by serving on. */
   readonly refuses: boolean
+  /** The predecessor gave way to the program that is installed. */
+  readonly upgrade: boolean
+  /** How many there were. */
+  readonly predecessors: number
+  /** Seconds since the first one was started. */
+  readonly age: number
 }
 
 /** What the launcher has left behind for the program. */
@@ -86,10 +92,21 @@ function takeServer(): LaunchedServer | undefined {
   const text = process.env[SERVERS]
   if (text === undefined) return undefined
   delete process.env[SERVERS]
-  const [state = -1, keeper = -1, predecessor = -1, share = -1, view = -1, signal = 0, crashes = 0, refuses = 0] = text
-    .split(',')
-    .map(Number)
-  return { state, keeper, predecessor, share, view, signal, crashes, refuses: refuses === 1 }
+  const [state = -1, keeper = -1, predecessor = -1, share = -1, view = -1, ...past] = text.split(',').map(Number)
+  const [signal = 0, crashes = 0, refuses = 0, upgrade = 0, predecessors = 0, age = 0] = past
+  return {
+    state,
+    keeper,
+    predecessor,
+    share,
+    view,
+    signal,
+    crashes,
+    refuses: refuses === 1,
+    upgrade: upgrade === 1,
+    predecessors,
+    age,
+  }
 }
 
 /** Whether these options need the launcher. */

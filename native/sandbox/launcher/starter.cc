@@ -98,7 +98,8 @@ class Start {
       numbers += std::to_string(fd) + ",";
     }
     const Past& past = request.past;
-    for (const int number : {past.signal, past.crashes, static_cast<int>(past.refuses)})
+    for (const int number : {past.signal, past.crashes, static_cast<int>(past.refuses),
+                             static_cast<int>(past.upgrade), past.servers, past.age})
       numbers += std::to_string(number) + ",";
     numbers.pop_back();
     if (setenv("VIEWFSD_SERVERS", numbers.c_str(), 1) != 0) FailErrno("setenv");

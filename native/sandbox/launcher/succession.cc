@@ -27,6 +27,8 @@ bool HasMessage(int fd) {
 void Succession::Start() {
   ControlPair keeper = MakeControlPair();
   ControlPair prepared = MakeControlPair();
+  if (past_.servers == 0) begin_ = processes_->Now();
+  past_.age = static_cast<int32_t>(processes_->Now() - begin_);
   past_.crashes = static_cast<int32_t>(crashes_.size());
   past_.refuses = crashes_.size() >= kManyCrashes;
   server_ = processes_->StartServer({.past = past_,
@@ -34,6 +36,7 @@ void Succession::Start() {
                                      .prepared = prepared.program.get(),
                                      .predecessor = predecessor_.get(),
                                      .share = share_.get()});
+  past_.servers++;
   keeper_ = std::move(keeper.launcher);
   prepared_ = std::move(prepared.launcher);
   // Without a sandbox there are none; its sockets listen already.
@@ -98,6 +101,7 @@ void Succession::ProbeEnded(int status) {
   if (status != 0) {
     processes_->Refused();
   } else if (server_ > 0) {
+    giving_way_ = true;
     processes_->Kill(server_, SIGHUP);
   }
 }
@@ -111,6 +115,8 @@ void Succession::ServerEnded(int status) {
     return;
   }
   past_.signal = WTERMSIG(status);
+  past_.upgrade = giving_way_ && past_.signal == SIGKILL;
+  giving_way_ = false;
   const time_t now = processes_->Now();
   std::erase_if(crashes_, [now](time_t then) { return now - then >= kMinute; });
   // Whoever sends SIGKILL is somebody else: the user, or the kernel that needs memory.

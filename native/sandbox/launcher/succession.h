@@ -22,6 +22,12 @@ struct Past {
   int32_t crashes = 0;
   // So many that nothing is to be made worse by serving on.
   bool refuses = false;
+  // The last one gave way to the program that is installed.
+  bool upgrade = false;
+  // How many there were.
+  int32_t servers = 0;
+  // Seconds since the first one was started.
+  int32_t age = 0;
 };
 
 // What a server is started with. Descriptors stay the caller's; -1 where there is none.
@@ -107,6 +113,10 @@ class Succession {
   bool served_ = false;
   // The service manager has been told that there is one.
   bool told_ = false;
+  // The server has been told to give way.
+  bool giving_way_ = false;
+  // When the first one was started.
+  time_t begin_ = 0;
   // A signal has been passed on that ends the server.
   bool ending_ = false;
   Past past_;

@@ -90,9 +90,17 @@ test('screens', () => {
     window     memory-view, 1 GiB, shown by the frontend, 3 live ranges
     sink       0 pages; 0 lost writes, 0 read errors
     requests   0 under way, queue threads: 1
+    restarts   3, the last one 2 min 5 s ago: SIGSEGV
     log level  info
     "
   `)
+  const last = { cause: 'SIGABRT', secondsAgo: 1 }
+  const servers = { restarts: 10, last, crashes: 10, refusing: true }
+  expect(statusScreen({ ...STATUS, servers })).toContain(
+    'restarts   10, the last one 1 s ago: SIGABRT, after 10 crashes within a minute: EVERY REQUEST GETS EIO\n',
+  )
+  expect(statusScreen({ ...STATUS, servers: { ...servers, restarts: 0, last: null } })).toContain('restarts   none\n')
+  expect(statusScreen({ ...STATUS, servers: null })).not.toContain('restarts')
   expect(requestsScreen([])).toContain('no queue thread')
   const since = '2026-11-28T23:00:00.000Z'
   expect(

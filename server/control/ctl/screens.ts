@@ -22,6 +22,12 @@ export function guestText({ session }: Status): string {
   return `FUSE 7.${session.fuseMinor}, ${dax}, flags ${session.flags} ${session.flags2}`
 }
 
+function serversText({ restarts, last, crashes, refusing }: NonNullable<Status['servers']>): string {
+  if (last === null) return 'none'
+  const text = `${restarts}, the last one ${duration(last.secondsAgo)} ago: ${last.cause}`
+  return refusing ? `${text}, after ${crashes} crashes within a minute: EVERY REQUEST GETS EIO` : text
+}
+
 export function statusScreen(status: Status): string {
   const { frontend, window } = status
   const rows: [string, string][] = [
@@ -31,6 +37,7 @@ export function statusScreen(status: Status): string {
     ['guest', guestText(status)],
     ['window', windowText(window)],
     ['requests', `${status.activeRequests} under way, queue threads: ${status.queueThreads}`],
+    ...(status.servers === null ? [] : [['restarts', serversText(status.servers)] as [string, string]]),
     ['log level', status.logLevel],
   ]
   if (window.sinkPages !== undefined) {
