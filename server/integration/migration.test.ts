@@ -261,19 +261,22 @@ test('locks of the host do not move: no state is offered', async () => {
   expect(session.frontend.offeredProtocolFeatures & ProtocolFeature.DEVICE_STATE).toBe(0n)
 })
 
-test('a guest that comes without its state gets EIO, and the log tells once', async () => {
-  const session = await startSession({})
-  session.client.getattr(ROOT_ID)
-  const stopped = stopDevice(session)
-  const target = neighbour(session)
-  const { client } = continueDevice(stopped, await connectAgain(target), target)
-  expect(outcome(() => client.getattr(ROOT_ID))).toBe('EIO')
-  expect(outcome(() => client.lookup(ROOT_ID, 'x'))).toBe('EIO')
-  await target.until(() => target.log.includes('state-missing'), 'line of the log')
-  expect(target.log.match(/it has to mount again/g)).toHaveLength(1)
-  client.init()
-  expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
-})
+test.each([[[]], [['--on-crash=restart']]])(
+  'a guest that comes without its state gets EIO, and the log tells once (%j)',
+  async (args) => {
+    const session = await startSession({})
+    session.client.getattr(ROOT_ID)
+    const stopped = stopDevice(session)
+    const target = neighbour(session, { args })
+    const { client } = continueDevice(stopped, await connectAgain(target), target)
+    expect(outcome(() => client.getattr(ROOT_ID))).toBe('EIO')
+    expect(outcome(() => client.lookup(ROOT_ID, 'x'))).toBe('EIO')
+    await target.until(() => target.log.includes('state-missing'), 'line of the log')
+    expect(target.log.match(/it has to mount again/g)).toHaveLength(1)
+    client.init()
+    expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
+  },
+)
 
 const GOES_ON = { written: 4, read: 'DEEP', link: 'a/b/deep', entries: 300, sameNodeid: true, released: 'EBADF' }
 
