@@ -171,6 +171,8 @@ Napi::Value SendReplies(const Napi::CallbackInfo& info) {
 void ResumeReplies(const Napi::CallbackInfo& info) {
   const int connection = FdArgument(info, 0, "connection");
   replies_end = OffsetArgument(info, 1, "end");
+  // A frontend that has got none yet: what the one before it has got is behind this one's end.
+  if (replies_end == 0) lseek(State(info).replies.load(), 0, SEEK_SET);
   char byte;
   // The frontend waits for a reply before it sends anything else.
   const bool again = recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests of the sandbox alone, in an addon of its own so that the product has no such thing: any
-// system call with any arguments.
+// For tests alone, in an addon of its own so that the product has no such thing: any system call
+// with any arguments.
 #include <napi.h>
 #include <unistd.h>
 
@@ -30,8 +30,15 @@ Napi::Value RawSyscall(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(result < 0 ? -errno : result));
 }
 
+// Of a Uint8Array's bytes, for system calls that take a pointer within a structure.
+Napi::Value AddressOf(const Napi::CallbackInfo& info) {
+  const auto address = reinterpret_cast<uintptr_t>(info[0].As<Napi::Uint8Array>().Data());
+  return Napi::Number::New(info.Env(), static_cast<double>(address));
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("rawSyscall", Napi::Function::New(env, RawSyscall, "rawSyscall"));
+  exports.Set("addressOf", Napi::Function::New(env, AddressOf, "addressOf"));
   return exports;
 }
 

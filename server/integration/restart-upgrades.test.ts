@@ -12,7 +12,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { ChangingFile, STEPS, type Step } from './harness/changing-file.ts'
 import { startSession } from './harness/session.ts'
 
-const UPGRADES = Number(process.env.VIEWFSD_UPGRADES ?? 4)
+const UPGRADES = Number(process.env.VIEWFSD_UPGRADES ?? 2)
 /** Requests that are under way at a time. */
 const TOGETHER = 8
 const CHECKOUT = resolve(import.meta.dirname, '../..')

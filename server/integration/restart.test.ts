@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { mountBadDisk } from './harness/bad-disk.ts'
 import type { Daemon } from './harness/daemon.ts'
+import { Frontend } from './harness/frontend.ts'
 import { ROOT_ID } from './harness/fuse-abi.ts'
 import { killServer } from './harness/serving-process.ts'
-import { outcome, startSession } from './harness/session.ts'
+import { outcome, startDevice, startSession } from './harness/session.ts'
 
 /** Whoever is not root has no file handles, so that descriptors hold all inodes. */
 const NOBODY = 65534
@@ -104,6 +105,20 @@ test('ends as it does without, when it is asked to, and when the frontend leaves
   expect(await left.daemon.exit()).toEqual({ code: 0, signal: null })
 })
 
+test('serves one frontend after the other with --keep-listening', async () => {
+  const { daemon, frontend } = await startSession({ args: ['--on-crash=restart', '--keep-listening'] })
+  frontend.close()
+  await daemon.until(() => logged(daemon, 'frontend-disconnected') === 1, 'the end of the first one')
+  const other = new Frontend(await daemon.connect())
+  onTestFinished(() => other.close())
+  // It says nothing before the daemon has it.
+  await daemon.until(() => logged(daemon, 'frontend-connected') === 2, 'the second one')
+  other.realize()
+  const { client } = startDevice(daemon, other)
+  await killServer(daemon)
+  expect(client.getattr(ROOT_ID).nlink).toBeGreaterThan(0)
+})
+
 /** What the daemon has logged of this event. */
 function logged(daemon: Daemon, event: string): number {
   return daemon.log.split(`"event":"${event}"`).length - 1
@@ -112,15 +127,15 @@ function logged(daemon: Daemon, event: string): number {
 test('goes on in the program that is installed, on SIGHUP and for viewfsdctl', async () => {
   const { client, daemon } = await startSession({ args: ['--on-crash=restart'] })
   const { entry, fh } = client.create(ROOT_ID, 'file', 2)
-  for (let upgrade = 1; upgrade <= 4; upgrade++) {
+  for (let upgrade = 1; upgrade <= 2; upgrade++) {
     client.write(entry.nodeid, fh, upgrade - 1, Buffer.from(String(upgrade)))
     if (upgrade % 2 === 0) expect(ctl(daemon, 'upgrade')).toMatchObject({ status: 0, stderr: '' })
     else daemon.signal('SIGHUP')
     await daemon.until(() => logged(daemon, 'server-restarted') === upgrade, 'the next server')
     expect(logged(daemon, 'handing-over')).toBe(upgrade)
   }
-  expect(Buffer.from(client.read(entry.nodeid, fh, 0, 10)).toString()).toBe('1234')
-  expect(ctl(daemon, 'status').stdout).toMatch(/^restarts +4, the last one .* ago: upgrade$/m)
+  expect(Buffer.from(client.read(entry.nodeid, fh, 0, 10)).toString()).toBe('12')
+  expect(ctl(daemon, 'status').stdout).toMatch(/^restarts +2, the last one .* ago: upgrade$/m)
 })
 
 test('gives nothing up for a program of another version', async () => {
