@@ -34,6 +34,8 @@ test.each([
   [['--sandbox=chroot']],
   [['--sandbox=none']],
   [['--sandbox=none', '--seccomp=none']],
+  [['--sandbox=namespace', '--on-crash=restart']],
+  [['--sandbox=chroot', '--on-crash=restart']],
 ])('serves on the socket of its manager, and tells it: %j', async (sandbox) => {
   const directory = makeScratch()
   onTestFinished(() => removeScratch(directory))
@@ -58,6 +60,7 @@ test.each([
   // Without a sandbox there is no launcher after the start.
   const supervised = !sandbox.includes('--sandbox=none')
   child.kill('SIGTERM')
+  // And nobody else has said anything, which the manager would not hear: NotifyAccess=main.
   if (supervised) expect(await next()).toMatch(/^STOPPING=1/)
   expect(await exit).toBe(0)
   expect(existsSync(`${path}.ctl`)).toBe(false)

@@ -106,6 +106,7 @@ void KeepWaiting(const Plan& plan) {
   }
   if (child == 0) {
     FilesToRemove().clear();
+    CloseNotifySocket();
     control.launcher.reset();
     DieWithParent();
     if (ReceiveByte(control.program.get(), nullptr) != kGo) _exit(1);

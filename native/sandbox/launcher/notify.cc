@@ -44,4 +44,6 @@ void Notify(const char* state) {
   if (Socket()) send(Socket().get(), state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void CloseNotifySocket() { Socket().reset(); }
+
 }  // namespace viewfsd

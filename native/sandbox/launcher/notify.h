@@ -12,6 +12,9 @@ void OpenNotifySocket();
 // Lines such as "READY=1"; without effect where nobody wants to know.
 void Notify(const char* state);
 
+// Leaves that to the process that this one comes of.
+void CloseNotifySocket();
+
 }  // namespace viewfsd
 
 #endif  // VIEWFSD_LAUNCHER_NOTIFY_H_
