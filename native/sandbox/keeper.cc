@@ -150,7 +150,9 @@ int TakeDescriptors(int channel, const std::vector<int>& numbers) {
     std::vector<UniqueFd> fds;
     const ssize_t received = ReceiveMessage(channel, {had, sizeof(had)}, &fds);
     if (received <= 0) result = received < 0 ? static_cast<int>(received) : -ECONNRESET;
-    for (size_t i = 0; i < fds.size() && i * sizeof(int) < static_cast<size_t>(received); i++)
+    // The keeper is a server's that a guest may have taken over: a number may be cut off.
+    const size_t named = std::max<ssize_t>(received, 0) / sizeof(int);
+    for (size_t i = 0; i < std::min(fds.size(), named); i++)
       if (had[i] >= kFirstKept && fcntl(had[i], F_GETFD) < 0) dup3(fds[i].get(), had[i], O_CLOEXEC);
   }
   const int reserved = ReserveOwnNumbers();
