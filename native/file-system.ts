@@ -81,8 +81,9 @@ export interface NativeFileSystem {
    * What the guest has agreed to, after `reset`.
    * @param submounts it makes a mount of its own where FUSE_ATTR_SUBMOUNT tells it that another file system begins
    * @param exports it may look up inodes that it has forgotten
+   * @param window it maps files by DAX
    */
-  begin(directory: SharedDirectoryId, submounts: boolean, exports: boolean): void
+  begin(directory: SharedDirectoryId, submounts: boolean, exports: boolean, window: boolean): void
   /**
    * Which regular files are marked with FUSE_ATTR_DAX: by size in bytes, by seconds since their data has changed, and by
    * f_type (statfs(2)) of their file system, unless `fileSystems` is empty.

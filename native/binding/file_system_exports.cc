@@ -153,10 +153,11 @@ Napi::Value AttachThreadJs(const Info& info) {
 
 void Reset(const Info& info) { DirectoryArgument(info).Reset(); }
 
-// begin(directory, submounts, exports)
+// begin(directory, submounts, exports, window)
 void Begin(const Info& info) {
   DirectoryArgument(info).Begin(BooleanArgument(info, 1, "submounts"),
-                                BooleanArgument(info, 2, "exports"));
+                                BooleanArgument(info, 2, "exports"),
+                                BooleanArgument(info, 3, "window"));
 }
 
 // setDaxPolicy(directory, enabled, minSize, minAge, fileSystems)

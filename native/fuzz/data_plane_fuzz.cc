@@ -95,7 +95,7 @@ class Scene {
         plane_(setting.directory, counters_),
         reply_(kReplyRoom) {
     TheShare().Fill();
-    directory_.Begin(true, setting.remembers);
+    directory_.Begin(true, setting.remembers, true);
     Publish();
   }
 

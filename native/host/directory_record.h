@@ -39,6 +39,7 @@ struct DirectoryRecord {
   // What the guest has agreed to; see SharedDirectory::Begin.
   std::atomic<bool> submounts;
   std::atomic<bool> exports;
+  std::atomic<bool> window;
 };
 static_assert(std::is_standard_layout_v<DirectoryRecord>);
 

@@ -174,7 +174,7 @@ int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uin
   StatxOut reply = {};
   reply.attr_valid = directory.AttributeTimeout(status.stx_mode);
   reply.mask = status.stx_mask & known;
-  reply.blksize = status.stx_blksize;
+  reply.blksize = directory.BlockSize(status);
   // What concerns the host's mounts is not the guest's.
   reply.attributes = status.stx_attributes & kStatxAttributes;
   reply.nlink = status.stx_nlink;

@@ -120,9 +120,10 @@ void SharedDirectory::Reset() {
   inodes_.Clear();
 }
 
-void SharedDirectory::Begin(bool submounts, bool exports) {
+void SharedDirectory::Begin(bool submounts, bool exports, bool window) {
   record_->submounts = submounts;
   record_->exports = exports;
+  record_->window = window;
   inodes_.set_remember(exports);
 }
 
@@ -190,9 +191,15 @@ void SharedDirectory::FillAttributes(const struct statx& status, const Inode& in
   attributes->uid = uids_.ToGuest(status.stx_uid);
   attributes->gid = gids_.ToGuest(status.stx_gid);
   attributes->rdev = EncodeDevice(status.stx_rdev_major, status.stx_rdev_minor);
-  attributes->blksize = status.stx_blksize;
+  attributes->blksize = BlockSize(status);
   attributes->flags = inode.submount() ? FUSE_ATTR_SUBMOUNT : 0;
   if (WantsDax(status, *inode.mount())) attributes->flags |= FUSE_ATTR_DAX;
+}
+
+uint32_t SharedDirectory::BlockSize(const struct statx& status) const {
+  constexpr uint32_t kGuestPage = 4096;
+  const bool mapped = S_ISREG(status.stx_mode) && record_->window.load(std::memory_order_relaxed);
+  return mapped ? kGuestPage : status.stx_blksize;
 }
 
 bool SharedDirectory::WantsDax(const struct statx& status, const Mount& mount) const {

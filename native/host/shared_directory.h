@@ -124,8 +124,11 @@ class SharedDirectory {
   }
   // What the guest has agreed to, after Reset. `submounts`: it makes a mount of its own where it is
   // told that another file system begins (FUSE_ATTR_SUBMOUNT). `exports`: it may come back to
-  // inodes that it has forgotten (FUSE_EXPORT_SUPPORT).
-  void Begin(bool submounts, bool exports);
+  // inodes that it has forgotten (FUSE_EXPORT_SUPPORT). `window`: it maps files by DAX.
+  void Begin(bool submounts, bool exports, bool window);
+  // What the guest is told of a file's blocks, in bytes. Linux 6.12 takes it for the file's
+  // own (7.3 doesn't), and writes no DAX mapping back where that is not a page: EIO at fsync.
+  uint32_t BlockSize(const struct statx& status) const;
   // Whether LOOKUP of "." and ".." has a meaning.
   bool exports() const { return record_->exports.load(std::memory_order_relaxed); }
   // Of all nodeids; see DirectoryRecord. A guest that has been moved here goes on with its own.

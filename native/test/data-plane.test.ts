@@ -113,17 +113,17 @@ test('"." and ".." are names of nodeids where that was agreed on', () => {
   fs.mkdirSync(bench.at('directory'))
   const { nodeid } = bench.lookup('directory')
   const dots = (): number[] => ['.', '..'].map((name) => serve(requests.lookup(nodeid, name)).error)
-  fileSystem.begin(bench.directory, false, true)
+  fileSystem.begin(bench.directory, false, true, false)
   expect(dots()).toEqual([0, 0])
   for (const name of ['', './', '..a/']) expect(serve(requests.lookup(ROOT, name)).error).toBe(-Errno.EINVAL)
   // Does not exist, which the guest may keep: an entry, without nodeid.
   expect(serve(requests.lookup(ROOT, '...'))).toEqual({ size: 144, error: 0 })
-  fileSystem.begin(bench.directory, false, false)
+  fileSystem.begin(bench.directory, false, false, false)
   expect(dots()).toEqual([-Errno.EINVAL, -Errno.EINVAL])
 })
 
 test('names that are no component', () => {
-  fileSystem.begin(bench.directory, false, false)
+  fileSystem.begin(bench.directory, false, false, false)
   fs.mkdirSync(bench.at('directory'))
   const { nodeid } = bench.lookup('directory')
   for (const name of ['', '.', '..', 'a/b', '/'])

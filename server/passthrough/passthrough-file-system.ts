@@ -156,7 +156,8 @@ export class PassthroughFileSystem implements FileSystem {
 
   begin(flags: number, windowBytes: number): void {
     const submounts = (flags & FuseInitFlag.SUBMOUNTS) !== 0
-    native.begin(this.directory, submounts, (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0)
+    const exports = (flags & FuseInitFlag.EXPORT_SUPPORT) !== 0
+    native.begin(this.directory, submounts, exports, this.#session.hasWindow)
     servers.noteSession(this.#session.words)
     const open = openPolicy(this.#options, this.#session)
     native.publishPolicy(this.directory, services(this.readOnly), agreedFeatures(this.#session), open, windowBytes)
