@@ -204,7 +204,7 @@ std::unique_ptr<SharedDirectory> Open(int root, HandleUse use, bool remembers, i
   auto directory = std::make_unique<SharedDirectory>(
       std::move(own_root), std::move(proc_fds), CacheTimeouts{1, 1}, use, kLimits, std::move(file));
   if (directory->Initialize() != 0) return nullptr;
-  if (tables < 0) directory->Begin(false, remembers);
+  if (tables < 0) directory->Begin(false, remembers, false);
   return directory;
 }
 
