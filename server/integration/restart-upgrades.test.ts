@@ -4,17 +4,15 @@
  * reply is compared with a model. VIEWFSD_UPGRADES=100 for a long run by hand; VIEWFSD_OTHER=DIR: a checkout with a build of another
  * version, else the other one is the same under another name.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { ChangingFile, STEPS, type Step } from './harness/changing-file.ts'
+import { changeFilesWhile } from './harness/disturbed.ts'
 import { startSession } from './harness/session.ts'
 
 const UPGRADES = Number(process.env.VIEWFSD_UPGRADES ?? 2)
-/** Requests that are under way at a time. */
-const TOGETHER = 8
 const CHECKOUT = resolve(import.meta.dirname, '../..')
 
 /** What share/Makefile installs of it. @returns the program */
@@ -43,36 +41,12 @@ test(`answers as the model does, whenever another program takes over (${UPGRADES
   const another = install(other ?? CHECKOUT, join(directory, 'other'), other === undefined ? '0.1.1' : undefined)
   const link = join(directory, 'viewfsd')
   symlinkSync(one, link)
-  const { daemon, transport } = await startSession({
+  const session = await startSession({
     program: link,
     args: ['--on-crash=restart', '--window=none', '--sandbox=namespace', '--seccomp=kill'],
   })
-  const follow = spawn('tail', ['-n', '+1', '-f', join(daemon.directory, 'log')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const program = join(CHECKOUT, 'dist/server/integration/upgrade-server-process.js')
-  const upgrader = spawn(process.execPath, [program, String(daemon.pid), String(UPGRADES), link, one, another], {
-    stdio: [follow.stdout, 'pipe', 'inherit'],
-  })
-  onTestFinished(() => {
-    follow.kill()
-    upgrader.kill()
-  })
-  const files = Array.from({ length: TOGETHER }, (_, index) => new ChangingFile(transport, `file-${index}`))
-  const round = (): void => {
-    const steps: Step[] = files.map((file) => file.step())
-    transport.waitFor(() => steps.every(({ request }) => request.done), 'a round of requests')
-    for (const { check } of steps) check()
-  }
-  let rounds = 0
-  while (upgrader.exitCode === null && upgrader.signalCode === null) {
-    round()
-    rounds++
-    // Lets the events of the upgrader come.
-    if (rounds % 4 === 0) await new Promise((done) => setImmediate(done))
-  }
-  for (; rounds % STEPS !== 0; rounds++) round()
-  expect(readdirSync(daemon.sharedDir)).toEqual([])
+  const { daemon } = session
+  await changeFilesWhile(session, 'upgrade-server-process.js', [String(UPGRADES), link, one, another])
   const log = readFileSync(join(daemon.directory, 'log'), 'utf8')
   expect(log.match(/"handing-over"/gu)?.length).toBe(UPGRADES)
   expect(log.match(/"server-restarted"/gu)?.length).toBe(UPGRADES)
