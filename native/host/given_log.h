@@ -16,6 +16,7 @@
 
 #include "host/table_memory.h"
 #include "session/present_request.h"
+#include "util/store_order.h"
 
 namespace viewfsd {
 
@@ -52,22 +53,22 @@ class GivenLog {
     if (request == kNoRequest) return nullptr;
     GivenRecord& record = records_[*next_ % size_];
     record.state.store(GivenRecord::kNone, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
     record.request = request;
     record.what = what;
     record.before = before;
     record.index = index;
-    Order();
+    KeepOrder();
     record.state.store(state, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
     ++*next_;
     return &record;
   }
   static void Set(GivenRecord* record, GivenRecord::State state) {
     if (record == nullptr) return;
-    Order();
+    KeepOrder();
     record->state.store(state, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
   }
 
   // What the present request has got last of this, if it has just got it; or null.
@@ -106,9 +107,6 @@ class GivenLog {
  private:
   // More threads than there are get something at a time.
   static constexpr uint64_t kLookBack = 2048;
-
-  // See QueueJournal: only the compiler could make another order.
-  static void Order() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
   const size_t size_;
   uint64_t* const next_;

@@ -39,9 +39,9 @@ void QueueJournal::Start(uint16_t used) {
     entry.begun.store(0, std::memory_order_relaxed);
     entry.deaths.store(0, std::memory_order_relaxed);
   }
-  Order();
+  KeepOrder();
   record_->used.store(used, std::memory_order_relaxed);
-  Order();
+  KeepOrder();
   record_->runs.store(1, std::memory_order_relaxed);
 }
 

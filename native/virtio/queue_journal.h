@@ -12,6 +12,7 @@
 
 #include "session/present_request.h"
 #include "session/server_state.h"
+#include "util/store_order.h"
 
 namespace viewfsd {
 
@@ -50,7 +51,7 @@ class QueueJournal {
     const uint32_t turn = record_->next_turn.load(std::memory_order_relaxed);
     JournalEntry& entry = record_->entries[head];
     entry.turn.store(turn, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
     entry.state.store(JournalEntry::kTaken, std::memory_order_relaxed);
     record_->next_turn.store(turn + 1, std::memory_order_relaxed);
   }
@@ -61,7 +62,7 @@ class QueueJournal {
     if (record_ == nullptr) return;
     std::atomic<int64_t>& begun = record_->entries[head].begun;
     if (begun.load(std::memory_order_relaxed) == 0) begun.store(now, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
   }
   int64_t begun(uint16_t head) const {
     return record_ == nullptr ? 0 : record_->entries[head].begun.load(std::memory_order_relaxed);
@@ -81,31 +82,28 @@ class QueueJournal {
     if (record_ == nullptr) return;
     JournalEntry& entry = record_->entries[head];
     entry.length.store(length, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
     entry.state.store(JournalEntry::kAnswered, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
   }
   // The next used index is this one's.
   void Push(uint16_t head) {
     if (record_ == nullptr) return;
     record_->last_head.store(head, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
   }
   void Done(uint16_t head, uint16_t used) {
     if (record_ == nullptr) return;
-    Order();
+    KeepOrder();
     JournalEntry& entry = record_->entries[head];
     entry.state.store(JournalEntry::kFree, std::memory_order_relaxed);
     entry.begun.store(0, std::memory_order_relaxed);
     entry.deaths.store(0, std::memory_order_relaxed);
-    Order();
+    KeepOrder();
     record_->used.store(used, std::memory_order_relaxed);
   }
 
  private:
-  // What a process has stored when it ends is what its instructions before have stored: only the
-  // compiler could make another order.
-  static void Order() { std::atomic_signal_fence(std::memory_order_seq_cst); }
   void Set(uint16_t head, JournalEntry::State state) {
     if (record_ != nullptr) record_->entries[head].state.store(state, std::memory_order_relaxed);
   }
