@@ -97,6 +97,7 @@ class DataPlane {
   bool Tries(Wait wait) const;
   int64_t Read(const FuseRequest& request);
   int64_t PutOffRead(HandleRef handle, const fuse_read_in& in, uint64_t done);
+  uint64_t AppendedBefore(const FuseRequest& request, uint64_t size);
   int64_t Write(const FuseRequest& request);
   // sync.cc
   int64_t Flush(const FuseRequest& request);

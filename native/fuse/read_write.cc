@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <climits>
 #include <optional>
-#include <vector>
 
 #include "fuse/data_plane.h"
+#include "fuse/repeated_append.h"
 #include "host/credentials.h"
 #include "session/finished_work.h"
 
@@ -33,16 +33,6 @@ int WriteFlags(const fuse_write_in& in, bool placed) {
 // RWF_NOWAIT waits for the disk.
 bool IsDirect(uint32_t guest_flags, int fd) {
   return (guest_flags & O_DIRECT) != 0 && (fcntl(fd, F_GETFL) & O_DIRECT) != 0;
-}
-
-// Whether the file has the data of a write that was to append them where the guest saw its end.
-bool HasAppended(int fd, uint64_t offset, const FuseRequest& request, uint64_t size) {
-  std::vector<uint8_t> wanted(size);
-  std::vector<uint8_t> present(size);
-  return request.readable.CopyOut(request.payload_offset, wanted.data(), size) &&
-         pread(fd, present.data(), size, static_cast<off_t>(offset)) ==
-             static_cast<ssize_t>(size) &&
-         wanted == present;
 }
 
 bool EndsInRange(uint64_t offset, uint64_t size) {
@@ -113,6 +103,13 @@ int64_t DataPlane::PutOffRead(HandleRef handle, const fuse_read_in& in, uint64_t
   return kWouldWait;
 }
 
+// How much of an append a server that has ended has written, by a descriptor that can read.
+uint64_t DataPlane::AppendedBefore(const FuseRequest& request, uint64_t size) {
+  const InodeRef inode = directory_.inodes().Get(request.header.nodeid);
+  const UniqueFd file(inode == nullptr ? -1 : directory_.Reopen(inode, O_RDONLY | O_NONBLOCK));
+  return file ? Appended(file.get(), request, size) : 0;
+}
+
 int64_t DataPlane::Write(const FuseRequest& request) {
   const auto in = request.In<fuse_write_in>();
   const uint64_t size = in.size;
@@ -139,14 +136,12 @@ int64_t DataPlane::Write(const FuseRequest& request) {
     ordinary.emplace();
   }
   if (!cached) directory_.ChangedByGuest(request.header.nodeid);
-  if (request.repeated && (flags & RWF_APPEND) != 0) {
-    const InodeRef inode = directory_.inodes().Get(request.header.nodeid);
-    const UniqueFd file(inode == nullptr ? -1 : directory_.Reopen(inode, O_RDONLY | O_NONBLOCK));
-    if (file && HasAppended(file.get(), in.offset, request, size))
-      return Put(fuse_write_out{.size = in.size, .padding = 0});
-  }
   uint64_t& total = moved_;
   total = request.payload_done;
+  if ((flags & RWF_APPEND) != 0) {
+    if (request.repeated) total = AppendedBefore(request, size);
+    NoteEnd(handle.fd(), request);
+  }
   iovec pieces[IOV_MAX];
   while (total < size) {
     uint64_t taken = 0;

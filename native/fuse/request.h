@@ -6,6 +6,7 @@
 
 #include <linux/fuse.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -32,6 +33,8 @@ struct FuseRequest {
   uint64_t payload_done = 0;
   // A server that has ended may have carried it out.
   bool repeated = false;
+  // Of the journal, where there is one: see JournalEntry.
+  std::atomic<int64_t>* end_before = nullptr;
   // Where the reply goes, struct fuse_out_header first. Empty where none is wanted.
   GuestBuffers writable;
 

@@ -96,6 +96,9 @@ struct SessionRecord {
   ServicePolicy policy;
 };
 
+// Not noted.
+constexpr int64_t kNoEnd = -1;
+
 // Requests that have been taken from a ring: see virtio/queue_journal.h.
 struct JournalEntry {
   enum State : uint8_t { kFree = 0, kTaken = 1, kAnswered = 2 };
@@ -106,6 +109,8 @@ struct JournalEntry {
   std::atomic<uint32_t> length;
   // Nanoseconds of CLOCK_REALTIME (coarse) before which it has not been begun; 0: not noted.
   std::atomic<int64_t> begun;
+  // Where the file ended that this is to append to, before it was begun; or kNoEnd.
+  std::atomic<int64_t> end_before;
   std::atomic<uint8_t> state;
   // Servers that have ended while it was under way.
   std::atomic<uint8_t> deaths;
@@ -129,7 +134,7 @@ struct JournalRecord {
 
 struct StateRecord {
   // To be raised with every change of what is above or below.
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
 
   std::atomic<uint32_t> version;
   uint32_t queue_count;

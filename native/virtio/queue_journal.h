@@ -51,6 +51,7 @@ class QueueJournal {
     const uint32_t turn = record_->next_turn.load(std::memory_order_relaxed);
     JournalEntry& entry = record_->entries[head];
     entry.turn.store(turn, std::memory_order_relaxed);
+    entry.end_before.store(kNoEnd, std::memory_order_relaxed);
     KeepOrder();
     entry.state.store(JournalEntry::kTaken, std::memory_order_relaxed);
     record_->next_turn.store(turn + 1, std::memory_order_relaxed);
@@ -66,6 +67,10 @@ class QueueJournal {
   }
   int64_t begun(uint16_t head) const {
     return record_ == nullptr ? 0 : record_->entries[head].begun.load(std::memory_order_relaxed);
+  }
+  // To be noted by who appends. It is the request's until that has been answered.
+  std::atomic<int64_t>* end_before(uint16_t head) const {
+    return record_ == nullptr ? nullptr : &record_->entries[head].end_before;
   }
   // Under which the tables note what it gets: see session/present_request.h.
   uint64_t RequestOf(uint16_t head) const {

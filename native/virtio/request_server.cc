@@ -412,6 +412,7 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
   request.payload_size = payload_size_;
   request.writable = chain_.WritableBuffers();
   request.repeated = repeated_;
+  request.end_before = current_->queue->journal.end_before(chain_.head);
   if (!again && InterruptPutOff(request)) {
     port_->fuse.OfOpcode(FUSE_INTERRUPT).Add();
     NoReply();

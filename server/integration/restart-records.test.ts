@@ -89,7 +89,7 @@ test.each(ALL ? Object.keys(SEQUENCES) : ['files'])(
       let steps = 0
       SEQUENCES[name]?.(session, (request) => {
         if (steps++ !== target) return request()
-        const kill = new KillAt(pid, ADDON, offset)
+        const kill = KillAt.instruction(pid, ADDON, offset)
         try {
           return request()
         } finally {

@@ -5,16 +5,21 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { constants, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, constants, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { ROOT_ID } from './harness/fuse-abi.ts'
-import { firstProcess } from './harness/serving-process.ts'
+import { KillAt } from './harness/kill-at.ts'
+import { firstProcess, serverBelow } from './harness/serving-process.ts'
 import { outcome, startSession } from './harness/session.ts'
 
 const { O_APPEND, O_EXCL, O_RDWR } = constants
 const RENAME_EXCHANGE = 2
 const RWF_APPEND = 0x10
+/** The largest. */
+const FOLIO_BYTES = 2 << 20
+/** Some that come before the write, and fewer than it has. */
+const FAULTS = 8
 const CALLS = ['mknodat', 'mkdirat', 'symlinkat', 'linkat', 'renameat2', 'unlinkat', 'setxattr', 'removexattr'] as const
 
 /** A request has been taken; it has been answered, and the guest has not got it back; it has, and has not been interrupted. */
@@ -68,8 +73,10 @@ test('what has happened is not done again', { timeout: 120_000 }, async () => {
   // Each is the first of its kind.
   const made = client.create(ROOT_ID, 'created', O_RDWR | O_EXCL)
   client.write(made.entry.nodeid, made.fh, 0, Buffer.from('one'))
+  // Not where the guest has seen the end.
+  appendFileSync(join(daemon.sharedDir, 'created'), 'host')
   client.write(made.entry.nodeid, made.fh, 3, Buffer.from('two'), { open: O_APPEND })
-  expect(readFileSync(join(daemon.sharedDir, 'created'), 'utf8')).toBe('onetwo')
+  expect(readFileSync(join(daemon.sharedDir, 'created'), 'utf8')).toBe('onehosttwo')
   const node = client.mknod(ROOT_ID, 'node', 0o100644)
   client.mkdir(ROOT_ID, 'directory')
   client.symlink(ROOT_ID, 'symlink', 'target')
@@ -80,11 +87,29 @@ test('what has happened is not done again', { timeout: 120_000 }, async () => {
   client.removexattr(node.nodeid, 'user.a')
   client.unlink(ROOT_ID, 'link')
   expect(client.getattr(node.nodeid).nlink).toBe(1)
-  expect(readFileSync(join(daemon.sharedDir, 'other'), 'utf8')).toBe('onetwo')
+  expect(readFileSync(join(daemon.sharedDir, 'other'), 'utf8')).toBe('onehosttwo')
   expect(readFileSync(join(daemon.sharedDir, 'created'), 'utf8')).toBe('other')
   expect(readdirSync(daemon.sharedDir)).toEqual(['created', 'directory', 'node', 'other', 'symlink'])
   expect(outcome(() => client.mkdir(ROOT_ID, 'directory'))).toBe('EEXIST')
   tracer.kill('SIGINT')
   await once(tracer, 'close')
   for (const call of [...CALLS, ...PROBES, 'openat', 'pwritev2']) expect(said).toContain(`@killed[${call}]: 1`)
+})
+
+test('what has been appended in part is not appended again', async () => {
+  const { client, daemon } = await startSession({ args: ['--on-crash=restart'] })
+  // A signal ends a write between two folios.
+  const before = FOLIO_BYTES - 100
+  const file = join(daemon.sharedDir, 'file')
+  writeFileSync(file, Buffer.alloc(before))
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  const fh = client.open(nodeid, O_RDWR)
+  const server = serverBelow(daemon.pid) ?? -1
+  // No server has touched the pages of the guest's that the kernel reads.
+  const kills = readdirSync(`/proc/${server}/task`).map((thread) => KillAt.pageFault(Number(thread), FAULTS))
+  const data = Buffer.alloc(800_000, '0123456')
+  expect(client.write(nodeid, fh, before, data, { open: O_APPEND })).toBe(data.length)
+  for (const one of kills) one.close()
+  expect(serverBelow(daemon.pid)).not.toBe(server)
+  expect(readFileSync(file).subarray(before).equals(data)).toBe(true)
 })

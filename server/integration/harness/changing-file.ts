@@ -24,6 +24,17 @@ function same<T>(have: T, wanted: T, what: string): void {
   if (have !== wanted) throw new Error(`${what}: ${String(have)}, not ${String(wanted)}`)
 }
 
+/** Bytes as how many there are of each, one after the other. */
+function runs(bytes: Iterable<number>): string {
+  const found: [number, number][] = []
+  for (const byte of bytes) {
+    const last = found.at(-1)
+    if (last?.[0] === byte) last[1]++
+    else found.push([byte, 1])
+  }
+  return found.map(([byte, count]) => `${count} of ${byte}`).join(', ')
+}
+
 /** One name of its own, on which one request is under way at a time. */
 export class ChangingFile {
   readonly #transport: FuseTransport
@@ -80,9 +91,7 @@ export class ChangingFile {
         const size = this.content.length + 10
         const args = pack(['u64', this.#fh], ['u64', 0], ['u32', size], ['u32', 0], ['u64', 0], ['u32', 0], ['u32', 0])
         const request = this.#transport.submit(Opcode.READ, this.#nodeid, args, { dataRoom: size })
-        return this.#succeeds(request, () =>
-          same(Buffer.from(request.body).toString('latin1'), Buffer.from(this.content).toString('latin1'), 'contents'),
-        )
+        return this.#succeeds(request, () => same(runs(request.body), runs(this.content), 'contents'))
       }
       case 5: {
         const request = this.#send(Opcode.LINK, ROOT_ID, pack(['u64', this.#nodeid], cString(`${this.#name}-link`)))
