@@ -136,9 +136,11 @@ export interface DeviceControl {
   /**
    * Sets up what a predecessor has put down; after `addView`, before anything else.
    * @param crashed the predecessor was ended by its own doing, perhaps by what it was serving
-   * @returns undefined where it had no frontend; which queues run
+   * @returns undefined where it had no frontend; whether VHOST_F_LOG_ALL is on, and which queues run
    */
-  restore(crashed: boolean): (FrontendState & { readonly running: readonly number[] }) | undefined
+  restore(
+    crashed: boolean,
+  ): (FrontendState & { readonly logs: boolean; readonly running: readonly number[] }) | undefined
   /** Requests that have got EIO because server after server has crashed with them; once. `quiescedFd` tells of them. */
   takeDeadly(): Uint8Array[]
   /** No more requests are taken, for good; those that have been are carried out. */

@@ -425,8 +425,7 @@ export class Daemon {
       memorySlots: this.#options.configureMemSlots,
       config: this.#options.tag !== undefined,
       // The host's locks belong to descriptors, which don't move.
-      // What a migration has marked in the frontend's log, and which state is on its way, no successor knows.
-      deviceState: !this.#options.posixLocks && !this.#options.flocks && this.#succession === undefined,
+      deviceState: !this.#options.posixLocks && !this.#options.flocks,
     }
     const handler = new BackendRequestHandler(
       this.#device,

@@ -39,8 +39,13 @@ std::vector<uint64_t> Numbers(const Napi::CallbackInfo& info, size_t index, cons
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
+// For a successor; none where there is to be none.
+UniqueFd KeptCopy(int fd) {
+  return UniqueFd(ServerState::Get() == nullptr ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, kFirstKept));
+}
+
 RegionFd Kept(const RegionDescription& region, int fd) {
-  return {region, std::make_shared<UniqueFd>(fcntl(fd, F_DUPFD_CLOEXEC, kFirstKept))};
+  return {region, std::make_shared<UniqueFd>(KeptCopy(fd))};
 }
 
 RegionDescription Describe(const uint64_t* numbers) {
@@ -135,13 +140,12 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     const int fd = FdArgument(info, 0);
     const std::vector<uint64_t> numbers = Numbers(info, 1, "log", 2);
     if (numbers.size() != 2) throw Napi::RangeError::New(info.Env(), "log needs 2 numbers");
-    const Snapshot table = device_->memory().Get();
-    if (const int error = device_->dirty_log().SetBase(fd, numbers[0], numbers[1], *table))
+    if (const int error = device_->SetLogBase(fd, numbers[0], numbers[1], KeptCopy(fd)))
       throw ErrnoError(info.Env(), error, "mmap");
   }
 
   void SetLogSignal(const Napi::CallbackInfo& info) {
-    device_->dirty_log().SetSignal(
+    device_->SetLogSignal(
         UniqueFd(static_cast<int>(IntegerArgument(info, 0, "fd", -1, INT32_MAX))));
   }
 
@@ -301,6 +305,7 @@ class DeviceControl : public Napi::ObjectWrap<DeviceControl> {
     result.Set("windowPossible", state->window_possible);
     result.Set("windowActive", state->window_active);
     result.Set("repliesEnd", static_cast<double>(state->replies_end));
+    result.Set("logs", device_->dirty_log().enabled());
     Napi::Array running = Napi::Array::New(info.Env());
     for (uint32_t i = 0; i < device_->queues().size(); i++)
       if (device_->queues()[i]->started) running.Set(running.Length(), i);

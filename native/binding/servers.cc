@@ -81,7 +81,8 @@ Napi::Value Take(const Napi::CallbackInfo& info) {
     throw ErrnoError(info.Env(), -result, "fcntl");
   std::vector<int> numbers = {state.tables.load(), state.replies.load()};
   if (const DeviceRecord* device = state.device.Get(); device != nullptr && device->frontend >= 0) {
-    numbers.insert(numbers.end(), {device->frontend, device->backend});
+    numbers.insert(numbers.end(),
+                   {device->frontend, device->backend, device->log, device->log_signal});
     for (uint32_t i = 0; i < std::min(device->region_count, DeviceRecord::kMaxRegions); i++)
       numbers.push_back(device->regions[i].fd);
     for (uint32_t i = 0; i < std::min(state.queue_count, DeviceRecord::kMaxQueues); i++)

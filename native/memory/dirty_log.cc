@@ -74,9 +74,10 @@ int DirtyLog::SetBase(int fd, uint64_t size, uint64_t offset, const MemoryTable&
   return 0;
 }
 
-void DirtyLog::SetSignal(UniqueFd signal) {
+UniqueFd DirtyLog::SetSignal(UniqueFd signal) {
   const std::lock_guard lock(mutex_);
-  signal_ = std::move(signal);
+  std::swap(signal_, signal);
+  return signal;
 }
 
 void DirtyLog::Reset() {

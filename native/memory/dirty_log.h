@@ -32,8 +32,10 @@ class DirtyLog {
   // returned the one before is not written to any more. Returns 0; EINVAL where the log has not a
   // bit for each page of `table`, ENXIO where the file is shorter; or mmap's errno.
   int SetBase(int fd, uint64_t size, uint64_t offset, const MemoryTable& table);
-  // An eventfd that is told of each time that something has been marked, or none.
-  void SetSignal(UniqueFd signal);
+  // An eventfd that is told of each time that something has been marked, or none. Returns the one
+  // before.
+  UniqueFd SetSignal(UniqueFd signal);
+  int signal_fd() const { return signal_.get(); }
   // Forgets all of that.
   void Reset();
 

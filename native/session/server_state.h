@@ -79,6 +79,12 @@ struct DeviceRecord {
   bool event_idx;
   bool indirect;
   bool rings_start_enabled;
+  // VHOST_F_LOG_ALL, the log's file, -1 for none, and the eventfd that goes with it.
+  bool logs;
+  int32_t log;
+  uint64_t log_size;
+  uint64_t log_offset;
+  int32_t log_signal;
   // Where in the file of replies the last one ends.
   uint64_t replies_end;
   uint32_t region_count;
@@ -134,7 +140,7 @@ struct JournalRecord {
 
 struct StateRecord {
   // To be raised with every change of what is above or below.
-  static constexpr uint32_t kVersion = 2;
+  static constexpr uint32_t kVersion = 3;
 
   std::atomic<uint32_t> version;
   uint32_t queue_count;

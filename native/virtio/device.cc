@@ -206,6 +206,9 @@ void Device::Reset() {
   }
   backend_.SetSocket(UniqueFd());
   memory_.Clear();
+  SetLogSignal(UniqueFd());
+  Retire(std::move(log_file_.fd));
+  log_file_ = {};
   dirty_log_.Reset();
   SetRegionFds({});
   const std::lock_guard lock(ranges_mutex_);

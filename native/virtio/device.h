@@ -117,6 +117,13 @@ struct FrontendState {
   uint64_t replies_end = 0;
 };
 
+// The log's file, where there may be a successor; none otherwise.
+struct LogFile {
+  UniqueFd fd;
+  uint64_t size = 0;
+  uint64_t offset = 0;
+};
+
 // A region of the memory table, and its file.
 struct RegionFd {
   RegionDescription region;
@@ -152,6 +159,10 @@ class Device {
   bool RequestStop(uint32_t index);
   // To be called when RequestStop has succeeded: the ring's position, and the kick is closed.
   uint16_t FinishStop(uint32_t index);
+  // SET_LOG_BASE: see DirtyLog. `fd` stays the caller's; `kept` is a copy of it for a successor,
+  // where there may be one.
+  int SetLogBase(int fd, uint64_t size, uint64_t offset, UniqueFd kept);
+  void SetLogSignal(UniqueFd signal) { Retire(dirty_log_.SetSignal(std::move(signal))); }
   // Tells what our own window is, so that no ring is accepted in any view.
   void AddView(int view_fd);
   // Whether one of these rings lies in a DAX window of the present memory table.
@@ -228,6 +239,7 @@ class Device {
   uint32_t id_ = 0;
   GuestMemory memory_;
   DirtyLog dirty_log_;
+  LogFile log_file_;
   BackendChannel backend_;
   RequestPool pool_;
   std::vector<std::unique_ptr<Queue>> queues_;

@@ -22,6 +22,13 @@ void Device::SetRegionFds(std::vector<RegionFd> fds) {
   region_fds_ = std::move(fds);
 }
 
+int Device::SetLogBase(int fd, uint64_t size, uint64_t offset, UniqueFd kept) {
+  if (const int error = dirty_log_.SetBase(fd, size, offset, *memory_.Get())) return error;
+  Retire(std::move(log_file_.fd));
+  log_file_ = {std::move(kept), size, offset};
+  return 0;
+}
+
 void Device::Record(const FrontendState& frontend) {
   StateRecord* const state = ServerState::Get();
   if (state == nullptr) return;
@@ -33,6 +40,11 @@ void Device::Record(const FrontendState& frontend) {
   record.window_possible = frontend.window_possible;
   record.window_active = frontend.window_active;
   record.replies_end = frontend.replies_end;
+  record.logs = dirty_log_.enabled();
+  record.log = log_file_.fd.get();
+  record.log_size = log_file_.size;
+  record.log_offset = log_file_.offset;
+  record.log_signal = dirty_log_.signal_fd();
   record.event_idx = event_idx_;
   record.indirect = indirect_;
   record.rings_start_enabled = rings_start_enabled_;
@@ -95,6 +107,13 @@ std::optional<FrontendState> Device::Restore(bool crashed) {
   // Where it can't be had as a whole, the message that sets another one is still to come.
   memory_.SetTable(regions, fds);
   SetRegionFds(std::move(kept));
+  log_file_ = {UniqueFd(valid(left->log)), left->log_size, left->log_offset};
+  // A guest that is moved without all that has been written is lost anyway.
+  if (left->log >= 0 &&
+      dirty_log_.SetBase(log_file_.fd.get(), log_file_.size, log_file_.offset, *memory_.Get()) != 0)
+    return std::nullopt;
+  dirty_log_.SetSignal(UniqueFd(valid(left->log_signal)));
+  dirty_log_.SetEnabled(left->logs);
   {
     const std::lock_guard lock(ranges_mutex_);
     view_shown_ = left->view_shown;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The log of a frontend that migrates its guest: what the daemon has written to the guest's memory. */
-import { constants, ftruncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { constants, ftruncateSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { ROOT_ID } from './harness/fuse-abi.ts'
 import { DirtyLog, setLogBase, setLogging, startLogging, stopDevice } from './harness/migration.ts'
+import { instructionsOf, KillAt } from './harness/kill-at.ts'
+import { killServer, serverBelow } from './harness/serving-process.ts'
 import { startSession } from './harness/session.ts'
 
 const { O_DIRECT, O_RDONLY, O_RDWR } = constants
@@ -94,4 +96,45 @@ test('has to be as large as the memory, and as it says', async () => {
   expect(() => setLogBase(frontend, newLog(2047))).toThrow(/disconnected|hung up|closed/i)
   await session.daemon.exit()
   expect(session.daemon.log).toContain('SET_LOG_BASE: EINVAL')
+})
+
+const ADDON = resolve(import.meta.dirname, '../../native/build/viewfsd.node')
+const JOURNAL = resolve(import.meta.dirname, '../../native/virtio/queue_journal.h')
+
+/** Kills once a reply stands in the guest's memory, before it is given back: where that begins, wherever it is inlined. */
+function killBeforePush(pid: number): KillAt[] {
+  const line = readFileSync(JOURNAL, 'utf8').split('\n').indexOf('  void Push(uint16_t head) {') + 2
+  return instructionsOf(ADDON, 'queue_journal.h')
+    .filter((one) => one.line === line)
+    .map((one) => KillAt.instruction(pid, ADDON, one.offset))
+}
+
+test('has what servers that were killed have written, and what the next ones do', async () => {
+  const session = await startSession({ args: ['--on-crash=restart'] })
+  const { client, daemon, memory } = session
+  writeFileSync(join(daemon.sharedDir, 'file'), Buffer.alloc(4096, 'x'))
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  const fh = client.open(nodeid, O_RDONLY)
+  const log = newLog()
+  startLogging(session, log)
+  const read = (): number => {
+    log.take()
+    const into = { gpa: memory.allocate(4096), length: 4096 }
+    client.read(nodeid, fh, 0, 4096, [into])
+    return pageOf(into.gpa)
+  }
+  await killServer(daemon)
+  const page = read()
+  expect(log.take()).toContain(page)
+  const server = serverBelow(daemon.pid) ?? -1
+  const kills = killBeforePush(server)
+  const next = read()
+  for (const kill of kills) kill.close()
+  expect(serverBelow(daemon.pid)).not.toBe(server)
+  expect(log.take()).toContain(next)
+  setLogging(session.frontend, false)
+  log.take()
+  await killServer(daemon)
+  read()
+  expect(log.take()).toEqual([])
 })

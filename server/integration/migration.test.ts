@@ -13,8 +13,17 @@ import {
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Daemon } from './harness/daemon.ts'
-import { connectAgain, continueDevice, loadState, migrate, saveState, stopDevice } from './harness/migration.ts'
+import {
+  checkState,
+  connectAgain,
+  continueDevice,
+  loadState,
+  migrate,
+  saveState,
+  stopDevice,
+} from './harness/migration.ts'
 import { virtiofsdProgram } from '../../e2e/rig/virtiofsd.ts'
+import { killServer } from './harness/serving-process.ts'
 import { outcome, type Session, type SessionOptions, startDaemon, startSession } from './harness/session.ts'
 import { ProtocolFeature } from './harness/vhost-user.ts'
 import { type FuseClient, GUEST_INIT_FLAGS } from './harness/fuse-client.ts'
@@ -61,6 +70,7 @@ describe.each([
   ['by path', [], []],
   ['by path, verified', ['--migration-verify-handles', '--migration-confirm-paths'], []],
   ['by handle', HANDLES, HANDLES],
+  ['by path, of daemons that start servers anew', ['--on-crash=restart'], ['--on-crash=restart']],
   ['by path, without handles at either end', ['--inode-file-handles=never'], ['--inode-file-handles=never']],
 ])('%s', (_name, ours, theirs) => {
   test('inodes, open files and directories go on', async () => {
@@ -317,4 +327,28 @@ describe('virtiofsd', () => {
     expect(await move({ program, args }, { args: HANDLES })).toEqual(GOES_ON)
     expect(await move({ args: HANDLES }, { program, args })).toEqual(GOES_ON)
   })
+})
+
+test('servers may be killed before, meanwhile and afterwards', async () => {
+  const args = ['--on-crash=restart']
+  const session = await startSession({ args })
+  const { daemon: sender, client } = session
+  writeFileSync(join(sender.sharedDir, 'file'), 'file')
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  const fh = client.open(nodeid, O_RDWR)
+  await killServer(sender)
+  const stopped = stopDevice(session)
+  await killServer(sender)
+  const state = saveState(session)
+  await killServer(sender)
+  expect(checkState(session.frontend)).toBe(false)
+  const receiver = neighbour(session, { args })
+  const frontend = await connectAgain(receiver, {})
+  expect(loadState(frontend, receiver, state ?? Buffer.alloc(0))).toBe(true)
+  await killServer(receiver)
+  const { client: moved } = continueDevice(stopped, frontend, receiver)
+  expect(text(moved.read(nodeid, fh, 0, 100))).toBe('file')
+  await killServer(receiver)
+  expect(moved.write(nodeid, fh, 4, Buffer.from('s'))).toBe(1)
+  expect(readFileSync(join(sender.sharedDir, 'file'), 'utf8')).toBe('files')
 })

@@ -81,6 +81,12 @@ export interface BackendState {
   readonly lastQueue: number
 }
 
+/** What a server before this one was told. */
+export interface LeftBackendState extends BackendState {
+  /** VHOST_F_LOG_ALL is on, as while the guest is being migrated. */
+  readonly logs: boolean
+}
+
 type Reply = Promise<Uint8Array | undefined> | Uint8Array | undefined
 
 export class BackendRequestHandler implements MessageHandler {
@@ -90,7 +96,7 @@ export class BackendRequestHandler implements MessageHandler {
   readonly #state: StateTransfer
   readonly #handlers: ReadonlyMap<number, (message: Message) => Reply>
   #protocolFeatures = 0n
-  /** VHOST_F_LOG_ALL is on, as while the guest is being migrated. */
+  /** See LeftBackendState. */
   #logs = false
   /** The highest queue that the frontend has mentioned. */
   #lastQueue = 0
@@ -101,11 +107,12 @@ export class BackendRequestHandler implements MessageHandler {
     options: BackendOptions,
     events: BackendEvents,
     state: StateTransfer,
-    left?: BackendState,
+    left?: LeftBackendState,
   ) {
     this.#device = device
     this.#protocolFeatures = left?.protocolFeatures ?? 0n
     this.#lastQueue = left?.lastQueue ?? 0
+    this.#logs = left?.logs ?? false
     this.#options = options
     this.#events = events
     this.#state = state
