@@ -4,12 +4,11 @@
  * after its successor serves, which the daemon's log on standard input says; later where they take long to start, so that not
  * each of them ends before its queue threads have begun. A process of its own, since the guest of a test waits in system calls.
  */
-import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
+import { disturbEachServer } from './harness/each-server.ts'
 import { serverBelow } from './harness/serving-process.ts'
 
 const [daemon = 0, kills = 0, most = 0] = process.argv.slice(2).map(Number)
-let killed = 0
 let last = performance.now()
 
 async function kill(): Promise<void> {
@@ -17,16 +16,8 @@ async function kill(): Promise<void> {
   const server = serverBelow(daemon)
   if (server === undefined) throw new Error('nobody serves')
   process.kill(server, 'SIGKILL')
-  killed++
   last = performance.now()
 }
 
-const lines = createInterface({ input: process.stdin })
-process.stdout.write('ready\n')
-await kill()
-for await (const line of lines) {
-  if (!line.includes('"server-restarted"')) continue
-  if (killed === kills) break
-  await kill()
-}
+await disturbEachServer(kills, kill)
 process.exit(0)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The server is killed at each record that it writes to the journal of a ring, one after the other: before each instruction that begins a line
- * of native/virtio/queue_journal.h. For each kind of request with VIEWFSD_RECORDS=all, else for CREATE.
+ * of native/virtio/queue_journal.h. With VIEWFSD_RECORDS=all for each kind of request, and before each line of what notes the end of a file
+ * (native/fuse/repeated_append.cc), too; else for CREATE.
  */
 import { constants, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -69,6 +70,7 @@ function filesOf(pid = 0): string[] {
 }
 
 const ALL = process.env['VIEWFSD_RECORDS'] === 'all'
+const SOURCES = ALL ? ['queue_journal.h', 'repeated_append.cc'] : ['queue_journal.h']
 
 test.each(ALL ? Object.keys(SEQUENCES) : ['files'])(
   'a server that is killed at each record, %s',
@@ -80,7 +82,7 @@ test.each(ALL ? Object.keys(SEQUENCES) : ['files'])(
     const session = await startSession({ args: ['--on-crash=restart', '--inode-file-handles=never'] })
     const { client, daemon } = session
     const restarts = (): number => daemon.log.split('"server-restarted"').length - 1
-    const instructions = instructionsOf(ADDON, 'queue_journal.h')
+    const instructions = SOURCES.flatMap((source) => instructionsOf(ADDON, source))
 
     /** Goes through the sequence, and kills at that instruction within that step. @returns whether it came there, and whether there is a next step */
     async function run(target: number, offset: number): Promise<{ killed: boolean; more: boolean }> {

@@ -15,6 +15,9 @@ import { startSession } from './harness/session.ts'
 const UPGRADES = Number(process.env.VIEWFSD_UPGRADES ?? 2)
 const CHECKOUT = resolve(import.meta.dirname, '../..')
 
+const [, VERSION = ''] = /"version": "(.+)"/.exec(readFileSync(join(CHECKOUT, 'package.json'), 'utf8')) ?? []
+const NEXT_VERSION = `${VERSION}-next`
+
 /** What share/Makefile installs of it. @returns the program */
 function install(checkout: string, directory: string, version?: string): string {
   mkdirSync(directory)
@@ -26,7 +29,7 @@ function install(checkout: string, directory: string, version?: string): string 
   cpSync(join(checkout, 'share/program/package.json'), join(directory, 'package.json'))
   for (const name of version === undefined ? [] : files) {
     const path = join(directory, name)
-    writeFileSync(path, readFileSync(path, 'utf8').replaceAll('"0.1.0"', JSON.stringify(version)))
+    writeFileSync(path, readFileSync(path, 'utf8').replaceAll(JSON.stringify(VERSION), JSON.stringify(version)))
   }
   return join(directory, 'main.js')
 }
@@ -38,7 +41,7 @@ test(`answers as the model does, whenever another program takes over (${UPGRADES
   onTestFinished(() => rmSync(directory, { recursive: true }))
   const one = install(CHECKOUT, join(directory, 'one'))
   const other = process.env.VIEWFSD_OTHER
-  const another = install(other ?? CHECKOUT, join(directory, 'other'), other === undefined ? '0.1.1' : undefined)
+  const another = install(other ?? CHECKOUT, join(directory, 'other'), other === undefined ? NEXT_VERSION : undefined)
   const link = join(directory, 'viewfsd')
   symlinkSync(one, link)
   const session = await startSession({
@@ -55,5 +58,6 @@ test(`answers as the model does, whenever another program takes over (${UPGRADES
   const { stdout } = spawnSync(process.execPath, [ctl, `--socket=${daemon.socketPath}`, '--json', 'status'], {
     encoding: 'utf8',
   })
-  if (other === undefined) expect(JSON.parse(stdout)).toMatchObject({ version: UPGRADES % 2 === 0 ? '0.1.0' : '0.1.1' })
+  if (other === undefined)
+    expect(JSON.parse(stdout)).toMatchObject({ version: UPGRADES % 2 === 0 ? VERSION : NEXT_VERSION })
 })

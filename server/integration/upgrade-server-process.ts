@@ -5,8 +5,8 @@
  * its own, since the guest of a test waits in system calls.
  */
 import { renameSync, symlinkSync } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
+import { disturbEachServer } from './harness/each-server.ts'
 
 const [daemon = 0, upgrades = 0] = process.argv.slice(2, 4).map(Number)
 const [link = '', ...programs] = process.argv.slice(4)
@@ -20,11 +20,5 @@ async function upgrade(): Promise<void> {
   process.kill(daemon, 'SIGHUP')
 }
 
-const lines = createInterface({ input: process.stdin })
-await upgrade()
-for await (const line of lines) {
-  if (!line.includes('"server-restarted"')) continue
-  if (done === upgrades) break
-  await upgrade()
-}
+await disturbEachServer(upgrades, upgrade)
 process.exit(0)
