@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { barChart } from './bench/chart.ts'
 import {
+  costTable,
   FLOOR,
   OURS,
   parseMeasurements,
@@ -57,6 +58,7 @@ const USAGE = `usage: npm run bench:requests -- [options]       (npm run bench:r
   --queues 1,4         request queues; virtiofsd, which has one, gets all on that
   --frontends sleep,poll
   --pools 0,1,4,64     virtiofsd's --thread-pool-size
+  --against OPTIONS    viewfsd itself with these instead of virtiofsd, so that a ratio says what they cost; several, by |
   --directory DIR      where shared directories are made; more than once for several file systems (default: /dev/shm and ${tmpdir()})
   --rounds N           (default: 3)
   --ms N               how long a cell is measured in a round (default: 50)
@@ -75,6 +77,9 @@ interface Plan {
   readonly frontends: readonly string[]
   readonly ms: number
 }
+
+/** A daemon, by name, and what measures it. */
+type Column = readonly [string, (operations: readonly string[]) => Promise<string>]
 
 interface Place {
   readonly share: string
@@ -148,6 +153,7 @@ async function main(): Promise<number> {
       queues: { type: 'string', default: '1,4' },
       frontends: { type: 'string', default: 'sleep,poll' },
       pools: { type: 'string', default: '0,1,4,64' },
+      against: { type: 'string' },
       directory: { type: 'string', multiple: true, default: ['/dev/shm', tmpdir()] },
       rounds: { type: 'string', default: '3' },
       ms: { type: 'string', default: '50' },
@@ -163,7 +169,7 @@ async function main(): Promise<number> {
     frontends: values.frontends.split(','),
     ms: Number(values.ms),
   }
-  const virtiofsd = await virtiofsdProgram()
+  const virtiofsd = values.against === undefined ? await virtiofsdProgram() : ''
   const viewfsd: [string, ...string[]] = [process.execPath, join(checkout, 'dist/server/main.js'), '--tag=bench']
   const few = plan.operations.filter((operation) => operation !== MANY)
   const many = plan.operations.filter((operation) => operation === MANY)
@@ -183,35 +189,35 @@ async function main(): Promise<number> {
     try {
       for (let round = 0; round < rounds; round++)
         for (const queues of numbers(values.queues)) {
-          const columns: [string, (operations: readonly string[]) => Promise<string>][] = [
-            [
-              OURS,
-              (operations) =>
-                serve(
-                  plan,
-                  place,
-                  [...viewfsd, `--num-request-queues=${queues}`],
-                  queues,
-                  cells(plan, operations, queues),
-                ),
-            ],
-            ...values.pools.split(',').map((pool): (typeof columns)[number] => [
-              `virtiofsd ${pool}`,
-              (operations) => {
-                const command: [string, ...string[]] = [
-                  virtiofsd,
-                  `--thread-pool-size=${pool}`,
-                  ...(operations === many ? handles : []),
-                ]
-                return serve(plan, place, command, 1, cells(plan, operations, queues))
-              },
-            ]),
+          const ours = (words: readonly string[]) => (operations: readonly string[]) => {
+            const command: [string, ...string[]] = [...viewfsd, `--num-request-queues=${queues}`, ...words]
+            return serve(plan, place, command, queues, cells(plan, operations, queues))
+          }
+          const against = values.against?.split('|').map((words): Column => {
+            return [`${OURS} ${words}`, ours(words.split(' ').filter(Boolean))]
+          })
+          const columns: Column[] = [
+            [OURS, ours([])],
+            ...(against ??
+              values.pools.split(',').map(
+                (pool): Column => [
+                  `virtiofsd ${pool}`,
+                  (operations) => {
+                    const command: [string, ...string[]] = [
+                      virtiofsd,
+                      `--thread-pool-size=${pool}`,
+                      ...(operations === many ? handles : []),
+                    ]
+                    return serve(plan, place, command, 1, cells(plan, operations, queues))
+                  },
+                ],
+              )),
             [
               FLOOR,
               async (operations) => {
                 const wanted = cells(
                   plan,
-                  operations.filter((operation) => OF_FLOOR.includes(operation)),
+                  operations.filter((operation) => against === undefined && OF_FLOOR.includes(operation)),
                   queues,
                 )
                 return wanted.length === 0 ? '' : measure(plan, place, queues, ['--floor', ...wanted])
@@ -233,6 +239,10 @@ async function main(): Promise<number> {
     }
   }
 
+  if (values.against !== undefined) {
+    process.stdout.write(costTable(samples, values.against.split('|')))
+    return 0
+  }
   const rows = requestRows(samples)
   const circumstances = {
     date: new Date().toISOString(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest'
 import {
+  costTable,
   advantage,
   geometricMean,
   parseMeasurements,
@@ -45,6 +46,13 @@ test('a row has the median of viewfsd and the best of each of the others numbers
   expect(row).toMatchObject({ theirs: { cpu: 4, wall: 6 }, floor: { cpu: 1 } })
   expect(shallow).toMatchObject({ depth: 1, floor: undefined })
   expect(none).toEqual([])
+})
+
+test('what options cost is the time without them over that with them', () => {
+  const table = costTable([sample('viewfsd', 3, 4), sample('viewfsd --x', 4, 4), sample('viewfsd ', 2, 4)], ['', '--x'])
+  expect(table).toContain('| without, again | --x |')
+  expect(table).toContain('| rename | tmpfs | 4 | 32 | sleeps | 3.00 | 1.50 | 0.75 |')
+  expect(table).toContain('| geometric mean | | | | | | 1.500 | 0.750 |')
 })
 
 test('more than 1 is in favour of viewfsd', () => {

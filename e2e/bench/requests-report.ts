@@ -144,6 +144,30 @@ export function requestTable(rows: readonly Row[]): string {
   ].join('\n')
 }
 
+/**
+ * CPU time of each cell without options, over the time with them: below 1 they cost something. A Markdown table.
+ * @param options of the daemons `${OURS} ${options}`
+ */
+export function costTable(samples: readonly Sample[], options: readonly string[]): string {
+  const tables = options.map((words) => {
+    const named = samples.filter(({ daemon }) => daemon === OURS || daemon === `${OURS} ${words}`)
+    return requestRows(named).map((row) => ({ row, ratio: row.ours.cpu / row.theirs.cpu }))
+  })
+  const lines = (tables[0] ?? []).map(({ row }, index) => {
+    const ratios = tables.map((table) => table[index]?.ratio.toFixed(2) ?? '').join(' | ')
+    return `| ${row.operation} | ${row.fileSystem} | ${row.queues} | ${row.depth} | ${row.polls ? 'polls' : 'sleeps'} | ${row.ours.cpu.toFixed(2)} | ${ratios} |`
+  })
+  const means = tables.map((table) => geometricMean(table.map(({ ratio }) => ratio)).toFixed(3)).join(' | ')
+  const names = options.map((words) => (words.trim() === '' ? 'without, again' : words)).join(' | ')
+  return [
+    `| operation | on | queues | depth | frontend | CPU, us | ${names} |`,
+    `| --- | --- | ---: | ---: | --- | ---: |${' ---: |'.repeat(options.length)}`,
+    ...lines,
+    `| geometric mean | | | | | | ${means} |`,
+    '',
+  ].join('\n')
+}
+
 /** An operation a row, a depth a bar: the geometric mean over file systems, queues and frontends of the advantage in CPU. */
 export function requestBars(rows: readonly Row[]): Bars[] {
   return [...groups(rows, ({ operation }) => operation)].map(([name, ofOperation]) => ({
