@@ -41,9 +41,12 @@ export interface SavedDirectory {
   readonly generation: number
   /** How many inodes could only be found by looking through the whole share. */
   readonly searched: number
+  /** An errno of writing out what the guest has written to open files, or 0. */
+  readonly writeError: number
 }
 
 /**
+ * What the guest has written to open files is where another host that opens them finds it.
  * @param device whose guest has the directory; -1: none
  * @param paths inodes are found by path, or else by handle alone
  * @param handles with paths: the handle, too

@@ -80,6 +80,7 @@ Napi::Object SavedObject(Napi::Env env, const SavedDirectory& saved) {
   result.Set("nextFh", Number(env, saved.next_fh));
   result.Set("generation", Napi::Number::New(env, saved.generation));
   result.Set("searched", Number(env, saved.searched));
+  result.Set("writeError", Napi::Number::New(env, saved.write_error));
   return result;
 }
 

@@ -161,6 +161,18 @@ std::vector<SavedHandle> SaveHandles(SharedDirectory& directory) {
   return saved;
 }
 
+// What is behind a handle may be read on another host by the time that this one is closed. NFS and
+// its like promise no more than that what one has closed is there when another one opens it.
+int FlushAll(SharedDirectory& directory, const std::vector<SavedHandle>& handles) {
+  int error = 0;
+  for (const SavedHandle& handle : handles) {
+    if ((handle.flags & O_ACCMODE) == O_RDONLY) continue;
+    const int64_t result = FlushFile(directory, handle.nodeid, handle.fh);
+    if (result < 0 && error == 0) error = static_cast<int>(-result);
+  }
+  return error;
+}
+
 }  // namespace
 
 SavedDirectory SaveDirectory(SharedDirectory& directory, const SaveWish& wish) {
@@ -176,6 +188,7 @@ SavedDirectory SaveDirectory(SharedDirectory& directory, const SaveWish& wish) {
   } while (place != 0);
 
   saved.handles = SaveHandles(directory);
+  saved.write_error = FlushAll(directory, saved.handles);
   std::unordered_set<uint64_t> open;
   for (const SavedHandle& handle : saved.handles) open.insert(handle.nodeid);
   Paths paths(directory);

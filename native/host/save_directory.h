@@ -47,6 +47,8 @@ struct SavedDirectory {
   std::map<uint64_t, std::string> mount_paths;
   // How many inodes could only be found by looking through the whole share.
   size_t searched = 0;
+  // An errno of writing out what the guest has written to open files, or 0.
+  int write_error = 0;
 };
 
 // What is saved of each inode.
@@ -57,7 +59,8 @@ struct SaveWish {
   bool handles;
 };
 
-// No request is under way meanwhile. May take long.
+// What the guest has written to open files is where another host that opens them finds it. No
+// request is under way meanwhile. May take long.
 SavedDirectory SaveDirectory(SharedDirectory& directory, const SaveWish& wish);
 
 }  // namespace viewfsd

@@ -12,6 +12,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { Errno } from '../errno.ts'
+import { mountBadDisk } from './harness/bad-disk.ts'
 import type { Daemon } from './harness/daemon.ts'
 import {
   checkState,
@@ -199,6 +201,27 @@ describe('what has no path', () => {
     again.client.getattr(ROOT_ID)
     expect(outcome(() => again.client.getattr(nodeid))).toBe('ESTALE')
   })
+})
+
+test('what the guest has written to open files is written out before it goes', async () => {
+  const disk = await mountBadDisk()
+  for (const name of ['read', 'written']) writeFileSync(join(disk.backing, name), '')
+  const session = await startSession({ sharedDir: disk.mountPoint })
+  const { client } = session
+  client.open(client.lookup(ROOT_ID, 'read').nodeid, O_RDONLY)
+  const { nodeid } = client.lookup(ROOT_ID, 'written')
+  const fh = client.open(nodeid, O_RDWR)
+  client.write(nodeid, fh, 0, Buffer.from('text'))
+  stopDevice(session)
+  const rule = await disk.fail('flush', Errno.EIO)
+  expect(saveState(session)).toBeUndefined()
+  expect(session.daemon.log).toContain("what the guest has written to open files can't be written out (EIO)")
+  await rule.end()
+  const before = (await disk.counts())['flush'] ?? 0
+  expect(saveState(session)).toBeInstanceOf(Buffer)
+  expect((await disk.counts())['flush']).toBe(before + 1)
+  session.frontend.resume(session.queues.map((queue) => queue.availableIndex))
+  expect(text(client.read(nodeid, fh, 0, 100))).toBe('text')
 })
 
 test('another file at the same path is found out with --migration-verify-handles', async () => {

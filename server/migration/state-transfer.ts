@@ -80,6 +80,10 @@ export class DeviceStateTransfer implements StateTransfer {
     let inodes: DeviceState['inodes']
     try {
       const saved = await saveDirectory(fileSystem.directory, device.control.id, paths, this.#options.verifyHandles)
+      if (saved.writeError !== 0)
+        throw new Error(
+          `what the guest has written to open files can't be written out (${errnoName(saved.writeError)})`,
+        )
       if (saved.searched > 0) {
         this.#log.info(
           { event: 'state-searched' },
