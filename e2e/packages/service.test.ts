@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The package's units under a real systemd: every operation of a guest behind their walls, and how they come and go. */
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, constants, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,6 +15,7 @@ import { commandBlock } from '../docs/blocks.ts'
 import { Manager, SHARED } from './manager.ts'
 import { bootableRoot } from './roots.ts'
 
+const { O_RDWR } = constants
 const NAME = 'data'
 const SERVICE = `viewfsd@${NAME}.service`
 const SOCKET = `viewfsd@${NAME}.socket`
@@ -200,6 +201,39 @@ test('what dies is started again, and serves the next frontend', async () => {
   await until('ActiveState', 'active')
   expect(state('MainPID')).not.toBe(first)
   drive(connect()).client.statfs(ROOT_ID)
+})
+
+/** What `viewfsdctl status` says of servers; undefined while one follows another. */
+function servers(): { readonly restarts: number; readonly last: { readonly cause: string } | null } | undefined {
+  const status = manager.run('viewfsdctl status --json 2>/dev/null || true')
+  return status === '' ? undefined : JSON.parse(status).servers
+}
+
+test('with --on-crash=restart the guest goes on after a kill and a reload, of which the manager knows nothing', async () => {
+  manager.run(`systemctl stop ${SERVICE}`)
+  configure([`--shared-dir=${SHARED}/share`])
+  const { client: other } = drive(connect())
+  expect(manager.run(`systemctl reload ${SERVICE} 2>&1 || true; journalctl -u ${SERVICE} -n 5 -o cat`)).toContain(
+    'only a daemon with --on-crash=restart can be upgraded',
+  )
+  other.statfs(ROOT_ID)
+  manager.run(`systemctl stop ${SERVICE}`)
+  configure([`--shared-dir=${SHARED}/share`, '--on-crash=restart'])
+  const { client } = drive(connect())
+  const { entry, fh } = client.create(ROOT_ID, 'kept', O_RDWR)
+  client.write(entry.nodeid, fh, 0, Buffer.from('kept'))
+  const read = (): string => Buffer.from(client.read(entry.nodeid, fh, 0, 100)).toString()
+  const main = state('MainPID')
+  const server = manager.run(`cat /proc/${main}/task/${main}/children`).split(' ').at(-1)
+  manager.run(`kill -KILL ${server}`)
+  expect(read()).toBe('kept')
+  while (servers()?.restarts !== 1) await sleep(50)
+  expect(servers()?.last?.cause).toBe('SIGKILL')
+  manager.run(`systemctl reload ${SERVICE}`)
+  while (servers()?.restarts !== 2) await sleep(50)
+  expect(servers()?.last?.cause).toBe('upgrade')
+  expect(read()).toBe('kept')
+  expect([state('MainPID'), state('NRestarts'), state('ActiveState')]).toEqual([main, '0', 'active'])
 })
 
 test('a wrong command line is not tried again', async () => {
