@@ -394,11 +394,19 @@ export class Daemon {
     if (succession === undefined) return false
     const left = succession.restore(this.#device.control, this.#directory.id, this.#session)
     succession.serving()
-    const { signal, crashes } = succession.end
-    this.#log.warn(
-      { event: 'server-restarted', signal, crashes, frontend: left !== undefined },
-      `signal ${signal} ended the serving process; this one goes on`,
-    )
+    const { signal, crashes, upgrade } = succession.end
+    const how = { signal, crashes, frontend: left !== undefined }
+    if (upgrade) {
+      this.#log.info(
+        { event: 'server-restarted', ...how },
+        'the program that is installed goes on where the one before has stopped',
+      )
+    } else {
+      this.#log.warn(
+        { event: 'server-restarted', ...how },
+        `signal ${signal} ended the serving process; this one goes on`,
+      )
+    }
     if (succession.refuses)
       this.#log.error(
         { event: 'server-crashing', crashes },

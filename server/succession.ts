@@ -118,7 +118,8 @@ export class Succession {
   }
 
   /** Of the predecessor, for the log. */
-  get end(): { readonly signal: number; readonly crashes: number } {
-    return { signal: this.#server.signal, crashes: this.#server.crashes }
+  get end(): { readonly signal: number; readonly crashes: number; readonly upgrade: boolean } {
+    const { signal, crashes, upgrade } = this.#server
+    return { signal, crashes, upgrade }
   }
 }

@@ -134,6 +134,7 @@ test('goes on in the program that is installed, on SIGHUP and for viewfsdctl', a
     await daemon.until(() => logged(daemon, 'server-restarted') === upgrade, 'the next server')
     expect(logged(daemon, 'handing-over')).toBe(upgrade)
   }
+  expect(daemon.log).not.toContain('ended the serving process')
   expect(Buffer.from(client.read(entry.nodeid, fh, 0, 10)).toString()).toBe('12')
   expect(ctl(daemon, 'status').stdout).toMatch(/^restarts +2, the last one .* ago: upgrade$/m)
 })

@@ -37,7 +37,7 @@ export const EVENTS = {
   'write-lost': 'A file could not be written to: what the guest stored is lost.',
   'queue-thread-failed': 'A queue thread met a fault of viewfsd, which ends it.',
   'server-restarted':
-    'A signal has ended the serving process, and this one goes on in its place (`--on-crash=restart`).',
+    'A signal or an upgrade has ended the serving process, and this one goes on in its place (`--on-crash=restart`).',
   'handing-over':
     'SIGHUP or `viewfsdctl upgrade`: the program that is installed now goes on with the guest (`--on-crash=restart`).',
   'server-crashing':
