@@ -104,7 +104,7 @@ export class Guest {
   readonly qmp: Qmp
   readonly agent: Agent
   /** Of its agent. */
-  readonly #token: string
+  readonly token: string
   readonly #watch: FaultWatch
   readonly #exited: Promise<string>
   /** It did not answer once; nothing will be asked of it again. */
@@ -119,7 +119,7 @@ export class Guest {
     agent: Agent,
   ) {
     this.options = options
-    this.#token = token
+    this.token = token
     this.process = child
     this.#exited = exited
     this.qmp = qmp
@@ -136,8 +136,11 @@ export class Guest {
   }
 
   /** Starts a QEMU that waits for a guest to move in, with devices like its own: migration.ts. */
-  static receive(from: Guest, options: Pick<GuestOptions, 'dir' | 'devices'>): Promise<Guest> {
-    return Guest.#start({ ...from.options, ...options }, from.#token, true)
+  static receive(
+    from: Pick<Guest, 'options' | 'token'>,
+    options: Pick<GuestOptions, 'dir' | 'devices'>,
+  ): Promise<Guest> {
+    return Guest.#start({ ...from.options, ...options }, from.token, true)
   }
 
   static async #start(options: GuestOptions, token: string, incoming = false): Promise<Guest> {

@@ -13,6 +13,8 @@ export interface DomainOptions {
   readonly dataDir: string
   readonly consoleLog: string
   readonly agentSocket: string
+  /** Whether locks of the guest in the other share exclude the host and other guests; such a guest can't be moved or saved. */
+  readonly locks: boolean
   /** The socket of a daemon with a window, which libvirt does not know of. */
   readonly windowSocket?: string
 }
@@ -27,7 +29,7 @@ function windowDevice(socket: string): string {
 `
 }
 
-/** The document for `virsh create`. */
+/** The document for `virsh create` or `virsh define`. */
 export function domainXml(options: DomainOptions): string {
   return `<domain type='${options.type ?? 'qemu'}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>${options.name}</name>
@@ -62,7 +64,7 @@ export function domainXml(options: DomainOptions): string {
     <filesystem type='mount' accessmode='passthrough'>
       <driver type='virtiofs'/>
       <binary>
-        <lock posix='on' flock='on'/>
+        <lock posix='${options.locks ? 'on' : 'off'}' flock='${options.locks ? 'on' : 'off'}'/>
       </binary>
       <source dir='${options.dataDir}'/>
       <target dir='data'/>

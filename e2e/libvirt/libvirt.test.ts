@@ -79,6 +79,7 @@ beforeAll(async () => {
       dataDir: data,
       consoleLog,
       agentSocket,
+      locks: true,
     }),
   )
   libvirtd.virsh('create', domain)
