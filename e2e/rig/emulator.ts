@@ -19,8 +19,16 @@ export interface OuterMachine {
   readonly kernelLog: string
   /** A raw file that becomes /dev/vda. */
   readonly disk: string
+  /** An Ethernet cable to another nested host. */
+  readonly cable?: Cable
   /** More words for the kernel's command line. */
   readonly append: readonly string[]
+}
+
+/** One end of a cable: a UNIX socket that one of the two listens on. The machine has a virtio-net card there. */
+export interface Cable {
+  readonly socket: string
+  readonly end: 1 | 2
 }
 
 /** The outer QEMU inside the host root, and where its data files lie. */
@@ -29,6 +37,15 @@ const OUTER_DATA = ['/opt/outer-qemu/usr/share/qemu', '/usr/share/qemu', '/usr/s
 
 function words(line: string): string[] {
   return line.split(' ')
+}
+
+/** Either end may come first, or come back; what is sent without the other is lost. */
+function cableArgv(cable: Cable): string[] {
+  const side = cable.end === 1 ? 'server=on' : 'server=off,reconnect-ms=200'
+  return [
+    ...words(`-netdev stream,id=cable,addr.type=unix,addr.path=${cable.socket},${side}`),
+    ...words(`-device virtio-net-pci,netdev=cable,mac=52:54:00:00:00:0${cable.end},romfile=`),
+  ]
 }
 
 /** argv of the outer QEMU. The command channel (hvc0) is its stdin and stdout. */
@@ -66,6 +83,7 @@ export function outerQemuArgv(machine: OuterMachine): string[] {
     ...words(`-device vhost-user-fs-pci,chardev=shared,tag=${machine.sharedTag},queue-size=1024`),
     ...words(`-drive file=${machine.disk},if=none,id=disk,format=raw,cache=unsafe,discard=unmap`),
     ...words('-device virtio-blk-pci,drive=disk,num-queues=1'),
+    ...(machine.cable === undefined ? [] : cableArgv(machine.cable)),
     ...words('-device virtio-serial-pci -chardev stdio,id=command,signal=off -device virtconsole,chardev=command'),
     ...words(`-serial file:${machine.kernelLog} -kernel ${machine.kernelImage}`),
     '-append',

@@ -17,13 +17,15 @@ import {
   createWriteStream,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { atInterrupt, ended, shellQuote, start, stop } from './command.ts'
-import { outerQemuArgv } from './emulator.ts'
+import { type Cable, outerQemuArgv } from './emulator.ts'
 import { breakpointOfOldCode, EMULATOR_FAULT_STATUS, interruptAfterVmrun } from './emulator-fault.ts'
 import type { HostRoot } from './host-root.ts'
 import { kernelComplaints, logExcerpt } from './kernel-log.ts'
@@ -100,9 +102,11 @@ export function newRunDir(kind: string): string {
 
 /** The image of the root, as the emulator in the root folder sees it. */
 const ROOT_IMAGE = '/tmp/root.ext4'
+/** The folder of the cable there. */
+const CABLE = '/tmp/cable'
 
 /** The script of the namespace: mounts, virtiofsd, emulator. Paths under /srv are the run's folder. */
-function namespaceScript(root: HostRoot, dir: string, run: MachineRun): string {
+function namespaceScript(root: HostRoot, dir: string, run: MachineRun, cable: CableEnd | undefined): string {
   const version = root.manifest.kernels[run.kernel]
   const q = shellQuote
   const qemu = outerQemuArgv({
@@ -120,6 +124,7 @@ function namespaceScript(root: HostRoot, dir: string, run: MachineRun): string {
     sharedTag: 'run',
     kernelLog: '/srv/kernel.log',
     disk: '/srv/disk.raw',
+    ...(cable === undefined ? {} : { cable: { socket: `${CABLE}/socket`, end: cable.end } }),
     append: run.append ?? [],
   })
   const share = run.share
@@ -136,6 +141,7 @@ mount --bind ${q(checkout)} "$TREE/repo"; mount -o remount,bind,ro "$TREE/repo"
 mount --bind "$RUN/out" "$TREE/out"
 ${share === undefined ? '' : `mount --bind ${q(share.path)} "$TREE/share"`}
 ${share === undefined || share.writable ? '' : 'mount -o remount,bind,ro "$TREE/share"'}
+${cable === undefined ? '' : `mkdir "$ROOT${CABLE}"; mount --bind ${q(cable.folder)} "$ROOT${CABLE}"`}
 chroot "$ROOT" /usr/libexec/virtiofsd --socket-path=/srv/shared.sock --shared-dir=/tmp/tree --sandbox=none \\
   --cache=always --announce-submounts --log-level=warn </dev/null >"$RUN/virtiofsd.log" 2>&1 &
 tries=0
@@ -173,7 +179,20 @@ function emulatorFault(emulator: number | undefined, session: number | undefined
   return session === EMULATOR_FAULT_STATUS ? 'ended a guest' : undefined
 }
 
-async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> {
+/** The end of a cable whose socket lies in a folder of the machine. */
+interface CableEnd {
+  readonly folder: string
+  readonly end: Cable['end']
+}
+
+/** What ties a nested host to the one that it has a cable to. */
+interface Tie {
+  readonly cable: CableEnd
+  /** Ends the run. */
+  readonly lost: AbortSignal
+}
+
+async function runOnce(root: HostRoot, run: MachineRun, tie?: Tie): Promise<MachineResult> {
   const dir = run.dir ?? newRunDir(run.kernel)
   rmSync(dir, { recursive: true, force: true })
   mkdirSync(join(dir, 'out'), { recursive: true })
@@ -190,11 +209,13 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   const env = Object.entries(run.env ?? {}).map(([key, value]) => `export ${key}=${shellQuote(value)}\n`)
   writeFileSync(join(dir, 'out', '.command'), `${env.join('')}${run.script}\n`)
   const since = Date.now()
-  const script = `truncate -s ${run.diskMiB ?? 16384}M ${shellQuote(disk)}\n${namespaceScript(root, dir, run)}`
+  const script = `truncate -s ${run.diskMiB ?? 16384}M ${shellQuote(disk)}\n${namespaceScript(root, dir, run, tie?.cable)}`
   const child = start(['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', script], {
     stdio: [run.interactive ? 'inherit' : 'ignore', run.interactive ? 'inherit' : 'pipe', 'pipe'],
   })
   atInterrupt(() => rmSync(disk, { force: true }))
+  const tornAway = (): void => stop(child)
+  tie?.lost.addEventListener('abort', tornAway)
   const log = createWriteStream(join(dir, 'output.log'))
   child.stdout?.on('data', (chunk: Buffer) => {
     log.write(chunk)
@@ -212,6 +233,7 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   const drained = new Promise<void>((resolve) => child.on('close', () => resolve()))
   await ended(child)
   clearTimeout(timer)
+  tie?.lost.removeEventListener('abort', tornAway)
   await drained
   await new Promise<void>((resolve) => log.end(() => resolve()))
   rmSync(disk, { force: true })
@@ -230,23 +252,65 @@ async function runOnce(root: HostRoot, run: MachineRun): Promise<MachineResult> 
   }
 }
 
-/**
- * Boots the nested host and runs the script; again, visibly, when the outer emulator itself was at fault. One nested host of
- * a kernel at a time: each keeps more than a CPU busy, and a time limit is to mean that something hangs.
- */
+/** Boots the nested host and runs the script; again, visibly, when the outer emulator itself was at fault. */
 export async function runInMachine(root: HostRoot, run: MachineRun): Promise<MachineResult> {
-  return withLock(join(cacheDir, `nested-host-${run.kernel}.lock`), () => runOrRepeat(root, run))
+  return withKernels([run.kernel], () =>
+    repeating(async () => {
+      const result = await runOnce(root, run)
+      // A person at the terminal may have powered it off.
+      return { result, fault: run.interactive ? undefined : result.emulatorFault }
+    }),
+  )
+}
+
+/** The same with two nested hosts of different kernels, from the network card of one of which a cable goes to that of the other. */
+export async function runInTwoMachines(
+  root: HostRoot,
+  runs: readonly [MachineRun, MachineRun],
+): Promise<MachineResult[]> {
+  return withKernels(
+    runs.map(({ kernel }) => kernel),
+    () =>
+      repeating(async () => {
+        const cables = mkdtempSync(join(tmpdir(), 'viewfsd-cable-'))
+        const lost = new AbortController()
+        const ends = runs.map(async (run, index) => {
+          const result = await runOnce(root, run, {
+            cable: { folder: cables, end: index === 0 ? 1 : 2 },
+            lost: lost.signal,
+          })
+          // It can't tell the other one any more, which would wait.
+          if (result.status === undefined) lost.abort()
+          return result
+        })
+        try {
+          const result = await Promise.all(ends)
+          return { result, fault: result.find(({ emulatorFault: fault }) => fault !== undefined)?.emulatorFault }
+        } finally {
+          rmSync(cables, { recursive: true })
+        }
+      }),
+  )
+}
+
+/**
+ * One nested host of a kernel at a time: each keeps more than a CPU busy, and a time limit is to mean that something hangs. Who takes
+ * several takes them in the same order as everybody.
+ */
+function withKernels<T>(kernels: readonly KernelLabel[], work: () => Promise<T>): Promise<T> {
+  const [first, ...rest] = kernels.toSorted()
+  if (first === undefined) return work()
+  return withLock(join(cacheDir, `nested-host-${first}.lock`), () => withKernels(rest, work))
 }
 
 /** Runs that may be lost to the emulator, in a row. */
 const ATTEMPTS = 3
 
-async function runOrRepeat(root: HostRoot, run: MachineRun): Promise<MachineResult> {
-  for (let attempt = 1; ; attempt++) {
-    const result = await runOnce(root, run)
-    // A person at the terminal may have powered it off.
-    if (result.emulatorFault === undefined || run.interactive || attempt === ATTEMPTS) return result
-    say(`the outer emulator ${result.emulatorFault} (not a test failure; ${result.dir}); running it again`)
+async function repeating<T>(attempt: () => Promise<{ result: T; fault: string | undefined }>): Promise<T> {
+  for (let number = 1; ; number++) {
+    const { result, fault } = await attempt()
+    if (fault === undefined || number === ATTEMPTS) return result
+    say(`the outer emulator ${fault} (not a test failure); running it again`)
   }
 }
 
