@@ -127,7 +127,7 @@ class Host {
       `dd if=/mnt/written iflag=direct bs=64k status=none | cmp - /run/written && kill $(cat /run/holder)`,
     )
     await loadGoesOn(guest)
-    // Once there: NFS does not find it a second time (doc/usage.md).
+    // It can't move again: once the other host has closed it, it has no name on the server, and by handle NFS opens none such.
     if (move === this.#options.moves.indexOf('file-handles')) await endNameless(guest)
     this.#peer.tell('has come')
     return { guest, daemons }
