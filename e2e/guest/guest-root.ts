@@ -12,6 +12,8 @@ const LOWER = '/.hostroot'
 const TOOLS = [
   'fs-check',
   'dax-io',
+  'mapped-watch',
+  'request-watch',
   'many-files',
   'semantics',
   'file-model',
