@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Entry of `npm run quickstart`, `npm test`, `npm run docs`, `npm run package`, `npm run test:power-cuts`, `npm run test:move` and `npm run bench:...` (guest, window, workloads, comparison, requests): brings a
+# Entry of `npm run quickstart`, `npm test`, `npm run docs`, `npm run package`, `npm run test:power-cuts`, `npm run test:move`, `npm run test:long` and `npm run bench:...` (guest, window, workloads, comparison, requests): brings a
 # machine that has only Node, a C/C++ toolchain and root to where everything is built, then runs the command. Each step looks first and does only
 # what is missing, so a second run is quick.
 #
-# Usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-upstream|bench-requests|power-cuts|move [ARGUMENT...]
+# Usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-upstream|bench-requests|power-cuts|move|long-run [ARGUMENT...]
 set -eu
 
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 
-command=${1:?usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-upstream|bench-requests|power-cuts|move [ARGUMENT...]}
+command=${1:?usage: sh e2e/run.sh quickstart|test|docs|dashboard|package|test-packages|sanitizers|upstream|bench-guest|bench-window|bench-workloads|bench-comparison|bench-sizing|bench-upstream|bench-requests|power-cuts|move|long-run [ARGUMENT...]}
 shift
 
 require_machine
@@ -50,7 +50,7 @@ test-packages)
 	node dist/e2e/packages/build.js --twice
 	exec npx vitest run --project packages "$@"
 	;;
-quickstart | power-cuts | move | bench-guest | bench-window | bench-workloads | bench-comparison | bench-sizing)
+quickstart | power-cuts | move | long-run | bench-guest | bench-window | bench-workloads | bench-comparison | bench-sizing)
 	build
 	exec node "dist/e2e/$command.js" "$@"
 	;;

@@ -18,6 +18,7 @@ const TOOLS = [
   'semantics',
   'file-model',
   'fs-mix',
+  'turns',
   '9pnet.ko',
   '9pnet_virtio.ko',
   '9p.ko',
