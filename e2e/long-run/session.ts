@@ -39,6 +39,7 @@ const OF_ANOTHER: Margins = {
   'starter.anonKiB': 64,
   'keeper.anonKiB': 256,
   'server.anonKiB': 4096,
+  // Once: the log of what requests have got for the guest fills as they come (native/host/given_log.h).
   sharedKiB: 512,
   kernelKiB: 256,
 }
