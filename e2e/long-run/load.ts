@@ -23,9 +23,9 @@ export function prepareShare(dir: string): void {
   }
 }
 
-/** Short rounds of a program, until /run/stop is there. */
+/** Short rounds of a program, one at least, until /run/stop is there. */
 function rounds(body: string): string {
-  return ['while ! test -e /run/stop; do', body, 'echo >>/run/$name.rounds', 'done'].join('\n')
+  return ['while :; do', body, 'echo >>/run/$name.rounds', 'test ! -e /run/stop || break', 'done'].join('\n')
 }
 
 /** Shell scripts; each goes on until /run/stop is there, and fails at the first thing that is wrong. */

@@ -70,7 +70,8 @@ int main(int argc, char **argv)
 	if (map == MAP_FAILED)
 		return perror("mmap"), 1;
 	number = (uint64_t *)map;
-	while (access(argv[3], F_OK) != 0) {
+	/* One turn at least: the other one does not stop before it has left it. */
+	while (turns == 0 || access(argv[3], F_OK) != 0) {
 		turn = __atomic_load_n(number, __ATOMIC_ACQUIRE);
 		if (turn % 2 == me) {
 			if (take_turn(map, turn) != 0)
