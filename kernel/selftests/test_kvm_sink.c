@@ -72,7 +72,12 @@ TEST_EACH_FS_LIMIT(outlives_changes, 60)
 	for (unsigned int i = 0; i < PAGES; i++)
 		while (guest_read(m, i * PAGE) != stamp(1, i, 0))
 			CHECK(now_ms() < end);
-	CHECK_EQ(get_info(ctl).sink_pages, 0);
+	/*
+	 * One for an error that was history when the file was looked at was
+	 * not shown, and goes a second later.
+	 */
+	while (get_info(ctl).sink_pages)
+		CHECK(now_ms() < end);
 	CHECK_EQ(get_info(ctl).lost_writes, 0);
 }
 
