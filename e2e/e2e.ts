@@ -8,10 +8,10 @@
 import { parseArgs } from 'node:util'
 import { builtDriver } from './rig/driver.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { checkRun, runInMachine } from './rig/machine.ts'
+import { runAsStep } from './rig/machine.ts'
 import { type KernelLabel, kernelLabel } from './rig/packages.ts'
 import { builtTools } from './rig/tools.ts'
-import { prefixedLines, runMain, say, step, StepError } from './rig/progress.ts'
+import { prefixedLines, runMain, StepError } from './rig/progress.ts'
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -39,24 +39,20 @@ async function main(): Promise<number> {
     const title = `end-to-end tests, host ${host}, guest ${guestLabel}`
     const lines = prefixedLines(`${host}: `, process.stdout)
     try {
-      await step(title, async () => {
-        const result = await runInMachine(root, {
-          kernel: host,
-          script: 'exec node dist/e2e/tests/session.js',
-          files: { 'memory_view.ko': driver, ...tools },
-          env: {
-            VIEWFSD_GUEST_KERNEL: guestLabel,
-            VIEWFSD_TESTS: values.tests || suites,
-            VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
-            VIEWFSD_CHANGING_SECONDS: values['changing-seconds'],
-            VIEWFSD_KILLS: values.kills,
-          },
-          memoryMiB: 6144,
-          timeoutSeconds: Number(values.timeout),
-          onOutput: lines,
-        })
-        checkRun(title, result)
-        say(`logs: ${result.dir}`)
+      await runAsStep(title, root, {
+        kernel: host,
+        script: 'exec node dist/e2e/tests/session.js',
+        files: { 'memory_view.ko': driver, ...tools },
+        env: {
+          VIEWFSD_GUEST_KERNEL: guestLabel,
+          VIEWFSD_TESTS: values.tests || suites,
+          VIEWFSD_DAEMON_ARGS: values['daemon-args'] ?? '',
+          VIEWFSD_CHANGING_SECONDS: values['changing-seconds'],
+          VIEWFSD_KILLS: values.kills,
+        },
+        memoryMiB: 6144,
+        timeoutSeconds: Number(values.timeout),
+        onOutput: lines,
       })
       return true
     } catch (error) {

@@ -7,9 +7,9 @@ import { parseArgs } from 'node:util'
 import type { LongRunOptions } from './long-run/session.ts'
 import { builtDriver } from './rig/driver.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { checkRun, runInMachine } from './rig/machine.ts'
+import { runAsStep } from './rig/machine.ts'
 import { kernelLabel } from './rig/packages.ts'
-import { runMain, say, step, StepError } from './rig/progress.ts'
+import { runMain, StepError } from './rig/progress.ts'
 import { builtTools } from './rig/tools.ts'
 
 const USAGE = `usage: npm run test:long -- [options]
@@ -31,18 +31,14 @@ async function main(): Promise<number> {
   const root = await hostRoot()
   const title = `two guests, ${options.seconds} s of load`
   const files = { 'memory_view.ko': await builtDriver(root, kernel), ...(await builtTools(root)) }
-  await step(title, async () => {
-    const result = await runInMachine(root, {
-      kernel,
-      script: 'exec node dist/e2e/long-run/session.js',
-      files,
-      env: { VIEWFSD_LONG_RUN: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: kernelLabel(values['guest-kernel']) },
-      memoryMiB: 6144,
-      timeoutSeconds: 2 * options.seconds + 3600,
-      onOutput: (chunk) => process.stdout.write(chunk),
-    })
-    checkRun(title, result)
-    say(`logs: ${result.dir}`)
+  await runAsStep(title, root, {
+    kernel,
+    script: 'exec node dist/e2e/long-run/session.js',
+    files,
+    env: { VIEWFSD_LONG_RUN: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: kernelLabel(values['guest-kernel']) },
+    memoryMiB: 6144,
+    timeoutSeconds: 2 * options.seconds + 3600,
+    onOutput: (chunk) => process.stdout.write(chunk),
   })
   return 0
 }

@@ -8,9 +8,9 @@ import { builtPrograms } from './power-cuts/programs.ts'
 import type { PowerCutOptions } from './power-cuts/session.ts'
 import { builtDriver } from './rig/driver.ts'
 import { hostRoot } from './rig/host-root.ts'
-import { checkRun, runInMachine } from './rig/machine.ts'
+import { runAsStep } from './rig/machine.ts'
 import { kernelLabel } from './rig/packages.ts'
-import { runMain, say, step, StepError } from './rig/progress.ts'
+import { runMain, StepError } from './rig/progress.ts'
 
 const USAGE = `usage: npm run test:power-cuts -- [options]
   --cuts N                power cuts, half of them through a window (default 200)
@@ -50,18 +50,14 @@ async function main(): Promise<number> {
       seed: Number(values.seed),
     }
     const title = `power cuts, ${options.fileSystem}, ${window ? 'through a window' : 'without a window'}`
-    await step(title, async () => {
-      const result = await runInMachine(root, {
-        kernel,
-        script: 'exec node dist/e2e/power-cuts/session.js',
-        files,
-        env: { VIEWFSD_POWER_CUTS: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: kernelLabel(values['guest-kernel']) },
-        memoryMiB: 6144,
-        timeoutSeconds: 7200,
-        onOutput: (chunk) => process.stdout.write(chunk),
-      })
-      checkRun(title, result)
-      say(`logs: ${result.dir}`)
+    await runAsStep(title, root, {
+      kernel,
+      script: 'exec node dist/e2e/power-cuts/session.js',
+      files,
+      env: { VIEWFSD_POWER_CUTS: JSON.stringify(options), VIEWFSD_GUEST_KERNEL: kernelLabel(values['guest-kernel']) },
+      memoryMiB: 6144,
+      timeoutSeconds: 7200,
+      onOutput: (chunk) => process.stdout.write(chunk),
     })
   }
   return 0

@@ -125,6 +125,11 @@ export function summary(rows: readonly Row[]): string {
   ].join('\n')
 }
 
+/** Which cell it is, in the first columns of a table. */
+function placeOf({ operation, fileSystem, queues, depth, polls }: Row): string {
+  return [operation, fileSystem, queues, depth, polls ? 'polls' : 'sleeps'].join(' | ')
+}
+
 /** A Markdown table, a row a cell. */
 export function requestTable(rows: readonly Row[]): string {
   const lines = rows.map((row) => {
@@ -133,8 +138,7 @@ export function requestTable(rows: readonly Row[]): string {
       return `${ours.toFixed(2)} | ${theirs.toFixed(2)} | ${advantage(row, what).toFixed(2)}`
     })
     const near = row.floor === undefined ? '' : row.floor.cpu.toFixed(2)
-    const place = `${row.operation} | ${row.fileSystem} | ${row.queues} | ${row.depth} | ${row.polls ? 'polls' : 'sleeps'}`
-    return `| ${place} | ${compared.join(' | ')} | ${near} | ${row.ours.frontend.toFixed(2)} |`
+    return `| ${placeOf(row)} | ${compared.join(' | ')} | ${near} | ${row.ours.frontend.toFixed(2)} |`
   })
   return [
     '| operation | on | queues | depth | frontend | CPU, viewfsd | virtiofsd | ratio | wall, viewfsd | virtiofsd | ratio | CPU, floor | frontend |',
@@ -155,7 +159,7 @@ export function costTable(samples: readonly Sample[], options: readonly string[]
   })
   const lines = (tables[0] ?? []).map(({ row }, index) => {
     const ratios = tables.map((table) => table[index]?.ratio.toFixed(2) ?? '').join(' | ')
-    return `| ${row.operation} | ${row.fileSystem} | ${row.queues} | ${row.depth} | ${row.polls ? 'polls' : 'sleeps'} | ${row.ours.cpu.toFixed(2)} | ${ratios} |`
+    return `| ${placeOf(row)} | ${row.ours.cpu.toFixed(2)} | ${ratios} |`
   })
   const means = tables.map((table) => geometricMean(table.map(({ ratio }) => ratio)).toFixed(3)).join(' | ')
   const names = options.map((words) => (words.trim() === '' ? 'without, again' : words)).join(' | ')

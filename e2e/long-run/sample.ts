@@ -2,6 +2,7 @@
 /** What a daemon with --on-crash=restart has of the host at one instant, and what of that has grown between two of them. */
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { childrenOf } from '../../server/integration/harness/serving-process.ts'
 import type { Viewfsd } from '../guest/daemon.ts'
 
 const CGROUPS = '/sys/fs/cgroup'
@@ -36,16 +37,6 @@ export interface Sample {
 
 /** How much more there may be, in the sample's units; 0 where not named. */
 export type Margins = Readonly<Record<string, number>>
-
-/** None where it has ended meanwhile. */
-function childrenOf(pid: number): number[] {
-  try {
-    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-    return text === '' ? [] : text.split(' ').map(Number)
-  } catch {
-    return []
-  }
-}
 
 function descendants(pid: number): number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendants(child)])

@@ -32,7 +32,7 @@ import { kernelComplaints, logExcerpt } from './kernel-log.ts'
 import type { KernelLabel } from './packages.ts'
 import { withLock } from './lock.ts'
 import { cacheDir, cacheSubdir, checkout } from './paths.ts'
-import { say, StepError } from './progress.ts'
+import { say, step, StepError } from './progress.ts'
 
 export interface MachineRun {
   readonly kernel: KernelLabel
@@ -328,4 +328,13 @@ export function checkRun(what: string, result: MachineResult): void {
     fail('left complaints in the kernel log:', [...result.complaints.slice(0, 10), 'there:', ...excerpt()])
   if (result.status === undefined) fail('did not get to its end: the nested host ended first', excerpt())
   if (result.status !== 0) fail(`failed with exit status ${result.status}`)
+}
+
+/** A run that has to be well, as a step of its own; says where its logs are. */
+export async function runAsStep(title: string, root: HostRoot, run: MachineRun): Promise<void> {
+  await step(title, async () => {
+    const result = await runInMachine(root, run)
+    checkRun(title, result)
+    say(`logs: ${result.dir}`)
+  })
 }

@@ -3,6 +3,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import type { Daemon } from './daemon.ts'
 
+/** None where it has ended meanwhile. */
 export function childrenOf(pid: number): number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
