@@ -46,7 +46,18 @@ const OPERATIONS = [
   'readdirplus-1000',
 ]
 /** What the floor can do. */
-const OF_FLOOR = ['getattr-1000', 'read-4k', 'write-4k', 'open-release']
+const OF_FLOOR = [
+  'getattr-1000',
+  'open-release',
+  'read-4k',
+  'read-128k',
+  'read-1m',
+  'write-4k',
+  'write-128k',
+  'write-1m',
+  'create-unlink-root',
+  'rename',
+]
 /** Needs a descriptor for each file where a daemon has no file handles. */
 const MANY = 'getattr-100000'
 /** Always sixteen at once, on a file system that has a disk. */

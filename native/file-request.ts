@@ -15,53 +15,35 @@ export const Field = {
   fh: 2,
   nameOffset: 3,
   nameLength: 4,
-  /** RENAME's new name, SYMLINK's target, an extended attribute's value, what an ioctl command takes. */
+  /** An extended attribute's value, what an ioctl command takes. */
   secondOffset: 5,
   secondLength: 6,
-  /** RENAME: the new name's parent; LINK: the inode that gets the name. */
+  /** LINK: the inode that gets the name. */
   otherNodeid: 7,
-  /** O_* of an open, RENAME_*, XATTR_* */
+  /** XATTR_* */
   flags: 8,
-  mode: 9,
-  /** As in the FUSE protocol. */
-  rdev: 10,
-  /** On whose behalf something is made, as ids of the host; the groups are supplementary ones, 32 bits each. */
-  umask: 11,
-  uid: 12,
-  gid: 13,
-  groupsOffset: 14,
-  groupsLength: 15,
-  /** FATTR_* of what SETATTR changes, and what to: besides `mode`, `uid`, `gid`, `fh`. */
-  valid: 16,
-  size: 17,
-  atime: 18,
-  atimensec: 19,
-  mtime: 20,
-  mtimensec: 21,
   /** Of LSEEK, and where a lock starts. */
-  offset: 22,
+  offset: 9,
   /** Bytes that a lock covers; 0: up to the end of any file. */
-  length: 23,
+  length: 10,
   /** SEEK_* of LSEEK; a lock's F_RDLCK 0, F_WRLCK 1 or F_UNLCK 2 */
-  type: 24,
+  type: 11,
   /** Who locks, 64 bits. */
-  ownerLow: 25,
-  ownerHigh: 26,
-  /** Lookups that FORGET takes back. */
-  nlookup: 27,
+  ownerLow: 12,
+  ownerHigh: 13,
   /** STATX_* */
-  mask: 28,
+  mask: 14,
   /** Of IOCTL. */
-  command: 29,
-  /** 1: clear set-id bits, as FUSE_OPEN_KILL_SUIDGID and FUSE_SETXATTR_ACL_KILL_SGID say. */
-  killSuidgid: 30,
+  command: 15,
+  /** 1: clear the set-group-id bit, as FUSE_SETXATTR_ACL_KILL_SGID says. */
+  killSuidgid: 16,
   /** 1: an open directory (IOCTL). */
-  isDirectory: 31,
+  isDirectory: 17,
   /** 1: leave out system.posix_acl_* (LISTXATTR). */
-  hideAcls: 32,
+  hideAcls: 18,
   /** Where the reply's struct goes, and the room that there is for one of no fixed size. */
-  replyOffset: 33,
-  replySize: 34,
+  replyOffset: 19,
+  replySize: 20,
 } as const
 
 export const FIELDS = Object.keys(Field).length

@@ -36,6 +36,12 @@ export interface OpenPolicy {
 export interface AgreedFeatures {
   readonly writebackCache: boolean
   readonly posixLocks: boolean
+  /** Requests may have extensions: FUSE 7.38. */
+  readonly extensions: boolean
+  /** What the guest makes gets the security label that comes with the request: SECURITY_CTX. */
+  readonly labels: boolean
+  /** The host applies the umask: DONT_MASK. */
+  readonly appliesUmask: boolean
   /** HANDLE_KILLPRIV_V2 */
   readonly handlesKillpriv: boolean
   /** A name that does not exist is answered with an entry without nodeid, which the guest keeps as long as other names. */
@@ -97,8 +103,19 @@ export interface NativeFileSystem {
   ): void
   /** Whether SETUPMAPPING for writing fills the holes of the range first: ENOSPC or EDQUOT where the disk is full. */
   setDaxReserve(directory: SharedDirectoryId, reserve: boolean): void
-  /** Host ids as the guest sees them, in all attributes: quadruples of first host id, count, guest id, and 1 to squash. */
-  setIds(directory: SharedDirectoryId, uids: Uint32Array, gids: Uint32Array): void
+  /**
+   * The host's ids as the guest sees them, in all attributes, and what the guest's ids are on the host: quadruples of first id, count, what
+   * the first becomes, and 0 where the others follow, 1 where all become that one, 2 where the guest must not use them.
+   */
+  setIds(
+    directory: SharedDirectoryId,
+    uidsToGuest: Uint32Array,
+    gidsToGuest: Uint32Array,
+    uidsToHost: Uint32Array,
+    gidsToHost: Uint32Array,
+  ): void
+  /** A security label that may come with what a guest makes, and what that attribute is called on the host. */
+  addLabelName(directory: SharedDirectoryId, guest: string, host: string): void
   /** The host's name for file capabilities where it is not the guest's: the server drops them at a change by itself. */
   setCapabilityName(directory: SharedDirectoryId, name: string): void
   /**

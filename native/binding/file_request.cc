@@ -86,15 +86,6 @@ const char* FileRequest::Text(Field offset) const {
   return strnlen(text, range.size + 1) == range.size ? text : nullptr;
 }
 
-Caller FileRequest::caller() const {
-  Caller caller = {.uid = U32(kUid), .gid = U32(kGid), .groups = {}, .umask = U32(kUmask)};
-  const Bytes groups = RangeOf(kGroupsOffset, 0);
-  if (groups.size == 0) return caller;
-  caller.groups.resize(groups.size / sizeof(gid_t));
-  memcpy(caller.groups.data(), groups.data, caller.groups.size() * sizeof(gid_t));
-  return caller;
-}
-
 uint8_t* FileRequest::Reply(size_t size) const {
   const size_t offset = Place(kReplyOffset);
   if (offset > reply_.size || size > reply_.size - offset)

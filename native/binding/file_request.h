@@ -11,7 +11,6 @@
 #include <cstdint>
 
 #include "binding/arguments.h"
-#include "host/credentials.h"
 #include "host/shared_directory.h"
 
 namespace viewfsd {
@@ -29,25 +28,11 @@ class FileRequest {
     kSecondLength,
     kOtherNodeid,
     kFlags,
-    kMode,
-    kRdev,
-    kUmask,
-    kUid,
-    kGid,
-    kGroupsOffset,
-    kGroupsLength,
-    kValid,
-    kSize,
-    kAtime,
-    kAtimensec,
-    kMtime,
-    kMtimensec,
     kOffset,
     kLength,
     kType,
     kOwnerLow,
     kOwnerHigh,
-    kNlookup,
     kMask,
     kCommand,
     kKillSuidgid,
@@ -80,7 +65,6 @@ class FileRequest {
   const char* Component(Field offset) const;
   // A string of any bytes but NUL, or null.
   const char* Text(Field offset) const;
-  Caller caller() const;
 
   // Room for a struct of `size` bytes, which need not be aligned.
   uint8_t* Reply(size_t size) const;

@@ -178,7 +178,7 @@ void SetDaxReserve(const Info& info) {
   DirectoryArgument(info).set_reserves(BooleanArgument(info, 1, "reserve"));
 }
 
-// A Uint32Array of quadruples: first, count, guest, squash.
+// A Uint32Array of quadruples, as native/file-system.ts has them.
 IdRanges IdRangesArgument(const Info& info, size_t index) {
   const Napi::Value value = info[index];
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
@@ -186,13 +186,22 @@ IdRanges IdRangesArgument(const Info& info, size_t index) {
   const auto numbers = value.As<Napi::Uint32Array>();
   std::vector<IdRange> ranges;
   for (size_t i = 0; i + 3 < numbers.ElementLength(); i += 4)
-    ranges.push_back({numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3] != 0});
+    ranges.push_back({numbers[i], numbers[i + 1], numbers[i + 2],
+                      static_cast<IdRange::Kind>(std::min<uint32_t>(numbers[i + 3], 2))});
   return IdRanges(std::move(ranges));
 }
 
-// setIds(directory, uids, gids)
+// setIds(directory, uidsToGuest, gidsToGuest, uidsToHost, gidsToHost)
 void SetIds(const Info& info) {
-  DirectoryArgument(info).set_ids(IdRangesArgument(info, 1), IdRangesArgument(info, 2));
+  SharedDirectory& directory = DirectoryArgument(info);
+  directory.set_ids_to_guest(IdRangesArgument(info, 1), IdRangesArgument(info, 2));
+  directory.set_ids_to_host(IdRangesArgument(info, 3), IdRangesArgument(info, 4));
+}
+
+// addLabelName(directory, guest, host)
+void AddLabelName(const Info& info) {
+  DirectoryArgument(info).AddLabelName(StringArgument(info, 1, "guest"),
+                                       StringArgument(info, 2, "host"));
 }
 
 // setCapabilityName(directory, name)
@@ -233,6 +242,9 @@ void PublishPolicy(const Info& info) {
   policy.writeback_cache = BooleanProperty(agreed, "writebackCache");
   policy.posix_locks = BooleanProperty(agreed, "posixLocks");
   policy.handles_killpriv = BooleanProperty(agreed, "handlesKillpriv");
+  policy.extensions = BooleanProperty(agreed, "extensions");
+  policy.labels = BooleanProperty(agreed, "labels");
+  policy.applies_umask = BooleanProperty(agreed, "appliesUmask");
   policy.negative_entries = BooleanProperty(agreed, "negativeEntries");
   const Napi::Object open = ObjectArgument(info, 3, "open");
   policy.open = {
@@ -279,6 +291,7 @@ void InitFileSystem(Napi::Env env, Napi::Object exports) {
   add("setDaxPolicy", SetDaxPolicy);
   add("setDaxReserve", SetDaxReserve);
   add("setIds", SetIds);
+  add("addLabelName", AddLabelName);
   add("setCapabilityName", SetCapabilityName);
   add("publishPolicy", PublishPolicy);
   add("takeRefusedOwner", TakeRefusedOwnerJs);

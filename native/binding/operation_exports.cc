@@ -3,7 +3,6 @@
 // declares them, file_request.h has their arguments.
 #include "binding/operation_exports.h"
 
-#include <fcntl.h>
 #include <linux/fuse.h>
 
 #include <algorithm>
@@ -12,9 +11,7 @@
 
 #include "binding/file_request.h"
 #include "host/file_syscalls.h"
-#include "host/open_files.h"
 #include "host/xattr.h"
-#include "session/service_policy.h"
 
 namespace viewfsd {
 namespace {
@@ -31,38 +28,6 @@ int64_t Fill(const Request& request, Operation operation) {
   return result;
 }
 
-// The same with struct fuse_entry_out and fuse_open_out. Returns the new handle's fh.
-template <typename Operation>
-int64_t FillCreated(const Request& request, Operation operation) {
-  uint8_t* reply = request.Reply(sizeof(fuse_entry_out) + sizeof(fuse_open_out));
-  const std::shared_ptr<const ServicePolicy> policy = request.directory().policy().Get();
-  fuse_entry_out entry;
-  fuse_open_out open;
-  const int64_t result = operation(policy->open, &entry, &open);
-  if (result < 0) return result;
-  memcpy(reply, &entry, sizeof(entry));
-  memcpy(reply + sizeof(entry), &open, sizeof(open));
-  return static_cast<int64_t>(open.fh);
-}
-
-int64_t Setattr(const Request& request) {
-  const SetattrRequest changes = {
-      .valid = request.U32(Request::kValid),
-      .mode = request.U32(Request::kMode),
-      .uid = request.U32(Request::kUid),
-      .gid = request.U32(Request::kGid),
-      .size = request.I64(Request::kSize),
-      .fh = request.fh(),
-      .atime = request.I64(Request::kAtime),
-      .atimensec = request.U32(Request::kAtimensec),
-      .mtime = request.I64(Request::kMtime),
-      .mtimensec = request.U32(Request::kMtimensec),
-  };
-  return Fill<fuse_attr_out>(request, [&](fuse_attr_out* out) {
-    return SetAttributes(request.directory(), request.nodeid(), changes, out);
-  });
-}
-
 int64_t Statx(const Request& request) {
   return GetStatx(request.directory(), request.nodeid(), request.U32(Request::kMask),
                   request.Reply(kStatxOutSize));
@@ -74,50 +39,6 @@ int64_t Readlink(const Request& request) {
                   room.size);
 }
 
-int64_t Symlink(const Request& request) {
-  const char* name = request.Component(Request::kNameOffset);
-  const char* target = request.Text(Request::kSecondOffset);
-  if (name == nullptr || target == nullptr) return -EINVAL;
-  return Fill<fuse_entry_out>(request, [&](fuse_entry_out* entry) {
-    return MakeSymlink(request.directory(), request.nodeid(), name, target, request.caller(),
-                       entry);
-  });
-}
-
-int64_t Mknod(const Request& request) {
-  const char* name = request.Component(Request::kNameOffset);
-  if (name == nullptr) return -EINVAL;
-  return Fill<fuse_entry_out>(request, [&](fuse_entry_out* entry) {
-    return MakeNode(request.directory(), request.nodeid(), name, request.U32(Request::kMode),
-                    request.U32(Request::kRdev), request.caller(), entry);
-  });
-}
-
-int64_t Mkdir(const Request& request) {
-  const char* name = request.Component(Request::kNameOffset);
-  if (name == nullptr) return -EINVAL;
-  return Fill<fuse_entry_out>(request, [&](fuse_entry_out* entry) {
-    return MakeDirectory(request.directory(), request.nodeid(), name, request.U32(Request::kMode),
-                         request.caller(), entry);
-  });
-}
-
-// UNLINK and RMDIR.
-template <int flags>
-int64_t Remove(const Request& request) {
-  const char* name = request.Component(Request::kNameOffset);
-  if (name == nullptr) return -EINVAL;
-  return Unlink(request.directory(), request.nodeid(), name, flags);
-}
-
-int64_t RenameEntry(const Request& request) {
-  const char* name = request.Component(Request::kNameOffset);
-  const char* new_name = request.Component(Request::kSecondOffset);
-  if (name == nullptr || new_name == nullptr) return -EINVAL;
-  return Rename(request.directory(), request.nodeid(), name, request.U64(Request::kOtherNodeid),
-                new_name, request.U32(Request::kFlags), request.caller());
-}
-
 int64_t Link(const Request& request) {
   const char* name = request.Component(Request::kNameOffset);
   if (name == nullptr) return -EINVAL;
@@ -125,40 +46,6 @@ int64_t Link(const Request& request) {
     return MakeLink(request.directory(), request.U64(Request::kOtherNodeid), request.nodeid(), name,
                     entry);
   });
-}
-
-CreateRequest CreateArguments(const Request& request) {
-  return {.parent = request.nodeid(),
-          .flags = request.Int(Request::kFlags),
-          .mode = request.U32(Request::kMode),
-          .kill_suidgid = request.Flag(Request::kKillSuidgid)};
-}
-
-int64_t Create(const Request& request) {
-  const char* name = request.Component(Request::kNameOffset);
-  if (name == nullptr) return -EINVAL;
-  return FillCreated(request,
-                     [&](const OpenPolicy& policy, fuse_entry_out* entry, fuse_open_out* open) {
-                       return CreateFile(request.directory(), policy, name,
-                                         CreateArguments(request), request.caller(), entry, open);
-                     });
-}
-
-int64_t Tmpfile(const Request& request) {
-  return FillCreated(
-      request, [&](const OpenPolicy& policy, fuse_entry_out* entry, fuse_open_out* open) {
-        return CreateTemporaryFile(request.directory(), policy, CreateArguments(request),
-                                   request.caller(), entry, open);
-      });
-}
-
-int64_t Forget(const Request& request) {
-  request.directory().Forget(request.nodeid(), request.U64(Request::kNlookup));
-  return 0;
-}
-
-int64_t Release(const Request& request) {
-  return ReleaseHandle(request.directory(), request.nodeid(), request.fh(), HandleKind::kFile);
 }
 
 int64_t Lseek(const Request& request) {
@@ -250,20 +137,9 @@ void InitOperations(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     operations.Set(name, Napi::Function::New(env, function, name));
   };
-  add("setattr", Call<Setattr>);
   add("statx", Call<Statx>);
   add("readlink", Call<Readlink>);
-  add("symlink", Call<Symlink>);
-  add("mknod", Call<Mknod>);
-  add("mkdir", Call<Mkdir>);
-  add("unlink", Call<Remove<0>>);
-  add("rmdir", Call<Remove<AT_REMOVEDIR>>);
-  add("rename", Call<RenameEntry>);
   add("link", Call<Link>);
-  add("create", Call<Create>);
-  add("tmpfile", Call<Tmpfile>);
-  add("forget", Call<Forget>);
-  add("release", Call<Release>);
   add("lseek", Call<Lseek>);
   add("ioctl", Call<Ioctl>);
   add("getlk", Call<Getlk>);

@@ -16,6 +16,8 @@ namespace {
 
 // FUSE 7.45
 constexpr uint32_t kCopyFileRange64 = 53;
+// FUSE 7.37
+constexpr uint32_t kTmpfile = 51;
 
 }  // namespace
 
@@ -45,6 +47,32 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
                                sizeof(uint64_t)};
     table[FUSE_READDIR] = {&DataPlane::Readdir, sizeof(fuse_read_in), 0, false, true};
     table[FUSE_READDIRPLUS] = {&DataPlane::Readdirplus, sizeof(fuse_read_in), 0, false, true};
+    constexpr uint32_t kCreated = sizeof(fuse_entry_out) + sizeof(fuse_open_out);
+    table[FUSE_CREATE] = {
+        &DataPlane::Create, sizeof(fuse_create_in) + kName, kCreated, false, true, true};
+    table[kTmpfile] = {&DataPlane::Tmpfile, sizeof(fuse_create_in), kCreated, false, true, true};
+    table[FUSE_MKDIR] = {&DataPlane::Mkdir,
+                         sizeof(fuse_mkdir_in) + kName,
+                         sizeof(fuse_entry_out),
+                         false,
+                         true,
+                         true};
+    table[FUSE_MKNOD] = {&DataPlane::Mknod,
+                         sizeof(fuse_mknod_in) + kName,
+                         sizeof(fuse_entry_out),
+                         false,
+                         true,
+                         true};
+    table[FUSE_SYMLINK] = {
+        &DataPlane::Symlink, 2 * kName, sizeof(fuse_entry_out), false, true, true};
+    table[FUSE_UNLINK] = {&DataPlane::Unlink, kName, 0, false, true, true};
+    table[FUSE_RMDIR] = {&DataPlane::Rmdir, kName, 0, false, true, true};
+    table[FUSE_RENAME] = {
+        &DataPlane::Rename, sizeof(fuse_rename_in) + 2 * kName, 0, false, true, true};
+    table[FUSE_RENAME2] = {
+        &DataPlane::Rename2, sizeof(fuse_rename2_in) + 2 * kName, 0, false, true, true};
+    table[FUSE_SETATTR] = {
+        &DataPlane::Setattr, sizeof(fuse_setattr_in), sizeof(fuse_attr_out), false, true, true};
     table[FUSE_SETUPMAPPING] = {&DataPlane::Setupmapping, sizeof(fuse_setupmapping_in)};
     table[FUSE_REMOVEMAPPING] = {&DataPlane::Removemapping, sizeof(fuse_removemapping_in)};
     table[FUSE_RELEASE] = {&DataPlane::Release, sizeof(fuse_release_in), 0, false, true};
@@ -78,6 +106,7 @@ Answer DataPlane::Serve(const FuseRequest& request, uint8_t* reply, uint64_t rep
     // What has waited for a lease is tried here.
     if (pool_ != nullptr && !again && IsPutOff(*operation, request))
       return {Answer::Kind::kPutOff, 0};
+    if (operation->once && directory_.MayWait(request.header.nodeid)) AnnounceWork();
     answer = Perform(*operation, request, reply, reply_room);
   }
   if (answer.kind == Answer::Kind::kPutOff || answer.kind == Answer::Kind::kWait) return answer;

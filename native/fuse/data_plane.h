@@ -13,9 +13,11 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "fuse/pending_read.h"
 #include "fuse/request.h"
+#include "host/credentials.h"
 #include "host/shared_directory.h"
 #include "session/counters.h"
 #include "session/service_policy.h"
@@ -48,6 +50,12 @@ class DataPlane {
   void Count(uint32_t opcode, const Answer& answer);
   // The policy under which the last request was served.
   const std::shared_ptr<const ServicePolicy>& policy() const { return policy_; }
+  // Whether it is to be noted when a request is begun, since a successor of the process can't just
+  // serve it again.
+  static bool IsOnce(uint32_t opcode) {
+    const Operation* operation = Find(opcode);
+    return operation != nullptr && operation->once;
+  }
   // The inode whose changes and flushes this request is one of: it must not be served before those
   // that came earlier. 0 for none.
   static uint64_t OrderOf(const FuseRequest& request);
@@ -69,6 +77,8 @@ class DataPlane {
     bool silent = false;
     // Asks the inode's file system, which may take its time.
     bool asks = false;
+    // To serve it again is not the same: see host/repeated.h.
+    bool once = false;
   };
   static const Operation* Find(uint32_t opcode);
   void CountResult(uint32_t opcode, const Answer& answer);
@@ -118,6 +128,30 @@ class DataPlane {
   int64_t Setupmapping(const FuseRequest& request);
   int64_t MapFile(uint64_t nodeid, const fuse_setupmapping_in& in);
   int64_t Removemapping(const FuseRequest& request);
+  // make.cc
+  struct Making;
+  int TakeCaller(const FuseRequest& request, uint32_t umask, std::vector<gid_t> groups,
+                 Caller* caller) const;
+  int TakeMaking(const FuseRequest& request, uint32_t in_size, uint32_t umask, uint32_t names,
+                 Making* making) const;
+  int64_t PutLabel(const FuseRequest& request, const Making& making, mode_t type, int64_t result,
+                   uint64_t nodeid, const uint64_t* fh);
+  int64_t PutMade(const FuseRequest& request, const Making& making, mode_t type, int64_t result,
+                  const fuse_entry_out& entry);
+  int64_t Create(const FuseRequest& request);
+  int64_t Tmpfile(const FuseRequest& request);
+  int64_t Mkdir(const FuseRequest& request);
+  int64_t Mknod(const FuseRequest& request);
+  int64_t Symlink(const FuseRequest& request);
+  // names.cc
+  int64_t Unlink(const FuseRequest& request);
+  int64_t Rmdir(const FuseRequest& request);
+  int64_t Remove(const FuseRequest& request, int flags);
+  int64_t Rename(const FuseRequest& request);
+  int64_t Rename2(const FuseRequest& request);
+  int64_t RenameTo(const FuseRequest& request, uint32_t names, uint64_t new_parent, uint32_t flags);
+  // setattr.cc
+  int64_t Setattr(const FuseRequest& request);
   // release.cc
   int64_t Release(const FuseRequest& request);
   int64_t Releasedir(const FuseRequest& request);

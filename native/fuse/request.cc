@@ -13,8 +13,6 @@ bool DecodeHeader(const uint8_t* bytes, uint32_t size, uint64_t payload_size,
   const uint32_t length = request->header.len;
   if (length < sizeof(fuse_in_header) || length > size + payload_size) return false;
   const uint32_t end = std::min(length, size);
-  // No operation of the data plane has extensions, and guests before 7.38 leave anything in their
-  // length's place.
   request->body = bytes + sizeof(fuse_in_header);
   request->body_size = end - static_cast<uint32_t>(sizeof(fuse_in_header));
   return true;

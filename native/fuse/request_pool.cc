@@ -118,6 +118,7 @@ void RequestPool::State::Serve(PutOffRef request, uint8_t* reply) {
   const GuestSessions& sessions = *request->sessions;
   EnterSession(sessions, request->session);
   SetPresentRequest(request->number);
+  SetRepeated(request->begun);
   DataPlane plane(*request->directory);
   request->answer = plane.ServePutOff(request->request, request->policy, reply, kReplyBytes);
   Deliver(reply, *request);

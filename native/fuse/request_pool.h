@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "fuse/request.h"
+#include "host/repeated.h"
 #include "memory/guest_memory.h"
 #include "session/guest_session.h"
 #include "session/service_policy.h"
@@ -58,6 +59,8 @@ struct PutOffRequest {
   uint16_t head = 0;
   // See session/present_request.h.
   uint64_t number = 0;
+  // See host/repeated.h.
+  int64_t begun = kNotRepeated;
   // When it was taken: see latencies.h.
   int64_t began = 0;
   // Filled in by the pool: kSilent, kInPlace or kWait.

@@ -4,6 +4,7 @@
 // and handles. The input is a script of requests and changes. A model of what the guest has been
 // told (nodeids with their lookups, handles) must agree with the tables at any time.
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/fuse.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -24,9 +25,9 @@
 #include "fuzz/script.h"
 #include "fuzz/share.h"
 #include "host/file_syscalls.h"
-#include "host/open_files.h"
 #include "host/proc_fds.h"
 #include "host/shared_directory.h"
+#include "host/xattr.h"
 
 namespace viewfsd::fuzz {
 namespace {
@@ -36,8 +37,15 @@ constexpr size_t kReplyRoom = 16384;
 // What no reply may show: what the scratch buffer for replies held before.
 constexpr uint8_t kSecret = 0xa7;
 constexpr uint32_t kCopyFileRange64 = 53;
-constexpr const char* kNames[] = {"a", "b", "c", "d", "e", "f",  "g",   "h", "i",
-                                  "l", "p", "x", "y", ".", "..", "d/e", ""};
+constexpr uint32_t kTmpfile = 51;
+// fuse_in_header.total_extlen
+constexpr size_t kExtensionUnits = 36;
+constexpr uint32_t kGroups = 32;
+constexpr uint32_t kForbidden = 66;
+constexpr const char* kNames[] = {"a", "b", "c", "d", "e", "f",  "g",   "h",    "i",
+                                  "l", "p", "x", "y", ".", "..", "d/e", "../x", ""};
+// Of security labels: two that can be had, one that can't, and one that nobody has a name for.
+constexpr const char* kLabels[] = {"security.a", "security.b", "security.c", "security.d", ""};
 
 // A window that takes everything it is asked for, and shows nothing.
 class NoWindow : public Window {
@@ -64,6 +72,17 @@ struct Setting {
         remembers(exports) {
     FUZZ_CHECK(directory.Initialize() == 0);
     directory.set_window(std::make_unique<NoWindow>());
+    directory.AddLabelName("security.a", "user.a");
+    directory.AddLabelName("security.b", "trusted.b");
+    directory.AddLabelName("security.c", "nonsense.c");
+    if (!exports) return;
+    using Kind = IdRange::Kind;
+    const IdRanges to_host({{1000, 10, 2000, Kind::kShifted},
+                            {1010, 10, 5, Kind::kSquashed},
+                            {kForbidden, 1, 0, Kind::kForbidden}});
+    const IdRanges to_guest({{2000, 10, 1000, Kind::kShifted}});
+    directory.set_ids_to_host(to_host, to_host);
+    directory.set_ids_to_guest(to_guest, to_guest);
   }
 
   SharedDirectory directory;
@@ -86,6 +105,8 @@ std::array<std::unique_ptr<Setting>, 4>& Settings() {
       std::make_unique<Setting>(TheShare(), HandleUse::kNever, kTight, false)};
   return settings;
 }
+
+const int kOwnGroups = getgroups(0, nullptr);
 
 class Scene {
  public:
@@ -124,12 +145,16 @@ class Scene {
 
   void Publish() {
     const uint8_t how = script_.Byte();
+    const uint8_t making = script_.Byte();
     ServicePolicy policy;
     policy.services.fill(Service::kNative);
     policy.writeback_cache = (how & 1) != 0;
     policy.posix_locks = (how & 2) != 0;
     policy.handles_killpriv = (how & 4) != 0;
     policy.negative_entries = (how & 8) != 0;
+    policy.extensions = (making & 1) == 0;
+    policy.labels = (making & 2) == 0;
+    policy.applies_umask = (making & 4) == 0;
     policy.open.read_only = (how & 0x30) == 0x30;
     policy.open.asks_again = (how & 0x40) != 0;
     policy.open.file_flags = {0, FOPEN_KEEP_CACHE, FOPEN_DIRECT_IO};
@@ -166,9 +191,55 @@ class Scene {
     const auto* bytes = reinterpret_cast<const uint8_t*>(&in);
     body_.insert(body_.end(), bytes, bytes + sizeof(in));
   }
-  void AppendName() {
-    const char* name = kNames[script_.Byte() % std::size(kNames)];
-    body_.insert(body_.end(), name, name + strlen(name) + 1);
+  void AppendText(const char* text) { body_.insert(body_.end(), text, text + strlen(text) + 1); }
+  void AppendName() { AppendText(kNames[script_.Byte() % std::size(kNames)]); }
+
+  // A count, mostly the right one.
+  uint32_t OrLie(uint32_t count) {
+    return script_.Pick(16) == 0 ? script_.Take<uint32_t>() : count;
+  }
+
+  // What stands behind the operation's own bytes where something is made.
+  void AppendExtensions(fuse_in_header& header) {
+    const size_t begin = body_.size();
+    for (uint32_t left = script_.Pick(4); left > 1; left--) AppendExtension();
+    auto units = static_cast<uint16_t>((body_.size() - begin) / 8);
+    if (script_.Pick(16) == 0) units = script_.Take<uint16_t>();
+    memcpy(reinterpret_cast<uint8_t*>(&header) + kExtensionUnits, &units, sizeof(units));
+  }
+  void AppendExtension() {
+    const size_t at = body_.size();
+    const uint32_t pick = script_.Pick(16);
+    const bool groups = pick >= 8;
+    // Size and type.
+    Append(uint32_t{0});
+    Append(pick == 0 ? uint32_t{script_.Byte()} : groups ? kGroups : uint32_t{1});
+    const uint32_t count = script_.Pick(4);
+    Append(OrLie(count));
+    if (groups) {
+      for (uint32_t i = 0; i < count; i++) Append(Id());
+    } else {
+      Append(uint32_t{0});
+      AppendText(kLabels[script_.Byte() % std::size(kLabels)]);
+      body_.insert(body_.end(), count, Share::kInside);
+    }
+    const uint32_t size = OrLie(static_cast<uint32_t>(body_.size() - at));
+    memcpy(&body_[at], &size, sizeof(size));
+    while ((body_.size() - at) % 8 != 0) body_.push_back(0);
+  }
+
+  uint32_t Id() {
+    static constexpr uint32_t kIds[] = {0, 0, 0, 0, 1000, 1009, 1015, kForbidden, UINT32_MAX};
+    const uint32_t pick = script_.Pick(10);
+    return pick < 9 ? kIds[pick] : script_.Take<uint32_t>();
+  }
+
+  uint32_t Mode() {
+    static constexpr uint32_t kModes[] = {S_IFREG | 0644, S_IFREG | 0,     S_IFIFO | 0644,
+                                          S_IFCHR | 0666, S_IFSOCK | 0755, S_IFDIR | 0755,
+                                          S_IFLNK | 0777, 06755,           0};
+    const uint32_t pick = script_.Pick(10);
+    return pick < 9 ? kModes[pick] : script_.Take<uint32_t>();
   }
 
   int Flags() {
@@ -194,7 +265,10 @@ class Scene {
         FUSE_READ,         FUSE_WRITE,         FUSE_FLUSH,   FUSE_FSYNC,       FUSE_FSYNCDIR,
         FUSE_SYNCFS,       FUSE_FALLOCATE,     FUSE_READDIR, FUSE_READDIRPLUS, FUSE_READDIRPLUS,
         FUSE_SETUPMAPPING, FUSE_REMOVEMAPPING, FUSE_RELEASE, FUSE_RELEASEDIR,  FUSE_COPY_FILE_RANGE,
-        kCopyFileRange64};
+        kCopyFileRange64,  FUSE_CREATE,        FUSE_CREATE,  kTmpfile,         FUSE_MKDIR,
+        FUSE_MKDIR,        FUSE_MKNOD,         FUSE_SYMLINK, FUSE_UNLINK,      FUSE_UNLINK,
+        FUSE_RMDIR,        FUSE_RENAME,        FUSE_RENAME,  FUSE_RENAME2,     FUSE_SETATTR,
+        FUSE_SETATTR};
     const uint32_t pick = script_.Byte();
     header.opcode = pick < 250 ? kOpcodes[pick % std::size(kOpcodes)] : script_.Byte();
     header.nodeid = Nodeid();
@@ -246,11 +320,75 @@ class Scene {
                                            .moffset = Offset()});
       case FUSE_SYNCFS:
         return Append(fuse_syncfs_in{});
+      case FUSE_UNLINK:
+      case FUSE_RMDIR:
+        return AppendName();
+      case FUSE_RENAME:
+      case FUSE_RENAME2:
+        return MakeRename(header);
+      case FUSE_CREATE:
+      case FUSE_MKDIR:
+      case FUSE_MKNOD:
+      case FUSE_SYMLINK:
+      case kTmpfile:
+        header.uid = Id();
+        header.gid = Id();
+        MakeMaking(header.opcode);
+        return AppendExtensions(header);
       default:
         handle_ = Handle();
         header.nodeid = handle_.nodeid;
         return MakeHandleBody(header.opcode);
     }
+  }
+
+  void MakeRename(fuse_in_header& header) {
+    const uint64_t to = Nodeid();
+    if (header.opcode == FUSE_RENAME) {
+      Append(fuse_rename_in{.newdir = to});
+    } else {
+      header.uid = Id();
+      Append(fuse_rename2_in{.newdir = to, .flags = script_.Pick(10), .padding = 0});
+    }
+    AppendName();
+    AppendName();
+  }
+
+  void MakeMaking(uint32_t opcode) {
+    constexpr uint32_t kUmask = 022;
+    switch (opcode) {
+      case FUSE_MKDIR:
+        Append(fuse_mkdir_in{.mode = Mode(), .umask = kUmask});
+        break;
+      case FUSE_MKNOD:
+        // The null device, and what is none.
+        Append(fuse_mknod_in{
+            .mode = Mode(), .rdev = script_.Pick(2) * 0x103, .umask = kUmask, .padding = 0});
+        break;
+      case FUSE_SYMLINK:
+        AppendName();
+        return AppendText(script_.Pick(4) == 0 ? "" : "../secret");
+      default:
+        Append(fuse_create_in{.flags = static_cast<uint32_t>(Flags()) |
+                                       (script_.Pick(4) == 0 ? uint32_t{O_EXCL} : 0u),
+                              .mode = Mode(),
+                              .umask = kUmask,
+                              .open_flags = script_.Pick(2)});
+    }
+    AppendName();
+  }
+
+  fuse_setattr_in Changes() {
+    fuse_setattr_in in = {};
+    in.valid = script_.Take<uint16_t>();
+    in.fh = handle_.fh;
+    in.size = Offset();
+    in.atime = in.mtime = Offset();
+    in.atimensec = in.mtimensec = script_.Pick(8) == 0 ? script_.Take<uint32_t>() : 0;
+    in.mode = Mode();
+    in.uid = Id();
+    in.gid = Id();
+    return in;
   }
 
   uint64_t Count() { return script_.Pick(8) == 0 ? script_.Take<uint64_t>() : 1 + script_.Pick(3); }
@@ -284,6 +422,8 @@ class Scene {
       case FUSE_RELEASE:
       case FUSE_RELEASEDIR:
         return Append(fuse_release_in{.fh = fh});
+      case FUSE_SETATTR:
+        return Append(Changes());
       case FUSE_COPY_FILE_RANGE:
       case kCopyFileRange64: {
         const OpenHandle to = Handle();
@@ -332,6 +472,8 @@ class Scene {
     request.writable = {pieces.data(), pieces.size(), out[0].size() + out[1].size()};
     std::fill(reply_.begin(), reply_.end(), kSecret);
     const Answer answer = plane_.Serve(request, reply_.data(), reply_.size());
+    // Whoever has asked, the thread is itself again.
+    FUZZ_CHECK(geteuid() == 0 && getegid() == 0 && getgroups(0, nullptr) == kOwnGroups);
     Judge(request, answer, out);
     // Before the next request, as on a queue's thread.
     plane_.AfterReply();
@@ -370,6 +512,23 @@ class Scene {
       case FUSE_LOOKUP:
         if (done) LearnEntry(Body<fuse_entry_out>(0));
         return;
+      case FUSE_MKDIR:
+      case FUSE_MKNOD:
+      case FUSE_SYMLINK:
+        if (done) LearnMade(Body<fuse_entry_out>(0));
+        return;
+      case FUSE_CREATE:
+      case kTmpfile: {
+        if (!done) return;
+        const auto entry = Body<fuse_entry_out>(0);
+        // A CREATE may have found a file that has had its label before.
+        if (request.header.opcode == kTmpfile)
+          LearnMade(entry);
+        else
+          LearnEntry(entry);
+        handles_.push_back({Body<fuse_open_out>(sizeof(entry)).fh, entry.nodeid, false});
+        return;
+      }
       case FUSE_FORGET:
         if (request.body_size >= sizeof(fuse_forget_in))
           Forget(nodeid, request.In<fuse_forget_in>().nlookup);
@@ -378,6 +537,7 @@ class Scene {
         if (request.body_size >= sizeof(fuse_batch_forget_in) && done) ForgetBatch(request);
         return;
       case FUSE_GETATTR:
+      case FUSE_SETATTR:
         if (done) CheckAttributes(Body<fuse_attr_out>(0).attr);
         return;
       case FUSE_OPEN:
@@ -422,6 +582,20 @@ class Scene {
     if (entry.nodeid != FUSE_ROOT_ID) ++lookups_[entry.nodeid];
   }
 
+  // A label holds what has come with the request, and nothing else.
+  void LearnMade(const fuse_entry_out& entry) {
+    LearnEntry(entry);
+    for (const char* name : {"user.a", "trusted.b"}) {
+      std::vector<uint8_t> label(1 << 16);
+      const int64_t size = GetXattr(directory_, entry.nodeid, name, label.data(), label.size());
+      if (size < 0) continue;
+      label.resize(static_cast<size_t>(size));
+      FUZZ_CHECK(std::search(message_.begin(), message_.end(), label.begin(), label.end()) !=
+                     message_.end() ||
+                 label.empty());
+    }
+  }
+
   void LearnListing(size_t size) {
     for (size_t at = 0; at < size;) {
       const auto plus = Body<fuse_direntplus>(at);
@@ -460,8 +634,7 @@ class Scene {
     const char* other = kNames[script_.Byte() % 13];
     const UniqueFd below(openat(TheShare().root(), "d", O_PATH | O_DIRECTORY | O_CLOEXEC));
     const int at = (script_.Byte() & 1) != 0 && below ? below.get() : TheShare().root();
-    const Caller caller = {.uid = 0, .gid = 0, .groups = {}, .umask = 022};
-    switch (script_.Pick(8)) {
+    switch (script_.Pick(7)) {
       case 0:
         unlinkat(at, name, 0);
         return;
@@ -477,28 +650,15 @@ class Scene {
       case 3:
         mkdirat(at, name, 0755);
         return;
-      case 4:
-        Unlink(directory_, Nodeid(), name, (script_.Byte() & 1) != 0 ? AT_REMOVEDIR : 0);
-        return;
-      case 5: {
-        const uint64_t parent = Nodeid();
-        Rename(directory_, parent, name, Nodeid(), other, 0, caller);
-        return;
-      }
-      case 6: {
+      case 4: {
         fuse_entry_out entry;
-        fuse_open_out open;
-        const CreateRequest request = {.parent = Nodeid(),
-                                       .flags = Flags(),
-                                       .mode = script_.Take<uint16_t>(),
-                                       .kill_suidgid = false};
-        if (CreateFile(directory_, directory_.policy().Get()->open, name, request, caller, &entry,
-                       &open) < 0)
-          return;
-        LearnEntry(entry);
-        handles_.push_back({open.fh, entry.nodeid, false});
+        const uint64_t nodeid = Nodeid();
+        if (MakeLink(directory_, nodeid, Nodeid(), name, &entry) == 0) LearnEntry(entry);
         return;
       }
+      case 5:
+        SetXattr(directory_, Nodeid(), "user.x", name, strlen(name), 0, (script_.Byte() & 1) != 0);
+        return;
       default:
         return Publish();
     }
@@ -524,8 +684,13 @@ class Scene {
 
 // No file may take more memory than this. (The tables are larger: they come before.)
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  // A merge is a child, which begins with its parent's limit.
+  struct rlimit largest;
+  FUZZ_CHECK(getrlimit(RLIMIT_FSIZE, &largest) == 0);
+  largest.rlim_cur = largest.rlim_max;
+  FUZZ_CHECK(setrlimit(RLIMIT_FSIZE, &largest) == 0);
   viewfsd::fuzz::Settings();
-  const struct rlimit largest = {1 << 22, 1 << 22};
+  largest.rlim_cur = 1 << 22;
   FUZZ_CHECK(setrlimit(RLIMIT_FSIZE, &largest) == 0);
   return 0;
 }

@@ -69,6 +69,8 @@ Share::Share() {
 
 void Share::Fill() {
   Empty(share_.get());
+  FUZZ_CHECK(fchownat(top_.get(), "share", 0, 0, 0) == 0);
+  FUZZ_CHECK(fchmodat(top_.get(), "share", 0755, 0) == 0);
   MakeFile(share_.get(), "a", kInside);
   MakeFile(share_.get(), "b", kInside, 04755);
   FUZZ_CHECK(linkat(share_.get(), "a", share_.get(), "c", 0) == 0);

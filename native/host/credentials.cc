@@ -180,6 +180,11 @@ int RefuseOwner(uint32_t uid, uint32_t gid) {
   return -EPERM;
 }
 
+bool HasRefusedOwner() {
+  const std::lock_guard lock(refused_mutex);
+  return refused && !refused_was_taken;
+}
+
 std::optional<RefusedOwner> TakeRefusedOwner() {
   const std::lock_guard lock(refused_mutex);
   if (!refused || refused_was_taken) return std::nullopt;

@@ -64,6 +64,9 @@ struct RefusedOwner {
 // Keeps the first of them for the log. Returns -EPERM.
 int RefuseOwner(uint32_t uid, uint32_t gid);
 
+// Whether TakeRefusedOwner has one.
+bool HasRefusedOwner();
+
 // The first that was refused, once in the life of the process.
 std::optional<RefusedOwner> TakeRefusedOwner();
 

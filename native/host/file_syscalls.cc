@@ -52,6 +52,7 @@ int64_t FillTime(uint32_t valid, uint32_t set_bit, uint32_t now_bit, int64_t sec
 
 int64_t Truncate(SharedDirectory& directory, const InodeUse& inode, const SetattrRequest& request) {
   if (!S_ISREG(inode->type())) return S_ISDIR(inode->type()) ? -EISDIR : -EINVAL;
+  AnnounceWork();
   std::optional<ScopedWithoutFsetid> ordinary;
   if ((request.valid & FATTR_KILL_SUIDGID) != 0) ordinary.emplace();
   if ((request.valid & FATTR_FH) != 0) {
@@ -178,8 +179,8 @@ int64_t GetStatx(SharedDirectory& directory, uint64_t nodeid, uint32_t mask, uin
   // What concerns the host's mounts is not the guest's.
   reply.attributes = status.stx_attributes & kStatxAttributes;
   reply.nlink = status.stx_nlink;
-  reply.uid = directory.uids().ToGuest(status.stx_uid);
-  reply.gid = directory.gids().ToGuest(status.stx_gid);
+  reply.uid = directory.uids_to_guest().Translated(status.stx_uid);
+  reply.gid = directory.gids_to_guest().Translated(status.stx_gid);
   reply.mode = status.stx_mode;
   reply.ino = directory.NumberOf(*inode);
   reply.size = status.stx_size;
@@ -263,7 +264,7 @@ int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_paren
   return directory.LookupAt(where, new_name, entry);
 }
 
-int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, int flags) {
+int64_t RemoveName(SharedDirectory& directory, uint64_t parent, const char* name, int flags) {
   const InodeUse where = directory.Use(parent);
   if (!where) return where.error();
   auto pinned = directory.PinChild(where, name);
@@ -273,13 +274,20 @@ int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, in
   return 0;
 }
 
-int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, uint64_t new_parent,
-               const char* new_name, uint32_t flags, const Caller& caller) {
+int64_t RenameName(SharedDirectory& directory, uint64_t parent, const char* name,
+                   uint64_t new_parent, const char* new_name, uint32_t flags,
+                   const Caller& caller) {
   const InodeUse from = directory.Use(parent);
   if (!from) return from.error();
   const InodeUse to = directory.Use(new_parent);
   if (!to) return to.error();
   if (Renamed(from.fd(), name, to.fd(), new_name, flags)) return 0;
+  // Mostly nothing has the new name, which the rename itself can tell. EINVAL: not on this file
+  // system.
+  if (flags == 0) {
+    if (renameat2(from.fd(), name, to.fd(), new_name, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EEXIST && errno != EINVAL) return -errno;
+  }
   SharedDirectory::PinnedChild replaced = {InodeUse(-ENOENT)};
   if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == 0)
     replaced = directory.PinChild(to, new_name);
@@ -292,17 +300,6 @@ int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, ui
     if (renameat2(from.fd(), name, to.fd(), new_name, flags) < 0) return -errno;
   }
   directory.KeepUnlinked(replaced);
-  return 0;
-}
-
-int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind) {
-  // The guest has been answered, and closing may take long.
-  AnnounceWork();
-  // First: the number may be given out again at once.
-  if (kind == HandleKind::kFile) directory.locks().DropHandle(nodeid, fh);
-  ReleasedHandle handle = directory.handles().Remove(fh, nodeid, kind);
-  if (handle.nodeid == 0) return -EBADF;
-  CloseFile(directory, std::move(handle));
   return 0;
 }
 

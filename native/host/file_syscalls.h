@@ -49,14 +49,14 @@ int64_t MakeSymlink(SharedDirectory& directory, uint64_t parent, const char* nam
 int64_t MakeLink(SharedDirectory& directory, uint64_t nodeid, uint64_t new_parent,
                  const char* new_name, fuse_entry_out* entry);
 // `flags`: 0 or AT_REMOVEDIR.
-int64_t Unlink(SharedDirectory& directory, uint64_t parent, const char* name, int flags);
-int64_t Rename(SharedDirectory& directory, uint64_t parent, const char* name, uint64_t new_parent,
-               const char* new_name, uint32_t flags, const Caller& caller);
+int64_t RemoveName(SharedDirectory& directory, uint64_t parent, const char* name, int flags);
+// `flags`: RENAME_*; `caller`: whose a whiteout is.
+int64_t RenameName(SharedDirectory& directory, uint64_t parent, const char* name,
+                   uint64_t new_parent, const char* new_name, uint32_t flags, const Caller& caller);
 
 // GetLock, SetLock and SetAttributes don't wait for a lease on the host (fcntl(2), F_SETLEASE) to
 // be given up: -EWOULDBLOCK, and the same can be asked for again.
 
-int64_t ReleaseHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind);
 int64_t FlushFile(SharedDirectory& directory, uint64_t nodeid, uint64_t fh);
 int64_t SyncHandle(SharedDirectory& directory, uint64_t nodeid, uint64_t fh, HandleKind kind,
                    bool data_only);

@@ -17,6 +17,12 @@ namespace viewfsd {
 
 namespace {
 
+// Of an inode that holds none. A descriptor or -errno.
+int OpenPath(const Inode& inode) {
+  const Mount& mount = *inode.mount();
+  return inode.has_handle() ? mount.Open(inode.handle(), O_PATH) : mount.OpenRoot(O_PATH);
+}
+
 // A birth time tells two lives of an inode number apart once it is this old: far longer than the
 // grain of file systems' clocks.
 constexpr int64_t kBirthGrain = 1'000'000'000;
@@ -202,10 +208,20 @@ InodeUse InodeTable::Use(const InodeRef& inode) {
   return OpenAndUse(inode);
 }
 
+InodeUse InodeTable::UseOnce(const InodeRef& inode) {
+  {
+    const InodeRecord& record = *inode->record_;
+    const std::lock_guard lock(mutex_);
+    if (record.held >= 0 || record.cached != DescriptorCache::kNone) return UseCached(inode);
+  }
+  UniqueFd fd(OpenPath(*inode));
+  return fd ? InodeUse(inode, std::move(fd)) : InodeUse(fd.get());
+}
+
 InodeUse InodeTable::OpenAndUse(const InodeRef& inode) {
   AnnounceWork();
   const Mount& mount = *inode->mount();
-  UniqueFd fd(inode->has_handle() ? mount.Open(inode->handle(), O_PATH) : mount.OpenRoot(O_PATH));
+  UniqueFd fd(OpenPath(*inode));
   if (!fd) return InodeUse(fd.get());
   // In another mount than the share's it would keep the host from unmounting that.
   if (!mount.held()) return InodeUse(inode, std::move(fd));

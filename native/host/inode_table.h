@@ -109,6 +109,9 @@ class InodeTable {
   // The inode with a descriptor; -ESTALE where the guest does not know it or it is gone.
   InodeUse Use(uint64_t nodeid);
   InodeUse Use(const InodeRef& inode);
+  // The same for one that has just been looked at and will not be used again: does not wait, and
+  // leaves the cache alone.
+  InodeUse UseOnce(const InodeRef& inode);
 
   // Raises the lookup count of an inode that the guest knows already and that certainly is the one
   // that has been looked at. Null where there is none, or where only its handle can tell.

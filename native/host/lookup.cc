@@ -272,20 +272,24 @@ uint64_t SharedDirectory::NumberListed(const InodeUse& parent, const char* name,
   return numbers_.Shown(home, device, status.stx_ino);
 }
 
+// Of 512 bytes: what it takes no time to give back when a file loses its last name.
+constexpr uint64_t kFewBlocks = 2048;
+
 SharedDirectory::PinnedChild SharedDirectory::PinChild(const InodeUse& parent, const char* name) {
   PinnedChild nothing = {InodeUse(-ENOENT)};
   const Mount& mount = *parent->mount();
   if (mount.handles() < 0) return nothing;
   struct statx status;
-  constexpr uint32_t kWanted = STATX_INO | STATX_MNT_ID | STATX_NLINK;
+  constexpr uint32_t kWanted = STATX_INO | STATX_MNT_ID | STATX_NLINK | STATX_BLOCKS;
   if (Status(parent.fd(), name, kWanted, &status) < 0) return nothing;
+  if (status.stx_blocks > kFewBlocks) AnnounceWork();
   const InodeRef child = inodes_.Find(FactsOf(status).key);
   if (child == nullptr) return nothing;
   if (mount.renames_what_is_in_use()) {
     inodes_.DropDescriptor(child);
     return nothing;
   }
-  return {inodes_.Use(child), status.stx_nlink == 1};
+  return {inodes_.UseOnce(child), status.stx_nlink == 1};
 }
 
 void SharedDirectory::KeepUnlinked(PinnedChild& pinned) {

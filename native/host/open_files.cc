@@ -148,7 +148,8 @@ int64_t OpenDirectory(SharedDirectory& directory, const OpenPolicy& policy, uint
 
 int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const char* name,
                    const CreateRequest& request, const Caller& caller, fuse_entry_out* entry,
-                   fuse_open_out* out) {
+                   fuse_open_out* out, bool* made) {
+  *made = false;
   if ((request.flags & O_ACCMODE) == O_ACCMODE) return -EINVAL;
   const InodeUse where = directory.Use(request.parent);
   if (!where) return where.error();
@@ -159,10 +160,9 @@ int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const c
     if (scope.result() < 0) return scope.result();
     const int create = O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
     fd.reset(openat(where.fd(), name, (flags & kOpenFlags) | create, request.mode & 07777));
-    if (!fd && (errno != EEXIST || (request.flags & O_EXCL) != 0)) {
-      const int64_t result = Made(-1, where.fd(), name, S_IFREG);
-      if (result < 0) return result;
-    }
+    const int64_t result = Made(fd.get(), where.fd(), name, S_IFREG);
+    *made = result == 0;
+    if (result < 0 && (result != -EEXIST || (request.flags & O_EXCL) != 0)) return result;
   }
   if (fd) {
     // Whatever its name leads to by now.

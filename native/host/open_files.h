@@ -45,10 +45,11 @@ struct CreateRequest {
   uint32_t mode;
   bool kill_suidgid;
 };
-// The guest knows the file afterwards, as after a LOOKUP.
+// The guest knows the file afterwards, as after a LOOKUP. `made`: false where somebody else had
+// made it by then, which O_EXCL forbids.
 int64_t CreateFile(SharedDirectory& directory, const OpenPolicy& policy, const char* name,
                    const CreateRequest& request, const Caller& caller, fuse_entry_out* entry,
-                   fuse_open_out* out);
+                   fuse_open_out* out, bool* made);
 int64_t CreateTemporaryFile(SharedDirectory& directory, const OpenPolicy& policy,
                             const CreateRequest& request, const Caller& caller,
                             fuse_entry_out* entry, fuse_open_out* out);

@@ -188,8 +188,8 @@ void SharedDirectory::FillAttributes(const struct statx& status, const Inode& in
   attributes->ctimensec = status.stx_ctime.tv_nsec;
   attributes->mode = status.stx_mode;
   attributes->nlink = status.stx_nlink;
-  attributes->uid = uids_.ToGuest(status.stx_uid);
-  attributes->gid = gids_.ToGuest(status.stx_gid);
+  attributes->uid = uids_to_guest_.Translated(status.stx_uid);
+  attributes->gid = gids_to_guest_.Translated(status.stx_gid);
   attributes->rdev = EncodeDevice(status.stx_rdev_major, status.stx_rdev_minor);
   attributes->blksize = BlockSize(status);
   attributes->flags = inode.submount() ? FUSE_ATTR_SUBMOUNT : 0;

@@ -139,12 +139,30 @@ class SharedDirectory {
   // Whether a mapping for writing makes room on the disk first (reserve_range.h).
   void set_reserves(bool reserves) { reserves_ = reserves; }
   bool reserves() const { return reserves_; }
-  void set_ids(IdRanges uids, IdRanges gids) {
-    uids_ = std::move(uids);
-    gids_ = std::move(gids);
+  // The host's ids as the guest sees them.
+  void set_ids_to_guest(IdRanges uids, IdRanges gids) {
+    uids_to_guest_ = std::move(uids);
+    gids_to_guest_ = std::move(gids);
   }
-  const IdRanges& uids() const { return uids_; }
-  const IdRanges& gids() const { return gids_; }
+  const IdRanges& uids_to_guest() const { return uids_to_guest_; }
+  const IdRanges& gids_to_guest() const { return gids_to_guest_; }
+  // What the guest's ids are on the host.
+  void set_ids_to_host(IdRanges uids, IdRanges gids) {
+    uids_to_host_ = std::move(uids);
+    gids_to_host_ = std::move(gids);
+  }
+  const IdRanges& uids_to_host() const { return uids_to_host_; }
+  const IdRanges& gids_to_host() const { return gids_to_host_; }
+  // Adds a security label that may come with what a guest makes, by its name there and on the host.
+  void AddLabelName(std::string guest, std::string host) {
+    label_names_.emplace_back(std::move(guest), std::move(host));
+  }
+  // The host's name; null for none.
+  const std::string* FindLabelName(const char* guest) const {
+    for (const auto& [name, host] : label_names_)
+      if (name == guest) return &host;
+    return nullptr;
+  }
   // The host's name for file capabilities where it differs from the guest's, so that the host's
   // kernel does not drop them when a file is changed.
   void set_capability_name(std::string name) { capability_name_ = std::move(name); }
@@ -269,8 +287,11 @@ class SharedDirectory {
   const DirectoryLimits limits_;
   DaxPolicy dax_policy_;
   bool reserves_ = false;
-  IdRanges uids_;
-  IdRanges gids_;
+  IdRanges uids_to_guest_;
+  IdRanges gids_to_guest_;
+  IdRanges uids_to_host_;
+  IdRanges gids_to_host_;
+  std::vector<std::pair<std::string, std::string>> label_names_;
   std::string capability_name_;
 };
 

@@ -140,7 +140,7 @@ struct JournalRecord {
 
 struct StateRecord {
   // To be raised with every change of what is above or below.
-  static constexpr uint32_t kVersion = 3;
+  static constexpr uint32_t kVersion = 4;
 
   std::atomic<uint32_t> version;
   uint32_t queue_count;

@@ -83,6 +83,12 @@ struct ServicePolicy {
   bool posix_locks = false;
   // It leaves setuid and setgid to the server: HANDLE_KILLPRIV_V2.
   bool handles_killpriv = false;
+  // Requests may have extensions (FUSE 7.38), and what is made gets the label that comes with it
+  // (SECURITY_CTX).
+  bool extensions = false;
+  bool labels = false;
+  // The guest leaves the umask to the host: DONT_MASK.
+  bool applies_umask = false;
   // The guest knows an entry without nodeid for a name that does not exist, and keeps it.
   bool negative_entries = false;
   OpenPolicy open;

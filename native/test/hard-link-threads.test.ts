@@ -6,9 +6,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { requests } from '../../server/fuse/testing/messages.ts'
 import { fileSystem } from '../index.ts'
 import { counts } from '../testing/index.ts'
-import { makeRecord } from './testing/operate.ts'
 import { publishDefaultPolicy } from './testing/policy.ts'
 
 const ROUNDS = 200
@@ -17,21 +17,21 @@ const ROUNDS = 200
 const PROGRAM = `
 const fs = require('node:fs')
 const { parentPort, workerData } = require('node:worker_threads')
-const { addon, directory, folder, index, rounds, operation, record } = workerData
-const { fileSystem, operations, MessageServer } = require(addon)
+const { addon, directory, folder, index, rounds, operation, removal } = workerData
+const { fileSystem, MessageServer } = require(addon)
 const steps = new Int32Array(workerData.steps)
 fileSystem.attachThread()
-const names = Buffer.from('a\\0b\\0c\\0d\\0')
 const reply = Buffer.alloc(256)
 const plane = new MessageServer(directory)
 /** @returns 0 or the error */
+const send = (message) => (plane.serve(message, reply) === 0 ? 0 : reply.readInt32LE(4))
 const serve = (opcode, nodeid, body) => {
   const message = Buffer.alloc(40 + body.length)
   message.writeUInt32LE(message.length, 0)
   message.writeUInt32LE(opcode, 4)
   message.writeBigUInt64LE(BigInt(nodeid), 16)
   body.copy(message, 40)
-  return plane.serve(message, reply) === 0 ? 0 : reply.readInt32LE(4)
+  return send(message)
 }
 const numbers = (...values) => Buffer.from(BigUint64Array.from(values, BigInt).buffer)
 const LOOKUP = 1, FORGET = 2, GETATTR = 3
@@ -49,11 +49,11 @@ for (let round = 0; round < rounds; round++) {
     fs.writeFileSync(folder + '/a', 'text')
     fs.linkSync(folder + '/a', folder + '/b')
     if (operation === 'rename') for (const name of ['c', 'd']) fs.writeFileSync(folder + '/' + name, '')
-    if (serve(LOOKUP, 1, names.subarray(0, 2)) !== 0) wrong.push('lookup')
+    if (serve(LOOKUP, 1, Buffer.from('a\\0')) !== 0) wrong.push('lookup')
     nodeid = Number(reply.readBigUInt64LE(16))
   }
   meet()
-  const result = operations[operation](record, names, reply)
+  const result = send(removal)
   if (result !== 0) wrong.push('round ' + round + ': ' + result)
   meet()
   if (index === 0) {
@@ -86,10 +86,9 @@ test.each([
   const shared = { addon, directory, folder, rounds: ROUNDS, operation, steps: new SharedArrayBuffer(4) }
   const results = await Promise.all(
     [0, 1].map(async (index) => {
-      const one = { directory, nodeid: 1, nameOffset: 2 * index, nameLength: 1 }
-      const onto = { ...one, nameOffset: 4 + 2 * index, otherNodeid: 1, secondOffset: 2 * index, secondLength: 1 }
-      const record = makeRecord(operation === 'rename' ? onto : one)
-      const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, index, record } })
+      const [name, other] = index === 0 ? ['a', 'c'] : ['b', 'd']
+      const removal = operation === 'rename' ? requests.rename(1, other, 1, name) : requests.unlink(1, name)
+      const worker = new Worker(PROGRAM, { eval: true, workerData: { ...shared, index, removal } })
       const wrong = await new Promise<string[]>((resolve, reject) => {
         worker.once('message', resolve)
         worker.once('error', reject)

@@ -11,7 +11,6 @@ import { decodeDirectory, decodeOpenOut, type DirectoryEntry, requests } from '.
 import { createSharedDirectory } from '../../server/passthrough/passthrough-file-system.ts'
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
 import { Mounts } from './testing/mounts.ts'
-import { operate } from './testing/operate.ts'
 import { MAPPED, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 import { tableMemory } from './testing/table-memory.ts'
 
@@ -260,7 +259,7 @@ test(
       bench = new PassthroughBench({}, where)
       const lookUp = (index: number): number => bench.lookup(`f${index}`).nodeid
       // What a first lookup brings along is not counted.
-      operate('forget', { directory: bench.directory, nodeid: lookUp(0), nlookup: 1 })
+      bench.send(requests.forget(lookUp(0), 1))
       const descriptors = countDescriptors()
       const memory = process.memoryUsage.rss()
       const tables = tableMemory()
@@ -280,7 +279,7 @@ test(
       }
       const cached = Math.min(131_072, Math.floor(limit / 4), Math.ceil(MANY / STEP))
       expect(countDescriptors()).toBe(descriptors + cached)
-      for (const nodeid of nodeids) operate('forget', { directory: bench.directory, nodeid, nlookup: 1 })
+      for (const nodeid of nodeids) bench.send(requests.forget(nodeid, 1))
       expect(bench.inodes).toBe(1)
       expect(countDescriptors()).toBe(descriptors)
       const left = process.memoryUsage.rss() - memory

@@ -3,7 +3,14 @@
 import fs from 'node:fs'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Errno } from '../../server/errno.ts'
-import { FUSE_IOCTL_DIR, FuseSetattrValid, FuseStatx, FuseStatxOut } from '../../server/fuse/abi.ts'
+import {
+  FUSE_IOCTL_DIR,
+  FuseInHeader,
+  FuseOpcode,
+  FuseSetattrValid,
+  FuseStatx,
+  FuseStatxOut,
+} from '../../server/fuse/abi.ts'
 import {
   concat,
   decodeOpenOut,
@@ -13,9 +20,11 @@ import {
   requests,
 } from '../../server/fuse/testing/messages.ts'
 import type { PassthroughOptions } from '../../server/passthrough/options.ts'
-import { LINUX_INIT_FLAGS, LINUX_INIT_FLAGS2, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
+import { FuseError, LINUX_INIT_FLAGS, LINUX_INIT_FLAGS2, PassthroughBench, ROOT } from './testing/passthrough-bench.ts'
 
 const { O_RDWR, O_RDONLY, S_IFREG } = fs.constants
+/** Where the operation's own bytes begin. */
+const BODY = FuseInHeader.SIZE
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value)
 const word = (body: Uint8Array, offset: number): number =>
   new DataView(body.buffer, body.byteOffset).getUint32(offset, true)
@@ -195,7 +204,7 @@ describe('mapped xattrs', () => {
 })
 
 describe('security labels', () => {
-  const label = { name: 'security.test', value: bytes('system_u:object_r:test_t') }
+  const label = { name: 'security.selinux', value: bytes('system_u:object_r:test_t') }
 
   test('are there when the reply is, for every kind of file', () => {
     start({ securityLabel: 'always' })
@@ -206,49 +215,66 @@ describe('security labels', () => {
       ['link', bench.entry(requests.symlink(ROOT, 'link', 'nowhere', { label }))],
     ] as const
     for (const [name, { nodeid }] of entries) {
-      expect(hostXattr('security.test', name)).toBe('system_u:object_r:test_t')
-      expect(text(bench.body(requests.getxattr(nodeid, 'security.test', 100)))).toBe('system_u:object_r:test_t')
+      expect(hostXattr('security.selinux', name)).toBe('system_u:object_r:test_t')
+      expect(text(bench.body(requests.getxattr(nodeid, 'security.selinux', 100)))).toBe('system_u:object_r:test_t')
     }
     const temporary = bench.entry(requests.tmpfile(ROOT, O_RDWR, 0o644, { label }))
-    expect(text(bench.body(requests.getxattr(temporary.nodeid, 'security.test', 100)))).toContain('test_t')
+    expect(text(bench.body(requests.getxattr(temporary.nodeid, 'security.selinux', 100)))).toContain('test_t')
   })
 
-  test('that can’t be had leave nothing behind', () => {
+  test.each([
+    ['that the host has no name for', { name: 'security.test', value: bytes('x') }, Errno.EPERM],
+    // More than Linux lets any attribute hold.
+    ['that can’t be had', { name: label.name, value: new Uint8Array(65_537) }, Errno.E2BIG],
+  ])('%s leave nothing behind', (_, impossible, errno) => {
     start({ securityLabel: 'always' })
-    const impossible = { name: 'nonsense.name', value: bytes('x') }
     for (const request of [
       requests.create(ROOT, 'new', O_RDWR, 0o644, 0, { label: impossible }),
       requests.mkdir(ROOT, 'new', 0o755, 0, { label: impossible }),
+      requests.mknod(ROOT, 'new', S_IFREG | 0o644, 0, 0, { label: impossible }),
       requests.symlink(ROOT, 'new', 'x', { label: impossible }),
       requests.tmpfile(ROOT, O_RDWR, 0o644, { label: impossible }),
     ]) {
-      expect(bench.errno(request)).toBe(Errno.EOPNOTSUPP)
+      expect(bench.errno(request)).toBe(errno)
     }
     expect(fs.readdirSync(bench.path)).toEqual([])
     expect([bench.inodes, bench.handles]).toEqual([1, 0])
   })
 
-  test('of guests before 7.38 stand behind the name', () => {
+  test('a file that somebody else has made by then keeps its own', () => {
     start({ securityLabel: 'always' })
-    bench.body(requests.init({ minor: 36, flags: LINUX_INIT_FLAGS, flags2: LINUX_INIT_FLAGS2 }))
+    fs.writeFileSync(bench.at('theirs'), 'data')
+    for (const value of [label.value, new Uint8Array(65_537)])
+      bench.entry(requests.create(ROOT, 'theirs', O_RDWR, 0o644, 0, { label: { name: label.name, value } }))
+    expect(fs.readFileSync(bench.at('theirs'), 'utf8')).toBe('data')
+    expect(() => hostXattr(label.name, 'theirs')).toThrow(FuseError)
+  })
+
+  test.each([36, 37])('of guests of 7.%i stand behind the name', (minor) => {
+    start({ securityLabel: 'always' })
+    bench.body(requests.init({ minor, flags: LINUX_INIT_FLAGS, flags2: LINUX_INIT_FLAGS2 }))
     const plain = requests.mkdir(ROOT, 'dir', 0o755)
-    const message = encodeRequest(9, { nodeid: ROOT }, plain.subarray(40), encodeLabel(label))
-    bench.entry(message)
-    expect(hostXattr('security.test', 'dir')).toBe('system_u:object_r:test_t')
-    const cut = encodeRequest(
-      9,
-      { nodeid: ROOT },
-      plain.subarray(40, 48),
-      encodeName('cut'),
-      encodeLabel(label).subarray(0, 12),
-    )
-    expect(bench.errno(cut)).toBe(Errno.EINVAL)
+    const send = (...parts: Uint8Array[]): number => {
+      const message = encodeRequest(FuseOpcode.MKDIR, { nodeid: ROOT }, ...parts)
+      // Padding, which may hold anything.
+      new DataView(message.buffer).setUint16(FuseInHeader.total_extlen, 0xffff, true)
+      return bench.errno(message)
+    }
+    expect(send(plain.subarray(BODY), encodeLabel(label))).toBe(0)
+    expect(hostXattr('security.selinux', 'dir')).toBe('system_u:object_r:test_t')
+    for (let length = 1; length < encodeLabel(label).length; length++) {
+      const cut = encodeLabel(label).subarray(0, length)
+      expect([length, send(plain.subarray(BODY, BODY + 8), encodeName('cut'), cut)]).toEqual([length, Errno.EINVAL])
+    }
+    expect(send(plain.subarray(BODY, BODY + 8), encodeName('bare'))).toBe(0)
+    expect(() => hostXattr('security.selinux', 'bare')).toThrow('errno 61')
+    expect(fs.readdirSync(bench.path).toSorted()).toEqual(['bare', 'dir'])
   })
 
   test('are nothing without the option, and nonsense in them is refused', () => {
     start({})
     bench.entry(requests.mkdir(ROOT, 'dir', 0o755, 0, { label }))
-    expect(() => hostXattr('security.test', 'dir')).toThrow('errno 61')
+    expect(() => hostXattr('security.selinux', 'dir')).toThrow('errno 61')
     const broken = requests.mkdir(ROOT, 'broken', 0o755, 0, { label })
     // The value's size, beyond the extension's end.
     new DataView(broken.buffer).setUint32(broken.length - encodeLabel(label).length + 8, 1000, true)

@@ -39,6 +39,7 @@ void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
   put_off->use = current_;
   put_off->head = chain_.head;
   put_off->number = current_->queue->journal.RequestOf(chain_.head);
+  if (repeated_) put_off->begun = current_->queue->journal.begun(chain_.head);
   put_off->began = timing_.began;
   current_->under_way++;
   under_way_++;
@@ -55,8 +56,8 @@ void RequestServer::Pool(PutOffRef request) {
   device_->pool().Submit(std::move(request));
 }
 
-// Completes what the pool and the kernel have served. kTimedOut where that is all; kShortage where
-// one was answered with ENFILE, or the queue of one that is now current, because something on the
+// Completes what the pool and the kernel have served. kTimedOut where that is all; kShortage or
+// kOwnerRefused as Next has them, or the queue of one that is now current, because something on the
 // host is in its way: then there may be more.
 int RequestServer::Collect() {
   if (!mailbox_.empty())
@@ -104,9 +105,10 @@ int RequestServer::Complete(PutOffRequest& served) {
   const uint32_t written = Answered(served);
   MarkBuffers(served.request.writable, *served.table);
   Finish(use, served.head, written, header.unique);
-  if (answer.value != -ENFILE) return kTimedOut;
+  const Served notice = NoticeOf(answer.value);
+  if (notice == Served::kYes) return kTimedOut;
   std::copy_n(served.bytes.begin(), sizeof(fuse_in_header), request_);
-  return kShortage;
+  return notice == Served::kShortage ? kShortage : kOwnerRefused;
 }
 
 // Writes the header of a reply whose body is there. Returns the bytes of the whole.

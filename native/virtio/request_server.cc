@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "host/credentials.h"
 #include "host/repeated.h"
 #include "memory/guarded_access.h"
 #include "session/present_request.h"
@@ -22,6 +23,8 @@ using std::chrono::steady_clock;
 
 namespace {
 
+// FUSE 7.37
+constexpr uint32_t kTmpfile = 51;
 constexpr size_t kInHeader = sizeof(fuse_in_header);
 constexpr size_t kOutHeader = sizeof(fuse_out_header);
 
@@ -42,6 +45,16 @@ bool Announces(uint32_t opcode) {
     case FUSE_RELEASE:
     case FUSE_OPENDIR:
     case FUSE_RELEASEDIR:
+    case FUSE_SETATTR:
+    case FUSE_CREATE:
+    case kTmpfile:
+    case FUSE_MKDIR:
+    case FUSE_MKNOD:
+    case FUSE_SYMLINK:
+    case FUSE_UNLINK:
+    case FUSE_RMDIR:
+    case FUSE_RENAME:
+    case FUSE_RENAME2:
     case FUSE_INTERRUPT:
     case FUSE_BATCH_FORGET:
       return true;
@@ -251,6 +264,7 @@ int RequestServer::Next(int timeout_ms) {
       if (served == Served::kNot || served == Served::kWaits)
         return static_cast<int>(uses_[place].index);
       if (served == Served::kShortage) return kShortage;
+      if (served == Served::kOwnerRefused) return kOwnerRefused;
     }
     if (taken == Taken::kRequest) {
       if (timeout_ms < 0 || steady_clock::now() < deadline) continue;
@@ -400,6 +414,11 @@ bool RequestServer::PutHeader(int error, uint64_t body_size) {
   return WriteReplyHeader(chain_.WritableBuffers(), Unique(request_), error, body_size);
 }
 
+RequestServer::Served RequestServer::NoticeOf(int64_t answer) {
+  if (answer == -ENFILE) return Served::kShortage;
+  return answer == -EPERM && HasRefusedOwner() ? Served::kOwnerRefused : Served::kYes;
+}
+
 // Serves the current request where the data plane may; else it is the control plane's.
 RequestServer::Served RequestServer::ServeNatively(bool again) {
   FuseRequest request;
@@ -418,6 +437,8 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
     NoReply();
     return Served::kYes;
   }
+  if (!again && DataPlane::IsOnce(request.header.opcode))
+    current_->queue->journal.Begin(chain_.head, RealtimeNow());
   if (!again && port_->latencies.Due(request.header.opcode)) timing_ = {Latencies::Now(), true};
   const Answer answer =
       plane_->Serve(request, reply_ + kOutHeader, kReplyBytes - kOutHeader, again);
@@ -456,7 +477,7 @@ RequestServer::Served RequestServer::ServeNatively(bool again) {
   }
   plane_->AfterReply();
   NoteTime(request.header.nodeid);
-  return answer.value == -ENFILE ? Served::kShortage : Served::kYes;
+  return NoticeOf(answer.value);
 }
 
 }  // namespace viewfsd

@@ -30,6 +30,7 @@ class RequestServer final : public FinishedWork {
   static constexpr int kStopped = -1;
   static constexpr int kTimedOut = -2;
   static constexpr int kShortage = -3;
+  static constexpr int kOwnerRefused = -4;
 
   // `request` and `reply` have the sizes above and belong to the caller. Where there is a
   // `directory`, which outlives the object, requests that its policy gives to the data plane are
@@ -43,7 +44,8 @@ class RequestServer final : public FinishedWork {
 
   // Blocks until there is a request for the control plane, and returns its queue; kStopped after
   // Device::Shutdown, kTimedOut after `timeout_ms` (negative: never), and when many requests have
-  // been refused without one to serve; kShortage when the data plane has answered one with ENFILE.
+  // been refused without one to serve; kShortage when the data plane has answered one with ENFILE,
+  // kOwnerRefused when TakeRefusedOwner has something to say.
   // A request that has not been completed by now is answered with EIO.
   int Next(int timeout_ms);
 
@@ -69,7 +71,7 @@ class RequestServer final : public FinishedWork {
   // -EINVAL.
   int64_t Defer();
   // Lets the data plane serve the current request, which it has not been able to serve before.
-  enum class Served { kNot = 0, kYes = 1, kShortage = 2, kWaits = 3 };
+  enum class Served { kNot = 0, kYes = 1, kShortage = 2, kWaits = 3, kOwnerRefused = 4 };
   Served ServeAgain() { return current_ == nullptr ? Served::kNot : ServeNatively(true); }
   // Makes it the current request again, with room for up to kDeferredReply bytes of reply. Returns
   // 0; -ENOENT once the stop of its queue has answered it (EAGAIN) or its ring is broken; -EINVAL
@@ -151,6 +153,8 @@ class RequestServer final : public FinishedWork {
   Taken Take(QueueUse* use);
   bool ReadRequest();
   Served ServeNatively(bool again);
+  // kYes, or what the control plane shall say of a request that has got this answer.
+  static Served NoticeOf(int64_t answer);
 
   // put_off.cc
   void PutOff(const FuseRequest& request, uint64_t moved);

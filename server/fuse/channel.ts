@@ -9,6 +9,8 @@ export const Served = {
   SHORTAGE: 2,
   /** Something on the host that passes is in the way. */
   WAITS: 3,
+  /** It is completed, with EPERM: an owner that this process can't give to a file. */
+  OWNER_REFUSED: 4,
 } as const
 
 /**

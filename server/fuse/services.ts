@@ -34,6 +34,16 @@ export const DATA_PLANE: ReadonlyMap<number, boolean> = new Map<number, boolean>
   [FuseOpcode.READDIR, false],
   [FuseOpcode.READDIRPLUS, false],
   [FuseOpcode.RELEASEDIR, false],
+  [FuseOpcode.CREATE, true],
+  [FuseOpcode.TMPFILE, true],
+  [FuseOpcode.MKDIR, true],
+  [FuseOpcode.MKNOD, true],
+  [FuseOpcode.SYMLINK, true],
+  [FuseOpcode.UNLINK, true],
+  [FuseOpcode.RMDIR, true],
+  [FuseOpcode.RENAME, true],
+  [FuseOpcode.RENAME2, true],
+  [FuseOpcode.SETATTR, true],
 ])
 
 /** Of the data plane, and always put off to its pool: to wait for the disk is what they are for. */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the table of operations (table.ts) has of each. */
-import { FuseEntryOut, FuseOpenOut } from '../fuse/abi.ts'
 import type { RequestContext } from './request-context.ts'
 
 export interface Operation {
@@ -27,8 +26,6 @@ export const MODIFIES: Traits = { modifies: true }
 
 /** The shortest name, with its NUL. */
 export const NAME = 2
-/** Struct fuse_entry_out and fuse_open_out. */
-export const CREATED = FuseEntryOut.SIZE + FuseOpenOut.SIZE
 
 export function operation(
   serve: Operation['serve'],

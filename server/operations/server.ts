@@ -78,6 +78,11 @@ export class FuseServer {
     this.#context.noteShortage(opcode)
   }
 
+  /** The data plane could not give a file to somebody. */
+  noteOwnerRefused(): void {
+    this.#context.fileSystem.ownerRefused()
+  }
+
   /** See Waits.onStuck. */
   set onStuck(told: Waits['onStuck']) {
     this.#context.waits.onStuck = told

@@ -3,7 +3,6 @@
 import { Errno } from '../errno.ts'
 import { FuseOpcode } from '../fuse/abi.ts'
 import { DATA_PLANE } from '../fuse/services.ts'
-import { create } from './create.ts'
 import { destroy } from './destroy.ts'
 import { getlk } from './getlk.ts'
 import { getxattr } from './getxattr.ts'
@@ -13,21 +12,13 @@ import { ioctl } from './ioctl.ts'
 import { link } from './link.ts'
 import { listxattr } from './listxattr.ts'
 import { lseek } from './lseek.ts'
-import { mkdir } from './mkdir.ts'
-import { mknod } from './mknod.ts'
 import { readlink } from './readlink.ts'
 import { removexattr } from './removexattr.ts'
-import { rename, rename2 } from './rename.ts'
-import { rmdir } from './rmdir.ts'
-import { setattr } from './setattr.ts'
 import { setlk } from './setlk.ts'
 import { setlkw } from './setlkw.ts'
 import { setxattr } from './setxattr.ts'
 import { statfs } from './statfs.ts'
 import { statx } from './statx.ts'
-import { symlink } from './symlink.ts'
-import { tmpfile } from './tmpfile.ts'
-import { unlink } from './unlink.ts'
 import { type Operation, operation } from './operation.ts'
 import { COMPLETED } from './request-context.ts'
 
@@ -54,19 +45,9 @@ const dataPlane = Array.from(DATA_PLANE, ([opcode, modifies]): [number, Operatio
 
 const BY_OPCODE: ReadonlyMap<number, Operation> = new Map([
   ...dataPlane,
-  [FuseOpcode.SETATTR, setattr],
   [FuseOpcode.STATX, statx],
   [FuseOpcode.READLINK, readlink],
-  [FuseOpcode.SYMLINK, symlink],
-  [FuseOpcode.MKNOD, mknod],
-  [FuseOpcode.MKDIR, mkdir],
-  [FuseOpcode.UNLINK, unlink],
-  [FuseOpcode.RMDIR, rmdir],
-  [FuseOpcode.RENAME, rename],
-  [FuseOpcode.RENAME2, rename2],
   [FuseOpcode.LINK, link],
-  [FuseOpcode.CREATE, create],
-  [FuseOpcode.TMPFILE, tmpfile],
   [FuseOpcode.STATFS, statfs],
   [FuseOpcode.SETXATTR, setxattr],
   [FuseOpcode.GETXATTR, getxattr],

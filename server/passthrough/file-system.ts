@@ -4,7 +4,6 @@
  * have one of their own.
  */
 import type { FileOperations } from '../../native/operations.ts'
-import type { IdTranslator } from './id-translation.ts'
 import type { XattrMap } from './xattr-map.ts'
 
 /** FuseInitFlag and FuseInitFlag2 bits that a guest gets together, or not at all. */
@@ -30,10 +29,7 @@ export interface FileSystem {
   /** There are extended attributes; their names may be others on the host. */
   readonly xattr: boolean
   readonly xattrMap: XattrMap | undefined
-  /** Ids of the guest's that are others on the host. */
-  readonly uids: IdTranslator
-  readonly gids: IdTranslator
-  /** An operation that gives a file to somebody got EPERM: tells which option helps, where that is the reason. */
+  /** Something that gives a file to somebody got EPERM: tells which option helps. */
   ownerRefused: () => void
   /**
    * A session begins: what has been agreed on, and how large a window the device has. After `reset`, before INIT is answered. From now

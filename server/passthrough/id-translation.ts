@@ -20,42 +20,27 @@ export interface IdTranslation {
 
 /** `chown` and idmapped mounts say so where they mean no id at all. */
 export const NO_ID = 0xffff_ffff
-/** `toHost` of an id that the guest must not use. */
-export const FORBIDDEN = -1
+/** As native/host/id_ranges.h takes them: quadruples of an id, how many, what the first becomes, and what becomes of the others. */
+const SHIFTED = 0
+const SQUASHED = 1
+const FORBIDDEN = 2
 
-export class IdTranslator {
-  readonly #rules: readonly IdTranslation[]
-
-  constructor(rules: readonly IdTranslation[]) {
-    this.#rules = rules
-  }
-
-  /** Every id is the host's, too. */
-  get changesNothing(): boolean {
-    return this.#rules.length === 0
-  }
-
-  /** @returns the host's id, or FORBIDDEN */
-  toHost(id: number): number {
-    if (id === NO_ID) return id
-    for (const { kind, from, to, count } of this.#rules) {
-      if (kind === 'host' || kind === 'squash-host' || id < from || id >= from + count) continue
-      if (kind === 'forbid-guest') return FORBIDDEN
-      return kind === 'squash-guest' ? to : to + (id - from)
-    }
-    return id
-  }
-}
-
-/**
- * How the guest sees the host's ids, as native/host/id_ranges.h takes it: quadruples of first host id, count, the guest's id, and
- * 1 where the whole range is that one.
- */
+/** How the guest sees the host's ids. */
 export function toGuestRanges(rules: readonly IdTranslation[]): Uint32Array {
   const quadruples = rules.flatMap(({ kind, from, to, count }) => {
-    if (kind === 'map') return [to, count, from, 0]
-    if (kind === 'host') return [from, count, to, 0]
-    return kind === 'squash-host' ? [from, count, to, 1] : []
+    if (kind === 'map') return [to, count, from, SHIFTED]
+    if (kind === 'host') return [from, count, to, SHIFTED]
+    return kind === 'squash-host' ? [from, count, to, SQUASHED] : []
+  })
+  return Uint32Array.from(quadruples)
+}
+
+/** What the guest's ids are on the host. */
+export function toHostRanges(rules: readonly IdTranslation[]): Uint32Array {
+  const quadruples = rules.flatMap(({ kind, from, to, count }) => {
+    if (kind === 'map' || kind === 'guest') return [from, count, to, SHIFTED]
+    if (kind === 'squash-guest') return [from, count, to, SQUASHED]
+    return kind === 'forbid-guest' ? [from, count, 0, FORBIDDEN] : []
   })
   return Uint32Array.from(quadruples)
 }

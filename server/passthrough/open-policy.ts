@@ -5,13 +5,15 @@
  */
 import { constants } from 'node:fs'
 import type { AgreedFeatures, OpenPolicy } from '../../native/index.ts'
-import { FuseInitFlag, FuseOpenFlag } from '../fuse/abi.ts'
+import { FuseInitFlag, FuseInitFlag2, FuseOpenFlag } from '../fuse/abi.ts'
 import type { FuseSession } from '../fuse/session.ts'
 import type { PassthroughOptions } from './options.ts'
 
 // A guest's open flags are those of its architecture, which is the host's; O_DIRECT is not the same on all.
 const { O_APPEND, O_DIRECT, O_NOATIME } = constants
 
+/** Requests have extensions since 7.38. */
+const EXTENSIONS_MINOR = 38
 /** FOPEN_NOFLUSH is of 7.36. */
 const NOFLUSH_MINOR = 36
 
@@ -21,6 +23,9 @@ export function agreedFeatures(session: FuseSession): AgreedFeatures {
     posixLocks: session.has(FuseInitFlag.POSIX_LOCKS),
     windowShown: session.hasWindow,
     handlesKillpriv: session.has(FuseInitFlag.HANDLE_KILLPRIV_V2),
+    extensions: session.minor >= EXTENSIONS_MINOR,
+    labels: session.has2(FuseInitFlag2.SECURITY_CTX),
+    appliesUmask: session.has(FuseInitFlag.DONT_MASK),
     // A guest without it is not Linux: Windows' would take such an entry for a file.
     negativeEntries: session.has(FuseInitFlag.AUTO_INVAL_DATA),
   }

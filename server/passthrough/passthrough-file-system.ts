@@ -11,9 +11,10 @@ import { services } from '../fuse/services.ts'
 import type { FuseSession } from '../fuse/session.ts'
 import { WireBytes } from '../fuse/wire.ts'
 import type { FileSystem, InitFeature } from './file-system.ts'
-import { IdTranslator, NO_ID, toGuestRanges } from './id-translation.ts'
+import { NO_ID, toGuestRanges, toHostRanges } from './id-translation.ts'
 import { agreedFeatures, openPolicy } from './open-policy.ts'
 import { cacheTimeout, defaultOptions, type PassthroughOptions } from './options.ts'
+import { hostLabel, LABELS } from './security-label.ts'
 import { XattrMap } from './xattr-map.ts'
 
 /** With its NUL. */
@@ -37,7 +38,18 @@ export function createSharedDirectory(
   const timeout = cacheTimeout(cache)
   const handles = { never: 0, prefer: 1, mandatory: 2 }[inodeFileHandles]
   const directory = native.createSharedDirectory(path, timeout, timeout, handles, inodeLimit, ...predecessor)
-  native.setIds(directory, toGuestRanges(translateUid), toGuestRanges(translateGid))
+  native.setIds(
+    directory,
+    toGuestRanges(translateUid),
+    toGuestRanges(translateGid),
+    toHostRanges(translateUid),
+    toHostRanges(translateGid),
+  )
+  const map = xattrMap === undefined ? undefined : new XattrMap(xattrMap)
+  for (const label of LABELS) {
+    const name = hostLabel(label, map)
+    if (name !== undefined) native.addLabelName(directory, label, name)
+  }
   const capability = mappedCapability(xattrMap)
   if (capability !== undefined) native.setCapabilityName(directory, capability)
   const { enabled, minSizeBytes, minAgeSeconds, fileSystems = [] } = daxPolicy
@@ -84,8 +96,6 @@ export class PassthroughFileSystem implements FileSystem {
   readonly initFeatures: readonly InitFeature[]
   readonly xattr: boolean
   readonly xattrMap: XattrMap | undefined
-  readonly uids: IdTranslator
-  readonly gids: IdTranslator
   readonly #options: PassthroughOptions
   readonly #session: FuseSession
   readonly #warn: (message: string) => void
@@ -111,8 +121,6 @@ export class PassthroughFileSystem implements FileSystem {
     this.readOnly = readOnly
     this.xattr = this.#options.xattr
     this.xattrMap = this.#options.xattrMap === undefined ? undefined : new XattrMap(this.#options.xattrMap)
-    this.uids = new IdTranslator(this.#options.translateUid)
-    this.gids = new IdTranslator(this.#options.translateGid)
     const exportable = native.fileHandles(directory) === 0
     this.initFlags =
       FuseInitFlag.AUTO_INVAL_DATA |

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Whether `--security-label` can be kept at all: found out when the daemon starts, not by each file that a guest makes. */
+/**
+ * The names of security labels (`--security-label`), and whether they can be kept at all: found out when the daemon starts, not by
+ * each file that a guest makes.
+ */
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import { Field, FIELDS } from '../../native/file-request.ts'
@@ -8,8 +11,10 @@ import { WireBytes } from '../fuse/wire.ts'
 import type { FileSystem } from './file-system.ts'
 import type { XattrMap } from './xattr-map.ts'
 
-/** What SELinux guests send; other modules' names are kept, or not, by the same rules. */
+/** What SELinux guests send; the others' names are kept, or not, by the same rules. */
 const LABEL = 'security.selinux'
+/** What may come with what a guest makes: of the modules of Linux that label files. */
+export const LABELS: readonly string[] = [LABEL, 'security.SMACK64']
 const XATTR_CREATE = 1
 const XATTR_REPLACE = 2
 /** The longest value there is. */
@@ -19,21 +24,21 @@ const { EACCES, EOPNOTSUPP, EPERM } = constants.errno
 /** What says that none will ever be kept. */
 const REFUSALS: readonly number[] = [EACCES, EOPNOTSUPP, EPERM]
 
-/** The host's name for the label, NUL-terminated; undefined where the rules refuse it. */
-function hostLabel(xattrMap: XattrMap | undefined): Uint8Array | undefined {
-  const bytes = new TextEncoder().encode(`${LABEL}\0`)
+/** The host's name for a label; undefined where the rules refuse it. */
+export function hostLabel(label: string, xattrMap: XattrMap | undefined): string | undefined {
+  if (xattrMap === undefined) return label
+  const bytes = new TextEncoder().encode(`${label}\0`)
   const [name, host] = [new WireBytes(), new WireBytes()]
   name.set(bytes, 0, bytes.length - 1)
-  if (xattrMap === undefined) return bytes
-  if (xattrMap.toHost(name, host) < 0) return undefined
-  return host.bytes.slice(host.offset, host.offset + host.length + 1)
+  return xattrMap.toHost(name, host) < 0 ? undefined : new TextDecoder().decode(host.copy())
 }
 
 /**
  * Asks for a change of the shared directory's own label that changes nothing, whether it has one or not.
  * @returns 0 or `-errno`
  */
-function tryLabel({ directory, operations }: FileSystem, name: Uint8Array): number {
+function tryLabel({ directory, operations }: FileSystem, hostName: string): number {
+  const name = new TextEncoder().encode(`${hostName}\0`)
   const value = new Uint8Array(VALUE_BYTES)
   const record = new Float64Array(FIELDS)
   record[Field.directory] = directory
@@ -51,13 +56,13 @@ function tryLabel({ directory, operations }: FileSystem, name: Uint8Array): numb
 /** @returns one sentence that says what to do, or undefined where labels can be kept */
 export function explainLabels(fileSystem: FileSystem): string | undefined {
   if (fileSystem.readOnly || !fileSystem.xattr) return undefined
-  const name = hostLabel(fileSystem.xattrMap)
+  const name = hostLabel(LABEL, fileSystem.xattrMap)
   const result = name === undefined ? -EPERM : tryLabel(fileSystem, name)
   if (!REFUSALS.includes(-result)) return undefined
   const why =
     name === undefined
       ? `the rules of --xattrmap refuse ${LABEL}`
-      : `this process can't write ${new TextDecoder().decode(name.subarray(0, -1))} in the shared directory`
+      : `this process can't write ${name} in the shared directory`
   return (
     `--security-label: ${why} (${getSystemErrorName(result)}); use --xattrmap=:map:${LABEL}:user.virtiofs.: ` +
     `or, for labels of symbolic links and devices, too, --xattrmap=:map:${LABEL}:trusted.virtiofs.: with --modcaps=+sys_admin`

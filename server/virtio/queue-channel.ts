@@ -6,6 +6,7 @@ import type { FuseChannel } from '../fuse/channel.ts'
 export const STOPPED = -1
 export const TIMED_OUT = -2
 export const SHORTAGE = -3
+export const OWNER_REFUSED = -4
 
 export class QueueChannel implements FuseChannel {
   readonly request: DataView
@@ -28,7 +29,8 @@ export class QueueChannel implements FuseChannel {
   /**
    * Waits for the next request that the data plane does not serve.
    * @param timeoutMs how long at most; -1 for ever
-   * @returns its queue, STOPPED once the device shuts down, TIMED_OUT, or SHORTAGE when the data plane has answered a request with ENFILE
+   * @returns its queue, STOPPED once the device shuts down, TIMED_OUT, SHORTAGE when the data plane has answered a request with ENFILE,
+   * or OWNER_REFUSED when a file could not be given to somebody
    */
   next(timeoutMs = -1): number {
     return this.#worker.next(timeoutMs)

@@ -109,9 +109,10 @@ void Create(const Served& served) {
   const char text[] = {name, '\0'};
   fuse_entry_out entry;
   fuse_open_out out;
+  bool made;
   const CreateRequest request = {.parent = 1, .flags = O_RDWR, .mode = 0644, .kill_suidgid = false};
-  FUZZ_CHECK(CreateFile(served.directory, OpenPolicy(), text, request, Caller(), &entry, &out) ==
-             0);
+  FUZZ_CHECK(CreateFile(served.directory, OpenPolicy(), text, request, Caller(), &entry, &out,
+                        &made) == 0);
   served.guest.nodeid[size_t{name}] = entry.nodeid;
   served.guest.last_nodeid = std::max(served.guest.last_nodeid, entry.nodeid);
   served.guest.fh[size_t{name}] = Remember(served, out);

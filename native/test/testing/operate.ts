@@ -4,7 +4,7 @@ import { operations } from '../../index.ts'
 import type { FileOperations } from '../../operations.ts'
 
 /** A record with these fields. */
-export function makeRecord(fields: Partial<Record<keyof typeof Field, number>>): Float64Array {
+function makeRecord(fields: Partial<Record<keyof typeof Field, number>>): Float64Array {
   const record = new Float64Array(FIELDS)
   for (const [name, place] of Object.entries(Field)) record[place] = new Map(Object.entries(fields)).get(name) ?? 0
   return record

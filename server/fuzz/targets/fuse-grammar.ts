@@ -223,7 +223,8 @@ export function nextRequest(script: Script, known: Known): FuseRequest {
   const by = { uid: (who & 3) === 1 ? 1000 : 0, gid: (who & 12) === 4 ? 1000 : 0 }
   const group = who >= 0xc0 ? script.word() : 0
   const groups = (group & 1) === 0 ? [group] : [group, group >>> 1]
-  const extensions = who >= 0xc0 ? { groups, label: { name: 'user.a', value: script.take(3) } } : {}
+  const label = (who & 0x10) === 0 ? 'security.selinux' : 'user.a'
+  const extensions = who >= 0xc0 ? { groups, label: { name: label, value: script.take(3) } } : {}
   const message = encodeRequest(shape.opcode, { nodeid: node, ...by, ...extensions, unique: script.below(4) }, ...body)
   return { opcode: shape.opcode, nodeid: Number(node), message: damaged(message, script), replyCapacity }
 }

@@ -30,11 +30,8 @@ class WhimsicalFileSystem extends FakeFileSystem {
     const upTo = (bytes: number): number => zeros(call, (this.whim * 97) % (bytes + 1))
     const unless = (errno: number, bytes: number): number => (this.whim % 3 === 0 ? -errno : zeros(call, bytes))
     switch (call.name) {
-      case 'create':
-      case 'tmpfile':
-        return unless(Errno.ENOENT, 144)
-      case 'setattr':
-        return unless(Errno.ENOENT, 104)
+      case 'link':
+        return unless(Errno.ENOENT, 128)
       case 'readlink':
         return upTo(size)
       case 'getxattr':

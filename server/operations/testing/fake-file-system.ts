@@ -3,7 +3,6 @@
 import { Field } from '../../../native/file-request.ts'
 import type { FileOperation, FileOperations } from '../../../native/operations.ts'
 import type { FileSystem, InitFeature } from '../../passthrough/file-system.ts'
-import { IdTranslator } from '../../passthrough/id-translation.ts'
 
 /** What an operation was called with. */
 export interface OperationCall {
@@ -30,14 +29,13 @@ export function zeros(call: OperationCall, bytes: number): number {
 /** All that is not zero, but for the directory and the reply's place. */
 export function describeCall(call: OperationCall): string {
   const fields = Object.keys(Field).filter((name): name is keyof typeof Field => name in Field)
-  const range = (begin: 'name' | 'second' | 'groups'): Uint8Array => {
+  const range = (begin: 'name' | 'second'): Uint8Array => {
     const offset = field(call, `${begin}Offset`)
     return call.bytes.slice(offset, offset + field(call, `${begin}Length`))
   }
   const described = fields.flatMap((name) => {
     if (name === 'directory' || name.startsWith('reply') || name.endsWith('Offset')) return []
     if (field(call, name) === 0) return []
-    if (name === 'groupsLength') return [`groups=${new Uint32Array(range('groups').buffer).join('+')}`]
     if (name === 'nameLength') return [`name=${Buffer.from(range('name')).toString('latin1')}`]
     if (name === 'secondLength') return [`second=${Buffer.from(range('second')).toString('latin1')}`]
     return [`${name}=${field(call, name)}`]
@@ -54,8 +52,6 @@ export class FakeFileSystem implements FileSystem {
   initFeatures: readonly InitFeature[] = []
   xattr = true
   xattrMap: FileSystem['xattrMap']
-  uids = new IdTranslator([])
-  gids = new IdTranslator([])
   ownerRefused: () => void = () => {}
   begin: FileSystem['begin'] = () => {}
   reset: () => void = () => {}
@@ -65,20 +61,9 @@ export class FakeFileSystem implements FileSystem {
       return (record, bytes, reply) => answer({ name, record, bytes, reply })
     }
     this.operations = {
-      setattr: on('setattr'),
       statx: on('statx'),
       readlink: on('readlink'),
-      symlink: on('symlink'),
-      mknod: on('mknod'),
-      mkdir: on('mkdir'),
-      unlink: on('unlink'),
-      rmdir: on('rmdir'),
-      rename: on('rename'),
       link: on('link'),
-      create: on('create'),
-      tmpfile: on('tmpfile'),
-      forget: on('forget'),
-      release: on('release'),
       lseek: on('lseek'),
       ioctl: on('ioctl'),
       getlk: on('getlk'),
