@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `npm run bench:workloads [-- options]`: what ordinary programs ask for in a guest, and how long they take, with viewfsd
- * and with Rust virtiofsd, in one nested host. Writes benchmark-workloads.json and .md.
+ * and with Rust virtiofsd, in one nested host. Writes benchmark-workloads.json, .md and .svg.
  */
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts'
-import { opcodeTable, type WorkloadSample, workloadRows, workloadTable } from './bench/workload-report.ts'
+import {
+  opcodeTable,
+  WORKLOAD_COLOURS,
+  type WorkloadSample,
+  workloadBars,
+  workloadRows,
+  workloadTable,
+} from './bench/workload-report.ts'
+import { barChart } from './bench/chart.ts'
 import type { WorkloadOptions } from './bench/workload-session.ts'
 import { WORKLOADS } from './bench/workloads.ts'
 import { resultsDir } from './rig/paths.ts'
@@ -19,6 +29,14 @@ const USAGE = `usage: npm run bench:workloads -- [options]
   --only LIST       of ${WORKLOADS.map(({ name }) => name.replaceAll(',', ';')).join(',')}; a comma in a name is a semicolon
   --kernel, --guest-kernel 6.12|7.3  (default 7.3)
   --out DIR         where the results go (default: <cache>/bench)`
+
+/** This machine's npm, for a guest. */
+function archiveNpm(archive: string): void {
+  const program =
+    process.env['npm_execpath'] ?? execFileSync('sh', ['-c', 'command -v npm'], { encoding: 'utf8' }).trim()
+  const folder = dirname(dirname(realpathSync(program)))
+  execFileSync('tar', ['-C', dirname(folder), '-cf', archive, 'npm'])
+}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -35,9 +53,14 @@ async function main(): Promise<number> {
     files: Number(values.files),
     only: values.only.split(',').flatMap((name) => (name === '' ? [] : [name.replaceAll(';', ',')])),
   }
+  const scratch = mkdtempSync(join(tmpdir(), 'viewfsd-bench-'))
+  process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
+  const npm = join(scratch, 'npm.tar')
+  archiveNpm(npm)
   const session = await runGuestSession({
     script: 'workload-session.js',
     options,
+    files: { 'npm.tar': npm },
     kernel: values.kernel,
     guestKernel: values['guest-kernel'],
     timeoutSeconds: Number(values.timeout),
@@ -52,6 +75,7 @@ async function main(): Promise<number> {
   }
   const report = [
     '# Requests and time of workloads in a guest\n',
+    '![requests and time, ratio to virtiofsd](benchmark-workloads.svg)\n',
     'Made by `npm run bench:workloads`, in one nested rig session, under an emulator: compare within a row; absolute times say nothing.',
     `Each number is the median of ${values.runs} runs. Both daemons have their default options (viewfsd: no window; virtiofsd: no sandbox). The guest's kernel`,
     'counts what it sends (its fuse_request_send event), FORGET excepted. The file system is mounted anew before each workload but those that say "again",',
@@ -64,8 +88,16 @@ async function main(): Promise<number> {
   const out = resultsDir(values.out)
   writeFileSync(join(out, 'benchmark-workloads.json'), `${JSON.stringify({ circumstances, rows, samples }, null, 2)}\n`)
   writeFileSync(join(out, 'benchmark-workloads.md'), report)
+  writeFileSync(
+    join(out, 'benchmark-workloads.svg'),
+    barChart(
+      'Requests and time (virtiofsd / viewfsd; log scale; above 1: viewfsd needs less)',
+      WORKLOAD_COLOURS,
+      workloadBars(rows),
+    ),
+  )
   process.stdout.write(report)
-  say(`results: ${out}/benchmark-workloads.{json,md}`)
+  say(`results: ${out}/benchmark-workloads.{json,md,svg}`)
   return 0
 }
 

@@ -5,6 +5,7 @@ import {
   parseHistogram,
   type Requests,
   type WorkloadSample,
+  workloadBars,
   workloadRows,
   workloadTable,
 } from './workload-report.ts'
@@ -42,4 +43,13 @@ test('medians, totals and ratios, by opcode and together', () => {
   ])
   expect(workloadTable(rows).split('\n')[2]).toBe('| find | 21 | 50 | 0.42 | 2.00 | 4.00 | 0.50 |')
   expect(opcodeTable(rows).split('\n')[2]).toBe('| find | LOOKUP 20/40, FLUSH 0/10, opcode 99 0/0 |')
+  expect(workloadBars(rows)).toEqual([
+    {
+      name: 'find',
+      cells: [
+        { series: 'requests', ratio: 50 / 21 },
+        { series: 'time', ratio: 2 },
+      ],
+    },
+  ])
 })

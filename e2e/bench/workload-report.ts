@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Turns the samples of the workload benchmark into rows with medians, and those into Markdown tables. */
+import type { Bars } from './chart.ts'
 import { median } from './report.ts'
 import { type Column, COLUMNS } from './workloads.ts'
 
@@ -118,6 +119,25 @@ export function workloadTable(rows: readonly WorkloadRow[]): string {
     ])
   }
   return table
+}
+
+export const WORKLOAD_COLOURS: Readonly<Record<string, string>> = { requests: '#9ec5ab', time: '#0b6e4f' }
+
+/** How many times viewfsd's requests and time virtiofsd's are. */
+export function workloadBars(rows: readonly WorkloadRow[]): Bars[] {
+  return rows.flatMap(({ workload, cells: { viewfsd, virtiofsd } }) =>
+    viewfsd === undefined || virtiofsd === undefined
+      ? []
+      : [
+          {
+            name: workload,
+            cells: [
+              { series: 'requests', ratio: virtiofsd.total / viewfsd.total },
+              { series: 'time', ratio: virtiofsd.seconds / viewfsd.seconds },
+            ],
+          },
+        ],
+  )
 }
 
 /** Each opcode of which either got any: `viewfsd's/virtiofsd's`. */

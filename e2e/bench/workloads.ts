@@ -24,6 +24,8 @@ const GREP = 'grep -r needle /mnt/repository/source || true'
 const FIND = 'find /mnt/repository/source -type f -size +1k'
 const BUILD = 'cd /mnt/program && make -s -j2'
 const CLEAN = 'cd /mnt/program && make -s clean'
+/** Where a guest finds npm, which its Debian has none of. */
+export const GUEST_NPM = '/opt/npm'
 
 /** In this order: those that are not cold build on the one before. */
 export const WORKLOADS: readonly Workload[] = [
@@ -40,6 +42,12 @@ export const WORKLOADS: readonly Workload[] = [
     prepare: 'rm -rf /mnt/clone',
     cold: true,
     script: 'git clone -q file:///mnt/repository /mnt/clone',
+  },
+  {
+    name: 'npm ci',
+    prepare: 'rm -rf /mnt/project/node_modules /tmp/npm',
+    cold: true,
+    script: `cd /mnt/project && node ${GUEST_NPM}/bin/npm-cli.js ci --offline --ignore-scripts --no-audit --no-fund --cache /tmp/npm`,
   },
   {
     name: 'tar x',
@@ -66,13 +74,15 @@ export const WORKLOADS: readonly Workload[] = [
 const DIRECTORIES = 30
 const FILES_IN_EACH = 10
 const SOURCES = 6
+const PACKAGES = 12
+const FILES_IN_PACKAGE = 20
 const HEADERS = 20
 
 function text(seed: number): string {
   return `/* file ${seed} */\n${`int value_${seed}(int a) { return a + ${seed}; }\n`.repeat(20 + (seed % 60))}`
 }
 
-/** Fills `share` with a repository, a program, and two archives. Needs git, gcc's make, tar. */
+/** Fills `share` with a repository, two programs, and two archives. Needs git, gcc's make, tar. */
 export function makeShare(share: string, files: number): void {
   const repository = join(share, 'repository')
   for (let directory = 0; directory < DIRECTORIES; directory++) {
@@ -82,6 +92,7 @@ export function makeShare(share: string, files: number): void {
       writeFileSync(join(path, `file-${file}.c`), text(directory * FILES_IN_EACH + file))
   }
   makeProgram(join(share, 'program'))
+  makeProject(join(share, 'project'))
   makeArchives(share, files)
   const git = `git -c user.name=bench -c user.email=bench@localhost -c safe.directory='*'`
   sh(`cd ${repository} && git init -q . && git add . && ${git} commit -q -m 'All files'`)
@@ -110,6 +121,34 @@ function makeProgram(program: string): void {
       '',
     ].join('\n'),
   )
+}
+
+/** Depends on packages whose archives lie beside it. */
+function makeProject(project: string): void {
+  const names = Array.from({ length: PACKAGES }, (_, i) => `package-${i}`)
+  mkdirSync(join(project, 'archives'), { recursive: true })
+  for (const name of names) {
+    const scratch = `/run/packages/${name}/package`
+    mkdirSync(join(scratch, 'lib'), { recursive: true })
+    writeFileSync(join(scratch, 'package.json'), JSON.stringify({ name, version: '1.0.0' }))
+    for (let i = 0; i < FILES_IN_PACKAGE; i++) writeFileSync(join(scratch, 'lib', `${i}.js`), text(i))
+    sh(`tar -C /run/packages/${name} -czf ${project}/archives/${name}.tgz package`)
+  }
+  const root = {
+    name: 'project',
+    version: '1.0.0',
+    dependencies: Object.fromEntries(names.map((name) => [name, `file:archives/${name}.tgz`])),
+  }
+  const locked = names.map((name) => [
+    `node_modules/${name}`,
+    { version: '1.0.0', resolved: `file:archives/${name}.tgz` },
+  ])
+  writeFileSync(join(project, 'package.json'), JSON.stringify(root))
+  writeFileSync(
+    join(project, 'package-lock.json'),
+    JSON.stringify({ ...root, lockfileVersion: 3, packages: { '': root, ...Object.fromEntries(locked) } }),
+  )
+  sh('rm -rf /run/packages')
 }
 
 /** `layer.tar`: owners, links, and whiteouts as overlayfs has them. */

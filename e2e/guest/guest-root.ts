@@ -22,6 +22,7 @@ const TOOLS = [
   '9pnet.ko',
   '9pnet_virtio.ko',
   '9p.ko',
+  'npm.tar',
 ]
 
 function sh(script: string): void {
