@@ -101,9 +101,9 @@ void ToldVersion::CountLookup() {
   }
 }
 
-bool ToldVersion::KeepListing(KeptListings& listings) {
-  if ((word_.load(std::memory_order_relaxed) & kListingKept) != 0) listings.Reward();
-  const bool keeps = listings.Try();
+bool ToldVersion::KeepListing(KeptListings& listings, bool again) {
+  if (!again && (word_.load(std::memory_order_relaxed) & kListingKept) != 0) listings.Reward();
+  const bool keeps = again || listings.Try();
   if (keeps) word_.fetch_or(kListingKept, std::memory_order_relaxed);
   return keeps;
 }
@@ -119,6 +119,19 @@ ToldVersion::Verdict ToldVersion::Compare(const struct statx& status, bool certa
   // Another thread may have told something else meanwhile: the next open is early enough.
   if (certain) word_.compare_exchange_strong(old, old | kSettled, std::memory_order_relaxed);
   return Verdict::kOther;
+}
+
+bool KeptListings::NoteOpen(uint64_t nodeid) {
+  for (const std::atomic<uint64_t>& last : last_)
+    if (last.load(std::memory_order_relaxed) == nodeid) return true;
+  const uint32_t place = next_.fetch_add(1, std::memory_order_relaxed);
+  last_[place % last_.size()].store(nodeid, std::memory_order_relaxed);
+  return false;
+}
+
+void KeptListings::Clear() {
+  credit_.store(0, std::memory_order_relaxed);
+  for (std::atomic<uint64_t>& last : last_) last.store(0, std::memory_order_relaxed);
 }
 
 bool KeptListings::Try() {
@@ -191,8 +204,10 @@ int64_t JudgeOpen(SharedDirectory& directory, const Inode& inode, int fd, uint32
 }
 
 bool JudgeListing(SharedDirectory& directory, const Inode& inode, int fd) {
+  KeptListings& listings = directory.kept_listings();
+  const bool again = listings.NoteOpen(inode.nodeid());
   return JudgeOpen(directory, inode, fd, 0, true) == static_cast<int64_t>(Freshness::kUnchanged) &&
-         inode.told().KeepListing(directory.kept_listings());
+         inode.told().KeepListing(listings, again);
 }
 
 }  // namespace viewfsd

@@ -12,6 +12,7 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +31,8 @@ class ToldVersion {
   // A name of this directory has been looked up: counts where the guest has kept its listing.
   void CountLookup();
   // For a directory that Compare has found to be kSame: whether the guest shall keep its listing.
-  bool KeepListing(class KeptListings& listings);
+  // `again`: see KeptListings::NoteOpen.
+  bool KeepListing(class KeptListings& listings, bool again);
 
   enum class Verdict { kSame, kOther, kOtherSize };
   // Compares the file as it is now. `certain`: a later change would show in its times. kSame only
@@ -60,25 +62,29 @@ class ToldVersion {
 
 // Whether listings are worth keeping in the guest's cache at all: what each directory learns
 // (ToldVersion) comes too late for a walk over thousands, each of which would cost its lookups
-// once. So a session keeps a few on trial, and more as those prove good. Any thread may call
-// anything.
+// once. So a session keeps those of directories that are listed again and again, of others a few on
+// trial, and more as those prove good. Any thread may call anything.
 class KeptListings {
  public:
-  // Whether one more may be kept.
+  // A directory has been opened. Whether it was one of the last before.
+  bool NoteOpen(uint64_t nodeid);
+  // Whether one of another directory may be kept.
   bool Try();
   // One that was kept has been opened again without many lookups in between.
   void Reward();
-  void Clear() { credit_.store(kFirst, std::memory_order_relaxed); }
+  void Clear();
 
  private:
-  static constexpr int32_t kFirst = 2;
   // What a change of habits can cost.
   static constexpr int32_t kMost = 16;
   // Without credit one in so many is kept, to notice when habits change.
   static constexpr int32_t kSeldom = 64;
 
   // One that is kept takes 1, one that was worth it brings 2. Below 0: those not kept since.
-  std::atomic<int32_t> credit_ = kFirst;
+  std::atomic<int32_t> credit_ = 0;
+  // The directories that were opened last, in turn.
+  std::array<std::atomic<uint64_t>, 4> last_ = {};
+  std::atomic<uint32_t> next_ = 0;
 };
 
 // The opens that were answered with ESTALE and will come again, by inode and by process.
