@@ -32,7 +32,9 @@ class ReadRing {
   // False where all places are taken. Then nothing has been done, and both stay the caller's.
   bool Add(PutOffRef& request, PendingRead& read);
   // Whether Submit has something to do.
-  bool has_unsubmitted() const { return ring_->has_unsubmitted(); }
+  bool has_unsubmitted() const { return ring_->unsubmitted() > 0; }
+  // Whether there are so many that the disk should not wait for more of them.
+  bool is_full_batch() const { return ring_->unsubmitted() >= kBatch; }
   void Submit();
 
   // Whether there is something to take.
@@ -63,6 +65,10 @@ class ReadRing {
     // Guarded by mutex_; `since` is 0 where the place is free.
     PooledInProgress shown = {};
   };
+
+  // To enter the kernel for each costs more; for all of a deep queue at once, the disk idles
+  // meanwhile.
+  static constexpr uint32_t kBatch = 4;
 
   explicit ReadRing(std::unique_ptr<IoUring> ring);
   void Push(size_t place);

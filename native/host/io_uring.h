@@ -31,7 +31,7 @@ class IoUring {
   // A cleared entry for the next operation, which Submit hands to the kernel. There are
   // kIoUringEntries; no more may be out before Submit.
   io_uring_sqe* Push();
-  bool has_unsubmitted() const { return tail_ != submitted_; }
+  uint32_t unsubmitted() const { return tail_ - submitted_; }
   // Calls returned(user_data) for each operation that the kernel does not take.
   template <typename Returned>
   void Submit(Returned returned) {

@@ -47,7 +47,10 @@ void RequestServer::PutOff(const FuseRequest& request, uint64_t moved) {
   resumed_table_.reset();
   port_->request.since.store(0, std::memory_order_release);
   std::optional<PendingRead> read = plane_->TakePendingRead();
-  if (read.has_value() && reads_ != nullptr && reads_->Add(put_off, *read)) return;
+  if (read.has_value() && reads_ != nullptr && reads_->Add(put_off, *read)) {
+    if (reads_->is_full_batch()) reads_->Submit();
+    return;
+  }
   Pool(std::move(put_off));
 }
 
