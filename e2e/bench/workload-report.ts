@@ -52,11 +52,13 @@ const OPCODES: Readonly<Record<number, string>> = {
   27: 'OPENDIR',
   28: 'READDIR',
   29: 'RELEASEDIR',
+  30: 'FSYNCDIR',
   35: 'CREATE',
   44: 'READDIRPLUS',
   45: 'RENAME2',
   46: 'LSEEK',
   47: 'COPY_FILE_RANGE',
+  52: 'STATX',
 }
 
 /** What the kernel's histogram of fuse_request_send by opcode says. */
