@@ -272,6 +272,8 @@ async function main(): Promise<number> {
     'whole listing of 1,000 names, read-cold 16 at once of what is not in memory. Data lies in pages side by side; what is read and written is checked.',
     'ext4 passes over the inodes that were deleted within five seconds, so create-unlink costs more there the more there have been, whoever it was.',
     'Where other work shares the machine, CPU times are to be trusted more than wall times, and the best of several pools has the more luck.',
+    'With four queues viewfsd and the floor have four threads where virtiofsd has one: on few CPUs they take these from each other and from the',
+    'frontend, and wait for each other where all work on one file or directory. Compare with the floor there.',
     'The floor is a program with the same rings and system calls, without sandbox, checks and tables (native/bench/floor.cc).\n',
     ...Object.entries(circumstances).map(([name, value]) => `- ${name}: ${value}`),
     '\n',

@@ -61,7 +61,8 @@ test('more than 1 is in favour of viewfsd', () => {
     [2, 1.5],
     [0.5, 0.5],
   ])
-  expect(summary(rows)).toContain('| CPU | 2 | 1 | 1.00 |')
+  expect(summary(rows)).toContain('| cpu, 4 queue(s) | 2 | 1 | 1.00 |')
+  expect(summary(rows)).toContain('| cpu, 4 queue(s), the floor in place of viewfsd | 1 | 0 | 4.00 |')
   expect(requestTable(rows)).toContain(
     '| rename | tmpfs | 4 | 32 | sleeps | 2.00 | 4.00 | 2.00 | 4.00 | 6.00 | 1.50 | 1.00 | 0.50 |',
   )

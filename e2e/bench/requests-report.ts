@@ -109,20 +109,27 @@ export function geometricMean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
 }
 
-/** How many cells there are, how many are below 1, and the geometric mean. */
+function summaryLine(name: string, ratios: readonly number[]): string {
+  const below = ratios.filter((ratio) => ratio < 1).length
+  return `| ${name} | ${ratios.length} | ${below} | ${geometricMean(ratios).toFixed(2)} |`
+}
+
+/** How many cells there are, how many are below 1, and the geometric mean: of viewfsd, and of the floor where it can do the operation. */
 export function summary(rows: readonly Row[]): string {
-  const line = (name: string, what: 'wall' | 'cpu'): string => {
-    const ratios = rows.map((row) => advantage(row, what))
-    const below = ratios.filter((ratio) => ratio < 1).length
-    return `| ${name} | ${ratios.length} | ${below} | ${geometricMean(ratios).toFixed(2)} |`
-  }
-  return [
-    '| | cells | below 1.0 | geometric mean |',
-    '| --- | ---: | ---: | ---: |',
-    line('CPU', 'cpu'),
-    line('wall', 'wall'),
-    '',
-  ].join('\n')
+  const ofQueues = [...groups(rows, ({ queues }) => `${queues}`)].flatMap(([queues, some]) => {
+    const floors = some.flatMap(({ floor, theirs }) => (floor === undefined ? [] : [theirs.cpu / floor.cpu]))
+    const own = ['cpu', 'wall'] as const
+    return [
+      ...own.map((what) =>
+        summaryLine(
+          `${what}, ${queues} queue(s)`,
+          some.map((row) => advantage(row, what)),
+        ),
+      ),
+      ...(floors.length === 0 ? [] : [summaryLine(`cpu, ${queues} queue(s), the floor in place of viewfsd`, floors)]),
+    ]
+  })
+  return ['| | cells | below 1.0 | geometric mean |', '| --- | ---: | ---: | ---: |', ...ofQueues, ''].join('\n')
 }
 
 /** Which cell it is, in the first columns of a table. */
