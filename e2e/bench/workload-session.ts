@@ -15,6 +15,8 @@ export interface WorkloadOptions {
   readonly runs: number
   /** Files of the archive. */
   readonly files: number
+  /** --cache of both daemons. */
+  readonly cache: string
   readonly only: readonly string[]
 }
 
@@ -22,13 +24,15 @@ export interface WorkloadOptions {
 const TIMEOUT_MS = 1_800_000
 const EVENT = '/sys/kernel/tracing/events/fuse/fuse_request_send'
 
-async function boot(column: Column, files: number): Promise<Contender<Column>> {
+async function boot(column: Column, { files, cache }: WorkloadOptions): Promise<Contender<Column>> {
   const dir = `/out/bench/${column}`
   const share = `/data/${column}`
   mkdirSync(dir, { recursive: true })
   makeShare(share, files)
   const start = (): Promise<FsDaemon> =>
-    column === 'viewfsd' ? startViewfsd(dir, 'data', share, ['--window=none']) : startVirtiofsd(dir, 'data', share)
+    column === 'viewfsd'
+      ? startViewfsd(dir, 'data', share, ['--window=none', `--cache=${cache}`])
+      : startVirtiofsd(dir, 'data', share, [`--cache=${cache}`])
   // The same device for both: QEMU's generic one, which a window would need, takes longer for each request.
   const contender = await bootContender(column, column, dir, { kind: 'fs', start })
   // From a file system that is not measured.
@@ -80,7 +84,7 @@ async function main(): Promise<number> {
   loadModules()
   mountDisk('ext4')
   const contenders: Contender<Column>[] = []
-  for (const column of COLUMNS) contenders.push(await boot(column, options.files))
+  for (const column of COLUMNS) contenders.push(await boot(column, options))
   const workloads = WORKLOADS.filter(({ name }) => options.only.length === 0 || options.only.includes(name))
   const samples: WorkloadSample[] = []
   for (let run = 1; run <= options.runs; run++)
