@@ -18,15 +18,16 @@ unchanged=
 wanted=$*
 
 # run_tier LOG COMMAND...: runs with the output both shown and kept; POSIX sh has no other way to a pipe's status.
+# A name that no COMMAND uses: setup.sh has a `log` of its own, and a tier that installed packages left its status elsewhere.
 run_tier() {
-	log=$1
+	tier_log=$1
 	shift
 	{
 		status=0
 		"$@" 2>&1 || status=$?
-		echo "$status" >"$log.status"
-	} | tee "$log"
-	[ "$(cat "$log.status")" = 0 ]
+		echo "$status" >"$tier_log.status"
+	} | tee "$tier_log"
+	[ "$(cat "$tier_log.status")" = 0 ]
 }
 
 # tier NAME COMMAND...
