@@ -20,6 +20,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -169,6 +170,15 @@ function readKernelLog(dir: string): string {
   return readLog(join(dir, 'kernel.log')) + readLog(join(dir, 'out', '.dmesg'))
 }
 
+/** A nested host that has not shown for so long that it runs stands still: longer than its kernel needs to tell of a lockup. */
+const STANDSTILL_MS = 240_000
+
+/** Whether host-init.sh has written to its file, but not for that long. */
+function standsStill(dir: string): boolean {
+  const alive = join(dir, 'out/.alive')
+  return existsSync(alive) && Date.now() - statSync(alive).mtimeMs > STANDSTILL_MS
+}
+
 function emulatorFault(emulator: number | undefined, session: number | undefined, log: string): string | undefined {
   if (emulator !== undefined && emulator >= 128) return `died of signal ${emulator - 128}`
   if (interruptAfterVmrun(log)) return 'interrupted the nested host where no interrupt can come'
@@ -222,6 +232,11 @@ async function runOnce(root: HostRoot, run: MachineRun, tie?: Tie): Promise<Mach
     run.onOutput?.(chunk)
   })
   child.stderr?.on('data', (chunk: Buffer) => log.write(chunk))
+  let stoodStill = false
+  const watch = setInterval(() => {
+    stoodStill = run.interactive !== true && standsStill(dir)
+    if (stoodStill) stop(child)
+  }, 10_000)
   let timedOut = false
   const timer = setTimeout(
     () => {
@@ -233,6 +248,7 @@ async function runOnce(root: HostRoot, run: MachineRun, tie?: Tie): Promise<Mach
   const drained = new Promise<void>((resolve) => child.on('close', () => resolve()))
   await ended(child)
   clearTimeout(timer)
+  clearInterval(watch)
   tie?.lost.removeEventListener('abort', tornAway)
   await drained
   await new Promise<void>((resolve) => log.end(() => resolve()))
@@ -242,11 +258,14 @@ async function runOnce(root: HostRoot, run: MachineRun, tie?: Tie): Promise<Mach
   const emulatorStatus = readStatus(join(dir, 'emulator-status'))
   const kernelLog = readKernelLog(dir)
   const status = readStatus(join(dir, 'out', '.status'))
+  const complaints = [...new Set(kernelComplaints(kernelLog))]
+  // A lockup of a kernel that tells of it is none of the emulator's.
+  const silent = stoodStill && status === undefined && complaints.length === 0
   return {
     status,
     timedOut,
-    emulatorFault: emulatorFault(emulatorStatus, status, kernelLog),
-    complaints: [...new Set(kernelComplaints(kernelLog))],
+    emulatorFault: silent ? 'let the nested host stand still' : emulatorFault(emulatorStatus, status, kernelLog),
+    complaints,
     dir,
     seconds: (Date.now() - since) / 1000,
   }
