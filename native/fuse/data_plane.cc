@@ -12,15 +12,6 @@
 
 namespace viewfsd {
 
-namespace {
-
-// FUSE 7.45
-constexpr uint32_t kCopyFileRange64 = 53;
-// FUSE 7.37
-constexpr uint32_t kTmpfile = 51;
-
-}  // namespace
-
 const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
   // The shortest name, with its NUL.
   constexpr uint32_t kName = 2;

@@ -27,6 +27,13 @@ struct Created {
 };
 static_assert(sizeof(Created) == sizeof(fuse_entry_out) + sizeof(fuse_open_out));
 
+CreateRequest CreateArguments(const FuseRequest& request, const fuse_create_in& in) {
+  return {.parent = request.header.nodeid,
+          .flags = static_cast<int>(in.flags),
+          .mode = in.mode,
+          .kill_suidgid = (in.open_flags & FUSE_OPEN_KILL_SUIDGID) != 0};
+}
+
 }  // namespace
 
 // What all of them have.
@@ -106,10 +113,7 @@ int64_t DataPlane::Create(const FuseRequest& request) {
   Making making;
   if (const int result = TakeMaking(request, sizeof(in), in.umask, 1, &making); result < 0)
     return result;
-  const CreateRequest create = {.parent = request.header.nodeid,
-                                .flags = static_cast<int>(in.flags),
-                                .mode = in.mode,
-                                .kill_suidgid = (in.open_flags & FUSE_OPEN_KILL_SUIDGID) != 0};
+  const CreateRequest create = CreateArguments(request, in);
   Created out;
   bool made;
   int64_t result = CreateFile(directory_, policy_->open, making.name, create, making.caller,
@@ -128,10 +132,7 @@ int64_t DataPlane::Tmpfile(const FuseRequest& request) {
   Making making;
   if (const int result = TakeMaking(request, sizeof(in), in.umask, 0, &making); result < 0)
     return result;
-  const CreateRequest create = {.parent = request.header.nodeid,
-                                .flags = static_cast<int>(in.flags),
-                                .mode = in.mode,
-                                .kill_suidgid = false};
+  const CreateRequest create = CreateArguments(request, in);
   Created out;
   int64_t result =
       CreateTemporaryFile(directory_, policy_->open, create, making.caller, &out.entry, &out.open);

@@ -15,6 +15,10 @@
 
 namespace viewfsd {
 
+// Of FUSE 7.37 and 7.45, newer than linux/fuse.h of some build machines.
+constexpr uint32_t kTmpfile = 51;
+constexpr uint32_t kCopyFileRange64 = 53;
+
 // What of a WRITE is not data.
 constexpr uint32_t kWriteHeaders = sizeof(fuse_in_header) + sizeof(fuse_write_in);
 

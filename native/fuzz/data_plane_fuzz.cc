@@ -36,8 +36,6 @@ constexpr uint64_t kWindow = 1 << 20;
 constexpr size_t kReplyRoom = 16384;
 // What no reply may show: what the scratch buffer for replies held before.
 constexpr uint8_t kSecret = 0xa7;
-constexpr uint32_t kCopyFileRange64 = 53;
-constexpr uint32_t kTmpfile = 51;
 // fuse_in_header.total_extlen
 constexpr size_t kExtensionUnits = 36;
 constexpr uint32_t kGroups = 32;

@@ -23,8 +23,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// FUSE 7.37
-constexpr uint32_t kTmpfile = 51;
 constexpr size_t kInHeader = sizeof(fuse_in_header);
 constexpr size_t kOutHeader = sizeof(fuse_out_header);
 

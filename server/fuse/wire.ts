@@ -60,8 +60,6 @@ export class ReplyBody {
 
 /** NAME_MAX of Linux. */
 export const NAME_MAX = 255
-/** PATH_MAX of Linux, the NUL included: the longest target of a symlink. */
-export const PATH_MAX = 4096
 
 const SLASH = 0x2f
 const DOT = 0x2e

@@ -12,7 +12,7 @@ import { type FuseChannel, Served } from '../fuse/channel.ts'
 import type { FuseCounters } from '../fuse/counters.ts'
 import type { FuseSession } from '../fuse/session.ts'
 import { Waits } from '../fuse/waits.ts'
-import { decodeComponent, decodeString, getU64, ReplyBody, WireBytes } from '../fuse/wire.ts'
+import { decodeComponent, getU64, ReplyBody, WireBytes } from '../fuse/wire.ts'
 import type { FileSystem } from '../passthrough/file-system.ts'
 
 /** A handler's result for a request that it has completed through the channel itself. */
@@ -165,13 +165,6 @@ export class RequestContext {
    */
   takeName(start: number, place: number = Field.nameOffset): number {
     const next = decodeComponent(this.bytes, start, this.end, this.name)
-    this.setRange(place, this.name)
-    return next
-  }
-
-  /** As `takeName`, for a string of at most `maximum` bytes of any kind; `tooLong`: what to answer to a longer one. */
-  takeText(start: number, maximum: number, tooLong: number, place: number): number {
-    const next = decodeString(this.bytes, start, this.end, maximum, tooLong, this.name)
     this.setRange(place, this.name)
     return next
   }
