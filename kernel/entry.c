@@ -93,22 +93,15 @@ static void memview_touch(struct memview_segment *segment)
 		WRITE_ONCE(segment->swept, false);
 }
 
-/**
- * memview_map_cached() - map what is cached around a fault
- * @vmf:    the fault in the mapper
- * @target: what it is about
- *
- * The core does it, as for a mapping of the file: a huge page with one entry,
- * where there are no others yet, and only folios that it can lock at once.
- *
- * Context: the view is locked.
- * Return: NOPAGE if @target's page is among them, else 0.
+/*
+ * Maps what is cached of @before pages before a fault to @after behind it. The
+ * core does it, as for a mapping of the file: a huge page with one entry, where
+ * there are no others yet, and only folios that it can lock at once.
  */
-vm_fault_t memview_map_cached(struct vm_fault *vmf,
-			      const struct memview_target *target)
+static vm_fault_t memview_map_around(struct vm_fault *vmf,
+				     const struct memview_target *target,
+				     unsigned long before, unsigned long after)
 {
-	unsigned long before = pte_index(vmf->address) & (MEMVIEW_BATCH - 1);
-	unsigned long after = MEMVIEW_BATCH - 1 - before;
 	struct vm_area_struct vma;
 	struct vm_fault inner = memview_inner(vmf, target, &vma, target->quiet);
 	vm_fault_t ret;
@@ -122,6 +115,41 @@ vm_fault_t memview_map_cached(struct vm_fault *vmf,
 				target->index + after);
 	vmf->prealloc_pte = inner.prealloc_pte;
 	return ret;
+}
+
+/**
+ * memview_map_cached() - map what is cached around a fault
+ * @vmf:    the fault in the mapper
+ * @target: what it is about
+ *
+ * Context: the view is locked.
+ * Return: NOPAGE if @target's page is among them, else 0.
+ */
+vm_fault_t memview_map_cached(struct vm_fault *vmf,
+			      const struct memview_target *target)
+{
+	unsigned long before = pte_index(vmf->address) & (MEMVIEW_BATCH - 1);
+
+	return memview_map_around(vmf, target, before,
+				  MEMVIEW_BATCH - 1 - before);
+}
+
+/**
+ * memview_map_folio() - map a folio that nobody has locked, to be read
+ * @vmf:    the fault in the mapper
+ * @folio:  the folio that @target's page is of
+ * @target: what the fault is about
+ *
+ * What can be written to must be locked, so that this is a first half only; but
+ * the core does it for many pages at once, which it does not let us.
+ *
+ * Context: the view is locked.
+ */
+void memview_map_folio(struct vm_fault *vmf, struct folio *folio,
+		       const struct memview_target *target)
+{
+	memview_map_around(vmf, target, target->index - folio->index,
+			   folio_next_index(folio) - 1 - target->index);
 }
 
 /**
@@ -157,7 +185,8 @@ static void memview_install_table(struct vm_fault *vmf)
 
 /*
  * Maps @count pages of a locked folio, from @page at @address on, but where
- * something is mapped, and but for those that are lost.
+ * something is mapped, and but for those that are lost. Returns 0, EBUSY if
+ * there were such, or what else vm_insert_pages() does.
  */
 static int memview_insert_pages(struct vm_area_struct *vma,
 				unsigned long address, struct page *page,
@@ -165,10 +194,10 @@ static int memview_insert_pages(struct vm_area_struct *vma,
 {
 	struct page *pages[MEMVIEW_BATCH];
 	unsigned long done = 0;
+	int ret, all = 0;
 
 	while (done < count) {
 		unsigned long run = 0, left;
-		int ret;
 
 		while (run < min(count - done, MEMVIEW_BATCH) &&
 		       !PageHWPoison(page + done + run)) {
@@ -181,30 +210,35 @@ static int memview_insert_pages(struct vm_area_struct *vma,
 		if (ret && ret != -EBUSY)
 			return ret;
 		done += run - left + !!ret;
+		all = all ?: ret;
 	}
-	return 0;
+	return all;
 }
 
 /*
  * Makes entries of @count pages of a locked folio writable and dirty, from
  * @page at @address on. No TLB needs to forget what they were: it is still
- * right, and who is told less than is true asks again.
+ * right, and who is told less than is true asks again. Returns how many pages
+ * had entries.
  */
-static void memview_upgrade(struct vm_fault *vmf, unsigned long address,
-			    struct page *page, unsigned long count)
+static unsigned long memview_upgrade(struct vm_fault *vmf,
+				     unsigned long address, struct page *page,
+				     unsigned long count)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	pmd_t *pmd = vmf->pmd;
 	spinlock_t *lock = pmd_lock(mm, pmd);
-	unsigned long i;
+	unsigned long i, done = 0;
 	pte_t *pte;
 
 	if (pmd_none(*pmd))
 		goto unlock;
 	if (pmd_trans_huge(*pmd)) {
-		if (pmd_page(*pmd) == compound_head(page))
+		if (pmd_page(*pmd) == compound_head(page)) {
 			set_pmd_at(mm, address & PMD_MASK, pmd,
 				   pmd_mkdirty(pmd_mkwrite_novma(*pmd)));
+			done = count;
+		}
 		goto unlock;
 	}
 	/* While the pmd is locked, nobody frees the table. */
@@ -214,14 +248,17 @@ static void memview_upgrade(struct vm_fault *vmf, unsigned long address,
 	for (i = 0; i < count; i++) {
 		pte_t entry = ptep_get(pte + i);
 
-		if (pte_present(entry) && pte_page(entry) == page + i)
-			set_pte_at(mm, address + (i << PAGE_SHIFT), pte + i,
-				   pte_mkdirty(pte_mkwrite_novma(entry)));
+		if (!pte_present(entry) || pte_page(entry) != page + i)
+			continue;
+		set_pte_at(mm, address + (i << PAGE_SHIFT), pte + i,
+			   pte_mkdirty(pte_mkwrite_novma(entry)));
+		done++;
 	}
 	if (MEMVIEW_SPLIT_PTE_PTLOCKS)
 		spin_unlock(pte_lockptr(mm, pmd));
 unlock:
 	spin_unlock(lock);
+	return done;
 }
 
 /**
@@ -246,7 +283,7 @@ vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
 	struct folio *folio = page_folio(page);
 	unsigned long before = 0, count = 1, address;
 	unsigned int reclaim;
-	int ret = 0;
+	int ret = -EBUSY;
 
 	if (folio_test_large(folio) && !(write && memview_watched(vmf))) {
 		before = min(target->index - folio->index,
@@ -258,6 +295,9 @@ vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
 	address = vmf->address - (before << PAGE_SHIFT);
 
 	memview_touch(target->segment);
+	if (write && (count > 1 || vmf->page) &&
+	    memview_upgrade(vmf, address, page, count) == count)
+		return VM_FAULT_NOPAGE;
 	if (count == PTRS_PER_PTE && memview_fits_huge(folio, target) &&
 	    !folio_test_has_hwpoisoned(folio) &&
 	    !(vma.vm_flags & VM_NOHUGEPAGE))
@@ -273,7 +313,8 @@ vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
 		ret = memview_insert_pages(&vma, address, page, count);
 		memalloc_noreclaim_restore(reclaim);
 	}
-	if (write)
+	/* New entries are writable, but not dirty as some want to see them. */
+	if (write && (ret == -EBUSY || memview_watched(vmf)))
 		memview_upgrade(vmf, address, page, count);
 	return ret == -EINVAL ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }

@@ -58,6 +58,8 @@ struct vm_fault memview_inner(const struct vm_fault *vmf,
 			      struct vm_area_struct *vma, bool writable);
 vm_fault_t memview_map_cached(struct vm_fault *vmf,
 			      const struct memview_target *target);
+void memview_map_folio(struct vm_fault *vmf, struct folio *folio,
+		       const struct memview_target *target);
 bool memview_fits_huge(struct folio *folio,
 		       const struct memview_target *target);
 vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,

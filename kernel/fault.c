@@ -29,6 +29,21 @@ static bool memview_lock(struct memview_vma *mv)
 	return true;
 }
 
+/* Memory that is lost must not be mapped, nor come back to life beside it. */
+static vm_fault_t memview_spare(struct memview_target *target)
+{
+	struct xarray *poisoned = &target->view->poisoned;
+	unsigned long low = target->low;
+
+	if (xa_load(poisoned, target->page))
+		return VM_FAULT_HWPOISON;
+	if (xa_find(poisoned, &low, target->high, XA_PRESENT)) {
+		target->low = target->page;
+		target->high = target->page;
+	}
+	return 0;
+}
+
 /*
  * Looks up what @vmf is about. The view is locked. Returns 0 or what the fault
  * shall return.
@@ -39,7 +54,7 @@ static vm_fault_t memview_find(struct vm_fault *vmf, bool write,
 	struct vm_area_struct *vma = vmf->vma;
 	struct memview_vma *mv = vma->vm_private_data;
 	struct memview *view = mv->mapper->view;
-	unsigned long slot = pte_index(vmf->address), left, low;
+	unsigned long slot = pte_index(vmf->address), left;
 	struct memview_segment *segment;
 	struct memview_anchor *anchor;
 
@@ -56,9 +71,6 @@ static vm_fault_t memview_find(struct vm_fault *vmf, bool write,
 	    ((vmf->flags & FAULT_FLAG_INSTRUCTION) &&
 	     !(segment->perm & MEMVIEW_MAP_EXEC)))
 		return VM_FAULT_SIGSEGV;
-	if (unlikely(xa_load(&view->poisoned, vmf->pgoff)))
-		return VM_FAULT_HWPOISON;
-
 	target->mv = mv;
 	target->view = view;
 	target->segment = segment;
@@ -85,14 +97,7 @@ static vm_fault_t memview_find(struct vm_fault *vmf, bool write,
 	target->quiet = !anchor->vm_ops->page_mkwrite &&
 			!mapping_can_writeback(anchor->mapping) &&
 			!memview_watched(vmf);
-	/* What is lost must not come back to life beside it. */
-	low = target->low;
-	if (unlikely(xa_find(&view->poisoned, &low, target->high,
-			     XA_PRESENT))) {
-		target->low = target->page;
-		target->high = target->page;
-	}
-	return 0;
+	return likely(xa_empty(&view->poisoned)) ? 0 : memview_spare(target);
 }
 
 /* As memview_find(); is it still the page of the file that @target is about? */
@@ -149,6 +154,37 @@ static bool memview_page_valid(struct page *page,
 }
 
 /*
+ * The page of @target from the cache, locked, if it is there and nobody else has
+ * it locked; as fault-around, without asking the file. The view is locked.
+ */
+static struct page *memview_take_cached(const struct memview_target *target)
+{
+	struct folio *folio = filemap_get_folio(target->mapping, target->index);
+	struct file_ra_state *ra = &target->file->f_ra;
+	struct page *page;
+
+	if (IS_ERR_OR_NULL(folio))
+		return NULL;
+	if (folio_test_readahead(folio) || !folio_trylock(folio))
+		goto put;
+	page = folio_file_page(folio, target->index);
+	if (!memview_page_valid(page, target) || !folio_test_uptodate(folio) ||
+	    PageHWPoison(page) ||
+	    target->index >= DIV_ROUND_UP(i_size_read(target->mapping->host),
+					  PAGE_SIZE))
+		goto unlock;
+	/* Read-around is given up when hits do not outweigh misses. */
+	if (READ_ONCE(ra->mmap_miss))
+		WRITE_ONCE(ra->mmap_miss, ra->mmap_miss - 1);
+	return page;
+unlock:
+	folio_unlock(folio);
+put:
+	folio_put(folio);
+	return NULL;
+}
+
+/*
  * Asks the file for permission to write to the folio of @page, which is locked
  * before and after, but not meanwhile.
  *
@@ -175,27 +211,35 @@ static vm_fault_t memview_make_writable(struct vm_fault *vmf, struct page *page,
 }
 
 /**
- * memview_map_huge() - map a folio with one entry
+ * memview_map_first() - map a folio as the core does it, before it is locked
  * @vmf:    the fault in the mapper
  * @page:   of the folio; locked before and after, but not meanwhile
  * @target: what the fault is about
  * @write:  the mapper is writing
  *
- * A page table that is put there instead stays until the mapper unmaps the
- * view, so this is worth some patience with others who lock the folio. Waiting
- * for the lock, they would be handed it as soon as we drop it; hence
- * folio_wait_locked().
+ * Some kernels make huge entries in no other way. And of a smaller folio that
+ * is to be written to, all entries are made at once: making those writable
+ * afterwards costs less than what we may do, which is to make them one by one.
+ *
+ * A page table that is put in the place of a huge entry stays until the mapper
+ * unmaps the view, so that one is worth some patience with others who lock the
+ * folio. Waiting for the lock, they would be handed it as soon as we drop it;
+ * hence folio_wait_locked().
  *
  * Return: true if there is a huge entry.
  */
-static bool memview_map_huge(struct vm_fault *vmf, struct page *page,
-			     const struct memview_target *target, bool write)
+static bool memview_map_first(struct vm_fault *vmf, struct page *page,
+			      const struct memview_target *target, bool write)
 {
 	struct folio *folio = page_folio(page);
+	bool huge = memview_fits_huge(folio, target) &&
+		    pmd_none(READ_ONCE(*vmf->pmd));
+	unsigned int tries = huge ? 8 : 1;
 	struct memview_target now;
-	unsigned int tries = 8;
 
-	if (!memview_fits_huge(folio, target))
+	if (huge ? MEMVIEW_INSERTS_HUGE :
+		   !folio_test_large(folio) || !write || vmf->page ||
+			   memview_watched(vmf))
 		return false;
 	/*
 	 * Fault-around skips what bears the mark of read-ahead. ->fault has seen
@@ -204,14 +248,14 @@ static bool memview_map_huge(struct vm_fault *vmf, struct page *page,
 	 */
 	folio_clear_readahead(folio);
 	unlock_page(page);
-	while (pmd_none(READ_ONCE(*vmf->pmd)) && tries--) {
+	do {
 		folio_wait_locked(folio);
 		if (!memview_lock(target->mv))
 			break;
 		if (memview_find_again(vmf, write, target, &now))
-			memview_map_cached(vmf, &now);
+			memview_map_folio(vmf, folio, &now);
 		up_read(&target->view->lock);
-	}
+	} while (--tries && pmd_none(READ_ONCE(*vmf->pmd)));
 	lock_page(page);
 	return pmd_trans_huge(READ_ONCE(*vmf->pmd));
 }
@@ -240,13 +284,13 @@ static vm_fault_t memview_finish(struct vm_fault *vmf, struct page *page,
 				 bool write)
 {
 	bool mkwrite = target->vm_ops->page_mkwrite;
+	struct folio *folio = page_folio(page);
 	struct memview_target now;
 	bool dirtied = false;
 	vm_fault_t ret;
 	bool huge;
 
-	huge = !MEMVIEW_INSERTS_HUGE &&
-	       memview_map_huge(vmf, page, target, write);
+	huge = memview_map_first(vmf, page, target, write);
 	if (write && mkwrite && memview_page_valid(page, target)) {
 		ret = memview_make_writable(vmf, page, target);
 		if (ret)
@@ -255,9 +299,13 @@ static vm_fault_t memview_finish(struct vm_fault *vmf, struct page *page,
 	ret = VM_FAULT_NOPAGE;
 	if (!memview_page_valid(page, target))
 		goto unlock;
-	/* Who cleans it again clears the entries that are to come. */
-	if (write)
-		dirtied = folio_mark_dirty(page_folio(page));
+	/*
+	 * Who cleans it again clears the entries that are to come. Most files
+	 * have marked it, with all of a small folio, when they were asked.
+	 */
+	if (write && !(mkwrite && folio_test_dirty(folio) &&
+		       !folio_test_large(folio)))
+		dirtied = folio_mark_dirty(folio);
 	if (!memview_lock(target->mv))
 		goto unlock;
 	/* If it was cleared meanwhile, don't leave a page table instead. */
@@ -279,31 +327,18 @@ put:
 }
 
 /*
- * Is there a page for ->fault to find, so that it need not wait for a disk, nor
- * for who else has it locked? The view is locked.
+ * Second half of memview_fault(): what can't be done with the view locked. With
+ * @page, which is released here, if it was to be had at once.
  */
-static bool memview_cached(const struct memview_target *target)
-{
-	struct folio *folio = filemap_get_folio(target->mapping, target->index);
-	bool cached;
-
-	if (IS_ERR_OR_NULL(folio))
-		return false;
-	cached = folio_test_uptodate(folio) && !folio_test_readahead(folio) &&
-		 !folio_test_locked(folio);
-	folio_put(folio);
-	return cached;
-}
-
-/* Second half of memview_fault(): what can't be done with the view locked. */
-static vm_fault_t memview_fault_page(struct vm_fault *vmf, bool write,
-				     const struct memview_target *target)
+static vm_fault_t memview_fault_page(struct vm_fault *vmf, struct page *page,
+				     const struct memview_target *target,
+				     bool write)
 {
 	struct memview_target now;
-	struct page *page;
-	vm_fault_t ret;
+	vm_fault_t ret = 0;
 
-	ret = memview_get_page(vmf, target, &page);
+	if (!page)
+		ret = memview_get_page(vmf, target, &page);
 	if (!(ret & ~VM_FAULT_MAJOR)) {
 		ret |= memview_finish(vmf, page, target, write);
 		return ret & VM_FAULT_SIGBUS ? memview_sink_fault(vmf, true) :
@@ -334,6 +369,7 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct memview_vma *mv = vmf->vma->vm_private_data;
 	struct memview_target target;
+	struct page *page = NULL;
 	struct memview *view;
 	vm_fault_t ret;
 	bool cached;
@@ -358,9 +394,10 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	if (write && target.quiet)
 		ret = memview_map_cached(vmf, &target);
 	cached = ret;
+	if (!ret)
+		page = memview_take_cached(&target);
 	/* Who waits holds the mmap lock, which can be dropped. */
-	if (!ret && (vmf->flags & FAULT_FLAG_VMA_LOCK) &&
-	    !memview_cached(&target)) {
+	if (!ret && !page && (vmf->flags & FAULT_FLAG_VMA_LOCK)) {
 		up_read(&view->lock);
 		release_fault_lock(vmf);
 		return VM_FAULT_RETRY;
@@ -371,7 +408,7 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	if (ret)
 		file_update_time(target.file);
 	else
-		ret = memview_fault_page(vmf, write, &target);
+		ret = memview_fault_page(vmf, page, &target, write);
 	fput(target.file);
 	/* With RETRY, what the lock has kept may be gone. */
 	trace_memview_fault(number, vmf, cached, ret);
