@@ -60,7 +60,6 @@ export function outerQemuArgv(machine: OuterMachine): string[] {
     'mitigations=off',
     'random.trust_cpu=on',
     'tsc=nowatchdog',
-    'hpet=disable', // With it the clock's alarm (host-init.sh) would be looked for 64 times a second.
     'kvm.halt_poll_ns=0', // Polling for a guest's wake-up costs the emulator more than the wake-up.
     // A busy machine may leave an emulated CPU without time for long, or its timer late; these would report it as a fault.
     'watchdog_thresh=60',
