@@ -172,8 +172,11 @@ bool memview_fits_huge(struct folio *folio, const struct memview_target *target)
 static void memview_install_table(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
-	spinlock_t *lock = pmd_lock(mm, vmf->pmd);
+	spinlock_t *lock;
 
+	if (likely(!pmd_none(READ_ONCE(*vmf->pmd))))
+		return;
+	lock = pmd_lock(mm, vmf->pmd);
 	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte) {
 		mm_inc_nr_ptes(mm);
 		smp_wmb(); /* the table is empty for whoever finds it */
@@ -196,6 +199,8 @@ static int memview_insert_pages(struct vm_area_struct *vma,
 	unsigned long done = 0;
 	int ret, all = 0;
 
+	if (count == 1 && !PageHWPoison(page))
+		return vm_insert_page(vma, address, page);
 	while (done < count) {
 		unsigned long run = 0, left;
 
@@ -264,6 +269,7 @@ unlock:
 /**
  * memview_insert_folio() - map a page, and what else of its folio belongs there
  * @vmf:    the fault in the mapper
+ * @inner:  the one of memview_inner(), writable if @write or @target is quiet
  * @page:   locked; may be written to, if @write
  * @target: what the fault is about; shows @page
  * @write:  the mapper is writing
@@ -274,12 +280,10 @@ unlock:
  * Context: the view is locked.
  * Return: NOPAGE, or SIGBUS for what can't be mapped.
  */
-vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
+vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct vm_fault *inner,
+				struct page *page,
 				const struct memview_target *target, bool write)
 {
-	struct vm_area_struct vma;
-	struct vm_fault inner = memview_inner(vmf, target, &vma,
-					      write || target->quiet);
 	struct folio *folio = page_folio(page);
 	unsigned long before = 0, count = 1, address;
 	unsigned int reclaim;
@@ -300,8 +304,8 @@ vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
 		return VM_FAULT_NOPAGE;
 	if (count == PTRS_PER_PTE && memview_fits_huge(folio, target) &&
 	    !folio_test_has_hwpoisoned(folio) &&
-	    !(vma.vm_flags & VM_NOHUGEPAGE))
-		vmf_insert_folio_pmd(&inner, folio, false);
+	    !(inner->vma->vm_flags & VM_NOHUGEPAGE))
+		vmf_insert_folio_pmd(inner, folio, false);
 	memview_install_table(vmf);
 	if (!pmd_trans_huge(READ_ONCE(*vmf->pmd))) {
 		/*
@@ -310,7 +314,7 @@ vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
 		 * lock.
 		 */
 		reclaim = memalloc_noreclaim_save();
-		ret = memview_insert_pages(&vma, address, page, count);
+		ret = memview_insert_pages(inner->vma, address, page, count);
 		memalloc_noreclaim_restore(reclaim);
 	}
 	/* New entries are writable, but not dirty as some want to see them. */

@@ -62,7 +62,8 @@ void memview_map_folio(struct vm_fault *vmf, struct folio *folio,
 		       const struct memview_target *target);
 bool memview_fits_huge(struct folio *folio,
 		       const struct memview_target *target);
-vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct page *page,
+vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct vm_fault *inner,
+				struct page *page,
 				const struct memview_target *target,
 				bool write);
 

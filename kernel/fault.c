@@ -100,16 +100,23 @@ static vm_fault_t memview_find(struct vm_fault *vmf, bool write,
 	return likely(xa_empty(&view->poisoned)) ? 0 : memview_spare(target);
 }
 
-/* As memview_find(); is it still the page of the file that @target is about? */
+/*
+ * As memview_find(). Does it still show what @target says? If so, @now has the
+ * part of what is around it that it has shown all the time.
+ */
 static bool memview_find_again(struct vm_fault *vmf, bool write,
 			       const struct memview_target *target,
 			       struct memview_target *now)
 {
-	if (!memview_find(vmf, write, now) && now->mapping == target->mapping &&
-	    now->index == target->index)
-		return true;
-	atomic64_inc(&target->view->retries);
-	return false;
+	if (memview_find(vmf, write, now) || now->mapping != target->mapping ||
+	    now->index != target->index || now->rights != target->rights ||
+	    now->quiet != target->quiet) {
+		atomic64_inc(&target->view->retries);
+		return false;
+	}
+	now->low = max(now->low, target->low);
+	now->high = min(now->high, target->high);
+	return true;
 }
 
 /**
@@ -186,23 +193,22 @@ put:
 
 /*
  * Asks the file for permission to write to the folio of @page, which is locked
- * before and after, but not meanwhile.
+ * before and after, but not meanwhile. @inner is for that fault.
  *
  * Return: 0, or what the fault shall return; @page is not locked then.
  */
-static vm_fault_t memview_make_writable(struct vm_fault *vmf, struct page *page,
+static vm_fault_t memview_make_writable(struct vm_fault *inner,
+					struct page *page,
 					const struct memview_target *target)
 {
-	struct vm_area_struct vma;
-	struct vm_fault inner = memview_inner(vmf, target, &vma, false);
 	vm_fault_t ret;
 
-	inner.flags = FAULT_FLAG_WRITE | FAULT_FLAG_MKWRITE;
-	inner.page = page;
+	inner->flags = FAULT_FLAG_WRITE | FAULT_FLAG_MKWRITE;
+	inner->page = page;
 	unlock_page(page);
 	if (IS_SWAPFILE(target->mapping->host))
 		return VM_FAULT_SIGBUS;
-	ret = target->vm_ops->page_mkwrite(&inner);
+	ret = target->vm_ops->page_mkwrite(inner);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
 		return ret & VM_FAULT_ERROR ? ret : VM_FAULT_NOPAGE;
 	if (!(ret & VM_FAULT_LOCKED))
@@ -285,6 +291,9 @@ static vm_fault_t memview_finish(struct vm_fault *vmf, struct page *page,
 {
 	bool mkwrite = target->vm_ops->page_mkwrite;
 	struct folio *folio = page_folio(page);
+	struct vm_area_struct vma;
+	struct vm_fault inner = memview_inner(vmf, target, &vma,
+					      write || target->quiet);
 	struct memview_target now;
 	bool dirtied = false;
 	vm_fault_t ret;
@@ -292,7 +301,7 @@ static vm_fault_t memview_finish(struct vm_fault *vmf, struct page *page,
 
 	huge = memview_map_first(vmf, page, target, write);
 	if (write && mkwrite && memview_page_valid(page, target)) {
-		ret = memview_make_writable(vmf, page, target);
+		ret = memview_make_writable(&inner, page, target);
 		if (ret)
 			goto put;
 	}
@@ -311,7 +320,7 @@ static vm_fault_t memview_finish(struct vm_fault *vmf, struct page *page,
 	/* If it was cleared meanwhile, don't leave a page table instead. */
 	if (memview_find_again(vmf, write, target, &now) &&
 	    (!huge || pmd_trans_huge(READ_ONCE(*vmf->pmd))))
-		ret = memview_insert_folio(vmf, page, &now, write);
+		ret = memview_insert_folio(vmf, &inner, page, &now, write);
 	up_read(&target->view->lock);
 unlock:
 	unlock_page(page);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest'
 import { barChart } from './chart.ts'
-import { firstTouchBars, markdownRows, parseMeasurements, WINDOW_COLOURS } from './window-report.ts'
+import { firstTouchBars, markdownRows, medians, parseMeasurements, WINDOW_COLOURS } from './window-report.ts'
 
 const OUTPUT = `TAP version 13
     # bench {"what":"first touch","how":"alone","fs":"xfs","folios":"large","access":"read","native":100,"view":110,"nativePmd":100,"viewPmd":98,"nativeMajor":0,"viewMajor":0}
@@ -24,6 +24,19 @@ describe('the report of the window benchmark', () => {
     const table = markdownRows('cold read', all)
     expect(table.split('\n')).toHaveLength(4)
     expect(table).toContain('| 7.3 | ext4 | small | random | read | 200 | 210 | 1.05 | 0 % | 0 % | 31 | 32 |')
+  })
+
+  test('takes the median of sessions for each row by itself', () => {
+    const [first, second] = all
+    if (first === undefined || second === undefined) throw new Error('no measurements')
+    const sessions = [100, 300, 140].flatMap((view) => [
+      { ...first, view },
+      { ...second, view: view / 2 },
+    ])
+    expect(medians(sessions).map((m) => [m.fs, m.view])).toEqual([
+      ['xfs', 140],
+      ['ext4', 70],
+    ])
   })
 
   test('charts the first touch', () => {

@@ -47,6 +47,13 @@ export function ratio(m: Measurement): number {
   return m.view / m.native
 }
 
+/** Of each measurement the one, of all sessions', that has the median ratio. */
+export function medians(all: readonly Measurement[]): Measurement[] {
+  const key = (m: Measurement): string => [m.kernel, m.what, m.fs, m.folios, m.how, m.access].join()
+  const rows = [...new Set(all.map(key))].map((name) => all.filter((m) => key(m) === name))
+  return rows.flatMap((row) => row.toSorted((a, b) => ratio(a) - ratio(b))[(row.length - 1) >> 1] ?? [])
+}
+
 /** A Markdown table of the measurements of one kind, a row each. */
 export function markdownRows(what: Measurement['what'], all: readonly Measurement[]): string {
   const lines = [
