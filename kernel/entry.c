@@ -172,11 +172,8 @@ bool memview_fits_huge(struct folio *folio, const struct memview_target *target)
 static void memview_install_table(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
-	spinlock_t *lock;
+	spinlock_t *lock = pmd_lock(mm, vmf->pmd);
 
-	if (likely(!pmd_none(READ_ONCE(*vmf->pmd))))
-		return;
-	lock = pmd_lock(mm, vmf->pmd);
 	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte) {
 		mm_inc_nr_ptes(mm);
 		smp_wmb(); /* the table is empty for whoever finds it */
@@ -306,7 +303,8 @@ vm_fault_t memview_insert_folio(struct vm_fault *vmf, struct vm_fault *inner,
 	    !folio_test_has_hwpoisoned(folio) &&
 	    !(inner->vma->vm_flags & VM_NOHUGEPAGE))
 		vmf_insert_folio_pmd(inner, folio, false);
-	memview_install_table(vmf);
+	if (pmd_none(READ_ONCE(*vmf->pmd)))
+		memview_install_table(vmf);
 	if (!pmd_trans_huge(READ_ONCE(*vmf->pmd))) {
 		/*
 		 * The page table is there, unless MADV_DONTNEED has just freed
