@@ -12,7 +12,7 @@
  *   translation of that code is out of date,
  * - an exit of the guest for a store to a device says that an interrupt was being delivered, which KVM takes for an internal error,
  * - the host itself resets without a word,
- * - the host stands still without a word: it waits, or with idle=poll looks, for a timer that does not come (also on a quiet machine).
+ * - the host stands still without a word (also on a quiet machine); standstill.ts mends that, mostly.
  *
  * What is tested is not at fault, so the rig repeats it.
  */

@@ -17,6 +17,8 @@ export interface OuterMachine {
   readonly sharedTag: string
   /** Kernel messages, as a file. */
   readonly kernelLog: string
+  /** Where its monitor listens, a UNIX socket. */
+  readonly monitor: string
   /** A raw file that becomes /dev/vda. */
   readonly disk: string
   /** An Ethernet cable to another nested host. */
@@ -85,6 +87,7 @@ export function outerQemuArgv(machine: OuterMachine): string[] {
     ...words('-device virtio-blk-pci,drive=disk,num-queues=1'),
     ...(machine.cable === undefined ? [] : cableArgv(machine.cable)),
     ...words('-device virtio-serial-pci -chardev stdio,id=command,signal=off -device virtconsole,chardev=command'),
+    ...words(`-monitor unix:${machine.monitor},server=on,wait=off`),
     ...words(`-serial file:${machine.kernelLog} -kernel ${machine.kernelImage}`),
     '-append',
     cmdline.join(' '),

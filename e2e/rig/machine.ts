@@ -20,7 +20,6 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -34,6 +33,7 @@ import type { KernelLabel } from './packages.ts'
 import { withLock } from './lock.ts'
 import { cacheDir, cacheSubdir, checkout } from './paths.ts'
 import { say, step, StepError } from './progress.ts'
+import { MONITOR, StandstillWatch } from './standstill.ts'
 
 export interface MachineRun {
   readonly kernel: KernelLabel
@@ -70,7 +70,7 @@ export interface MachineResult {
   readonly emulatorFault: string | undefined
   /** Lines of the kernel log that tell of a bug. */
   readonly complaints: readonly string[]
-  /** The run's folder: kernel.log, output.log, emulator.log, virtiofsd.log and `out`, the script's /out. */
+  /** The run's folder: kernel.log, output.log, emulator.log, virtiofsd.log, perhaps standstill.log, and `out`, the script's /out. */
   readonly dir: string
   readonly seconds: number
 }
@@ -124,6 +124,7 @@ function namespaceScript(root: HostRoot, dir: string, run: MachineRun, cable: Ca
     sharedSocket: '/srv/shared.sock',
     sharedTag: 'run',
     kernelLog: '/srv/kernel.log',
+    monitor: `/srv/${MONITOR}`,
     disk: '/srv/disk.raw',
     ...(cable === undefined ? {} : { cable: { socket: `${CABLE}/socket`, end: cable.end } }),
     append: run.append ?? [],
@@ -168,15 +169,6 @@ function readLog(path: string): string {
 
 function readKernelLog(dir: string): string {
   return readLog(join(dir, 'kernel.log')) + readLog(join(dir, 'out', '.dmesg'))
-}
-
-/** A nested host that has not shown for so long that it runs stands still: longer than its kernel needs to tell of a lockup. */
-const STANDSTILL_MS = 240_000
-
-/** Whether host-init.sh has written to its file, but not for that long. */
-function standsStill(dir: string): boolean {
-  const alive = join(dir, 'out/.alive')
-  return existsSync(alive) && Date.now() - statSync(alive).mtimeMs > STANDSTILL_MS
 }
 
 function emulatorFault(emulator: number | undefined, session: number | undefined, log: string): string | undefined {
@@ -233,10 +225,12 @@ async function runOnce(root: HostRoot, run: MachineRun, tie?: Tie): Promise<Mach
   })
   child.stderr?.on('data', (chunk: Buffer) => log.write(chunk))
   let stoodStill = false
-  const watch = setInterval(() => {
-    stoodStill = run.interactive !== true && standsStill(dir)
-    if (stoodStill) stop(child)
-  }, 10_000)
+  const watch = new StandstillWatch(dir, () => {
+    // A person at the terminal decides by himself.
+    if (run.interactive) return
+    stoodStill = true
+    stop(child)
+  })
   let timedOut = false
   const timer = setTimeout(
     () => {
@@ -248,7 +242,7 @@ async function runOnce(root: HostRoot, run: MachineRun, tie?: Tie): Promise<Mach
   const drained = new Promise<void>((resolve) => child.on('close', () => resolve()))
   await ended(child)
   clearTimeout(timer)
-  clearInterval(watch)
+  watch.end()
   tie?.lost.removeEventListener('abort', tornAway)
   await drained
   await new Promise<void>((resolve) => log.end(() => resolve()))
