@@ -7,10 +7,12 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ratioChart } from './bench/chart.ts'
+import { timeTable } from './bench/cpu-time.ts'
 import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts'
-import { COLUMNS } from './bench/matrix.ts'
-import { markdownTable, matrixRows, type Sample, sweepRows } from './bench/report.ts'
-import type { BenchOptions } from './bench/session.ts'
+import { COLUMNS, PARTS } from './bench/matrix.ts'
+import { markdownTable, matrixRows, sweepRows } from './bench/report.ts'
+import { residentTable } from './bench/resident.ts'
+import type { BenchOptions, BenchSamples } from './bench/session.ts'
 import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 
@@ -19,7 +21,7 @@ const USAGE = `usage: npm run bench:guest -- [options]
   --seconds N       at most this long a job (default 5)
   --runs N          runs, of which the median counts (default 3)
   --columns LIST    of ${COLUMNS.join(',')} (default: all)
-  --no-sweep        without the window sizes
+  --parts LIST      of ${PARTS.join(',')} (default: all)
   --kernel, --guest-kernel 6.12|7.3  (default 7.3)
   --out DIR         where the results go (default: <cache>/bench)`
 
@@ -33,7 +35,7 @@ async function main(): Promise<number> {
       size: { type: 'string', default: '64' },
       seconds: { type: 'string', default: '5' },
       columns: { type: 'string', default: COLUMNS.join(',') },
-      'no-sweep': { type: 'boolean', default: false },
+      parts: { type: 'string', default: PARTS.join(',') },
       'guest-kernel': { type: 'string', default: '7.3' },
     },
   })
@@ -46,7 +48,7 @@ async function main(): Promise<number> {
     seconds: Number(values.seconds),
     runs: Number(values.runs),
     columns: COLUMNS.filter((name) => values.columns.split(',').includes(name)),
-    sweep: !values['no-sweep'],
+    parts: PARTS.filter((name) => values.parts.split(',').includes(name)),
   }
   const session = await runGuestSession({
     script: 'session.js',
@@ -56,10 +58,10 @@ async function main(): Promise<number> {
     timeoutSeconds: Number(values.timeout),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by bench/session.ts of this same build
-  const samples = session.samples as Sample[]
+  const samples = session.samples as BenchSamples
 
-  const matrix = matrixRows(samples)
-  const sweep = sweepRows(samples)
+  const matrix = matrixRows(samples.fio)
+  const sweep = sweepRows(samples.fio)
   const circumstances = {
     ...session.circumstances,
     file: `${fileMiB} MiB`,
@@ -75,6 +77,10 @@ async function main(): Promise<number> {
     `\n${markdownTable(matrix)}`,
     '## Window size against file size, randread-mmap\n',
     markdownTable(sweep),
+    '## Whose time a miss is\n',
+    timeTable(samples.time),
+    '## Reads of a resident file, beside the host\n',
+    residentTable(samples.resident),
   ].join('\n')
   const out = resultsDir(values.out)
   writeFileSync(join(out, 'bench.json'), `${JSON.stringify({ circumstances, matrix, sweep, samples }, null, 2)}\n`)

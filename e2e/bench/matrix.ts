@@ -12,6 +12,10 @@ export type Column = (typeof COLUMNS)[number]
 /** The column that every ratio is taken against: Rust virtiofsd. */
 export const BASELINE: Column = 'virtiofsd'
 
+/** What can be measured: the matrix, the window's size, and reads of what is resident beside the host's own. */
+export const PARTS = ['matrix', 'sweep', 'resident'] as const
+export type Part = (typeof PARTS)[number]
+
 /** The columns that have a window, and so a size of it to vary. */
 export const WINDOW_COLUMNS = ['memory-view', 'shmem'] as const satisfies readonly Column[]
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The part of the guest benchmark that runs in the nested host. Options come as JSON in VIEWFSD_BENCH. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
-import { type FsDaemon, startVirtiofsd, startViewfsd } from '../guest/daemon.ts'
+import { join } from 'node:path'
+import { type FsDaemon, startVirtiofsd, startViewfsd, Viewfsd } from '../guest/daemon.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
-import { runFio } from '../guest/fio.ts'
-import { loadModules, mountDisk } from '../guest/host.ts'
+import { type FioPlace, runFio } from '../guest/fio.ts'
+import { loadModules, mountDisk, sh } from '../guest/host.ts'
 import { runMain, step } from '../rig/progress.ts'
 import { bootContender, type Contender, endContender } from './contender.ts'
+import { cpuTime, cpuTimeBetween, requestsBetween, type TimeSample } from './cpu-time.ts'
 import {
   type Column,
   COLUMNS,
@@ -15,6 +18,7 @@ import {
   FIO_GLOBAL,
   fioJob,
   hasWindow,
+  type Part,
   type Pattern,
   PATTERNS,
   SWEEP,
@@ -22,8 +26,13 @@ import {
   WINDOW_COLUMNS,
 } from './matrix.ts'
 import type { Sample } from './report.ts'
+import { RESIDENT_GLOBAL, RESIDENT_JOBS, type ResidentSample } from './resident.ts'
 
 const MIB = 1 << 20
+const SHARE = '/data/bench'
+const FILE_NAME = 'fio-file1'
+/** In the guest. */
+const FILE = `/mnt/${FILE_NAME}`
 
 /** What bench-guest.ts asks for. */
 export interface BenchOptions {
@@ -32,7 +41,14 @@ export interface BenchOptions {
   readonly seconds: number
   readonly runs: number
   readonly columns: readonly Column[]
-  readonly sweep: boolean
+  readonly parts: readonly Part[]
+}
+
+/** What a session leaves in samples.json. */
+export interface BenchSamples {
+  readonly fio: Sample[]
+  readonly time: TimeSample[]
+  readonly resident: ResidentSample[]
 }
 
 function windowArgs(column: Column, windowMiB: number): string[] {
@@ -46,8 +62,8 @@ async function boot(column: Column, windowMiB: number): Promise<Contender<Column
   const isRust = column === 'virtiofsd'
   const start = (): Promise<FsDaemon> =>
     isRust
-      ? startVirtiofsd(dir, 'data', '/data/bench')
-      : startViewfsd(dir, 'data', '/data/bench', windowArgs(column, windowMiB))
+      ? startVirtiofsd(dir, 'data', SHARE)
+      : startViewfsd(dir, 'data', SHARE, windowArgs(column, windowMiB))
   // What a user would take: without a window the generic device only costs, for it has one interrupt for all (INTx).
   const contender = await bootContender(column, name, dir, { kind: hasWindow(column) ? 'generic' : 'fs', start })
   await contender.guest.must(`mount -t virtiofs ${hasWindow(column) ? '-o dax=always' : ''} data /mnt`)
@@ -71,14 +87,80 @@ interface Job {
 
 const MATRIX: readonly Job[] = PATTERNS.flatMap((pattern) => ENGINES.map((engine) => ({ pattern, engine })))
 
+/** Seconds of the job whose time is looked at, and when: fio has started by then, and has not ended. */
+const TIMED_JOB = { seconds: 24, from: 8, to: 20 } as const
+
+/** Where the time of the sweep's job goes. */
+async function timeSample(
+  { column, guest, daemons }: Contender<Column>,
+  fileMiB: number,
+  windowFraction?: number,
+): Promise<TimeSample> {
+  const [daemon] = daemons
+  if (!(daemon instanceof Viewfsd)) throw new Error('only viewfsd counts its requests')
+  const job = runFio(guest, {
+    file: FILE,
+    sizeBytes: fileMiB * MIB,
+    seconds: TIMED_JOB.seconds,
+    global: [...FIO_GLOBAL, 'time_based=1'],
+    jobs: [fioJob(SWEEP.pattern, SWEEP.engine)],
+  })
+  job.catch(() => {})
+  await sleep(TIMED_JOB.from * 1000)
+  const requests = await daemon.counters()
+  const before = await cpuTime(guest, daemon)
+  await sleep((TIMED_JOB.to - TIMED_JOB.from) * 1000)
+  const time = cpuTimeBetween(before, await cpuTime(guest, daemon))
+  const after = await daemon.counters()
+  const [result] = await job
+  return {
+    column,
+    ...(windowFraction === undefined ? {} : { windowFraction }),
+    ...time,
+    reads: ((result?.iops ?? Number.NaN) * time.wall) / 1e9,
+    requests: requestsBetween(requests, after),
+  }
+}
+
+/** The nested host itself, as a place for fio. */
+const HOST: FioPlace = { must: (script) => Promise.resolve(sh(script)) }
+
+/** The same reads in the guest and on the host, by turns. */
+async function residentSamples(guest: FioPlace, options: BenchOptions): Promise<ResidentSample[]> {
+  const places = [
+    { where: 'host', place: HOST, file: join(SHARE, FILE_NAME) },
+    { where: 'guest', place: guest, file: FILE },
+  ] as const
+  const samples: ResidentSample[] = []
+  const read = async ({ where, place, file }: (typeof places)[number], seconds: number): Promise<ResidentSample[]> => {
+    const results = await runFio(place, {
+      file,
+      sizeBytes: options.fileMiB * MIB,
+      seconds,
+      global: RESIDENT_GLOBAL,
+      jobs: RESIDENT_JOBS,
+    })
+    return results.map(({ name, bytesPerSecond }) => ({ where, job: name, bytesPerSecond }))
+  }
+  // The first time maps the window, and what the guest and KVM have of it.
+  for (const place of places) await read(place, options.seconds)
+  for (let run = 1; run <= options.runs; run++)
+    for (const place of places)
+      samples.push(
+        ...(await step(`resident, ${place.where}, run ${run} of ${options.runs}`, () => read(place, options.seconds))),
+      )
+  return samples
+}
+
 async function main(): Promise<number> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by bench-guest.ts of this same build
   const options = JSON.parse(process.env['VIEWFSD_BENCH'] ?? '') as BenchOptions
   loadModules()
   mountDisk('ext4')
-  mkdirSync('/data/bench')
-  makeFile('/data/bench/fio-file1', options.fileMiB)
-  const samples: Sample[] = []
+  mkdirSync(SHARE)
+  makeFile(join(SHARE, FILE_NAME), options.fileMiB)
+  const samples: BenchSamples = { fio: [], time: [], resident: [] }
+  const save = (): void => writeFileSync('/out/samples.json', JSON.stringify(samples))
 
   /**
    * Boots a guest of each column and lets them take turns, so that what else the machine does meanwhile is spread over all
@@ -91,7 +173,7 @@ async function main(): Promise<number> {
       for (const { column, guest } of contenders) {
         const results = await step(`${column}: ${jobs.length} jobs, run ${run} of ${options.runs}`, () =>
           runFio(guest, {
-            file: '/mnt/fio-file1',
+            file: FILE,
             sizeBytes: options.fileMiB * MIB,
             seconds: options.seconds,
             global: FIO_GLOBAL,
@@ -101,16 +183,39 @@ async function main(): Promise<number> {
         for (const [index, job] of jobs.entries()) {
           const bytesPerSecond = results[index]?.bytesPerSecond ?? Number.NaN
           const windowFraction = fraction === undefined ? {} : { windowFraction: fraction }
-          samples.push({ column, ...job, bytesPerSecond, ...windowFraction })
+          samples.fio.push({ column, ...job, bytesPerSecond, ...windowFraction })
         }
-        writeFileSync('/out/samples.json', JSON.stringify(samples))
+        save()
       }
     for (const contender of contenders) await endContender(contender)
   }
 
-  await compete(COLUMNS, Math.max(128, 2 * options.fileMiB), MATRIX)
-  if (options.sweep)
+  /** One guest alone. */
+  const alone = async (column: Column, windowMiB: number, work: (contender: Contender<Column>) => Promise<void>) => {
+    if (!options.columns.includes(column)) return
+    const contender = await boot(column, windowMiB)
+    await work(contender)
+    save()
+    await endContender(contender)
+  }
+
+  const windowMiB = Math.max(128, 2 * options.fileMiB)
+  if (options.parts.includes('resident'))
+    await alone('memory-view', windowMiB, async ({ guest }) => {
+      samples.resident.push(...(await residentSamples(guest, options)))
+    })
+  if (options.parts.includes('matrix')) await compete(COLUMNS, windowMiB, MATRIX)
+  if (options.parts.includes('sweep')) {
     for (const fraction of SWEEP_FRACTIONS) await compete(WINDOW_COLUMNS, options.fileMiB * fraction, [SWEEP], fraction)
+    // Without the others, for what they do is in "the rest".
+    for (const fraction of SWEEP_FRACTIONS.filter((size) => size < 1))
+      await alone('memory-view', options.fileMiB * fraction, async (contender) => {
+        samples.time.push(await timeSample(contender, options.fileMiB, fraction))
+      })
+    await alone('no-window', windowMiB, async (contender) => {
+      samples.time.push(await timeSample(contender, options.fileMiB))
+    })
+  }
   return 0
 }
 

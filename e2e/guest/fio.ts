@@ -80,9 +80,12 @@ export function parseFio(output: string, jobs: readonly FioJob[]): FioResult[] {
   })
 }
 
+/** Where fio runs: a guest, or what runs scripts like one. */
+export type FioPlace = Pick<Guest, 'must'>
+
 /** Runs the jobs one after the other; throws when fio or one of them fails. */
-export async function runFio(guest: Guest, run: FioRun): Promise<FioResult[]> {
+export async function runFio(place: FioPlace, run: FioRun): Promise<FioResult[]> {
   const script = `cat >/tmp/jobs.fio <<'VIEWFSD-END'\n${jobFile(run)}VIEWFSD-END\nfio --output-format=json /tmp/jobs.fio`
-  const output = await guest.must(script, 300_000 + run.jobs.length * run.seconds * 20_000)
+  const output = await place.must(script, 300_000 + run.jobs.length * run.seconds * 20_000)
   return parseFio(output, run.jobs)
 }
