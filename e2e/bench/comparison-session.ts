@@ -7,7 +7,7 @@ import { loadModules, mountDisk, sh } from '../guest/host.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { runMain, step } from '../rig/progress.ts'
 import { BIG_MIB, COMPARED, type ComparisonSample, MOUNTS, type Way, WAYS } from './comparison.ts'
-import { bootContender, type Contender, type DataDevice, endContender } from './contender.ts'
+import { bootContender, type Contender, type DataDevice, endContender, takeTurn } from './contender.ts'
 import { NINEP_MODULES } from './ninep.ts'
 import { makeShare, type Workload } from './workloads.ts'
 
@@ -44,13 +44,11 @@ async function boot(way: Way, index: number, options: ComparisonOptions): Promis
   for (const path of [dir, share]) mkdirSync(path, { recursive: true })
   makeShare(share, options.files)
   sh(`dd if=/dev/urandom of=${share}/big bs=1M count=${BIG_MIB} status=none`)
-  const contender = await bootContender(way, String(index), dir, dataDevice(way, dir, share))
+  const prepare = [`${MOUNTS[way]}; git config --global --add safe.directory '*'`]
   if (way.startsWith('9p'))
-    await contender.guest.must(`modprobe netfs; for m in ${NINEP_MODULES.join(' ')}; do insmod /root/$m; done`)
-  if (way === 'virtio-blk') await contender.guest.must('modprobe virtio_blk; modprobe ext4; [ -b /dev/vda ]')
-  await contender.guest.must(`${MOUNTS[way]}; git config --global --add safe.directory '*'`)
-  await contender.guest.qmp.command('stop')
-  return contender
+    prepare.unshift(`modprobe netfs; for m in ${NINEP_MODULES.join(' ')}; do insmod /root/$m; done`)
+  if (way === 'virtio-blk') prepare.unshift('modprobe virtio_blk; modprobe ext4; [ -b /dev/vda ]')
+  return bootContender(way, String(index), dir, dataDevice(way, dir, share), prepare.join('\n'))
 }
 
 async function measure(guest: Guest, mount: string, workload: Workload): Promise<Omit<ComparisonSample, 'way'>> {
@@ -80,22 +78,20 @@ async function main(): Promise<number> {
   for (const [index, way] of WAYS.entries()) contenders.push(await boot(way, index, options))
   const samples: ComparisonSample[] = []
   for (let run = 1; run <= options.runs; run++)
-    for (const { column: way, guest } of contenders)
-      await step(`${way}: run ${run} of ${options.runs}`, async () => {
-        // The others stand still meanwhile: even idle guests cost an emulated host much.
-        await guest.qmp.command('cont')
-        for (const workload of COMPARED) {
-          const sample = await measure(guest, MOUNTS[way], workload)
-          if (sample.seconds === null && !way.startsWith('9p')) throw new Error(`${way}: ${workload.name} has failed`)
-          samples.push({ way, ...sample })
-        }
-        await guest.qmp.command('stop')
-        writeFileSync('/out/samples.json', JSON.stringify(samples))
-      })
-  for (const contender of contenders) {
-    await contender.guest.qmp.command('cont')
-    await endContender(contender)
-  }
+    for (const contender of contenders) {
+      const way = contender.column
+      await step(`${way}: run ${run} of ${options.runs}`, () =>
+        takeTurn(contender, async (guest) => {
+          for (const workload of COMPARED) {
+            const sample = await measure(guest, MOUNTS[way], workload)
+            if (sample.seconds === null && !way.startsWith('9p')) throw new Error(`${way}: ${workload.name} has failed`)
+            samples.push({ way, ...sample })
+          }
+        }),
+      )
+      writeFileSync('/out/samples.json', JSON.stringify(samples))
+    }
+  for (const contender of contenders) await endContender(contender)
   return 0
 }
 

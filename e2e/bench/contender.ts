@@ -18,15 +18,19 @@ export type DataDevice =
   | { readonly kind: 'none'; readonly qemu: readonly string[] }
 
 /**
+ * Boots a guest, which stands still from then on but for its turns: even an idle guest costs an emulated host much.
+ *
  * @param name of the guest, in logs
  * @param dir where logs and sockets go
  * @param data what is measured
+ * @param prepare a script for the guest
  */
 export async function bootContender<Column>(
   column: Column,
   name: string,
   dir: string,
   data: DataDevice,
+  prepare = 'true',
 ): Promise<Contender<Column>> {
   const rootDaemon = await startVirtiofsd(dir, 'root', makeGuestRoot(`/run/bench-${name}`), ['--cache=always'])
   const devices: FileSystemDevice[] = [{ socketPath: rootDaemon.socketPath, kind: 'fs', tag: 'root' }]
@@ -45,10 +49,24 @@ export async function bootContender<Column>(
       moreArguments: data.kind === 'none' ? data.qemu : [],
     }),
   )
+  await guest.must(prepare)
+  await guest.qmp.command('stop')
   return { column, guest, daemons }
 }
 
+/** Lets the guest run for as long as `work` takes. */
+export async function takeTurn<Result>(
+  { guest }: Contender<unknown>,
+  work: (guest: Guest) => Promise<Result>,
+): Promise<Result> {
+  await guest.qmp.command('cont')
+  const result = await work(guest)
+  await guest.qmp.command('stop')
+  return result
+}
+
 export async function endContender({ guest, daemons }: Contender<unknown>): Promise<void> {
+  await guest.qmp.command('cont')
   await guest.shutdown()
   for (const daemon of daemons) await daemon.end()
 }

@@ -8,7 +8,7 @@ import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { type FioPlace, runFio } from '../guest/fio.ts'
 import { loadModules, mountDisk, sh } from '../guest/host.ts'
 import { runMain, step } from '../rig/progress.ts'
-import { bootContender, type Contender, endContender } from './contender.ts'
+import { bootContender, type Contender, endContender, takeTurn } from './contender.ts'
 import { cpuTime, cpuTimeBetween, requestsBetween, type TimeSample } from './cpu-time.ts'
 import {
   type Column,
@@ -61,21 +61,25 @@ async function boot(column: Column, windowMiB: number): Promise<Contender<Column
   mkdirSync(dir, { recursive: true })
   const isRust = column === 'virtiofsd'
   const start = (): Promise<FsDaemon> =>
-    isRust
-      ? startVirtiofsd(dir, 'data', SHARE)
-      : startViewfsd(dir, 'data', SHARE, windowArgs(column, windowMiB))
+    isRust ? startVirtiofsd(dir, 'data', SHARE) : startViewfsd(dir, 'data', SHARE, windowArgs(column, windowMiB))
   // What a user would take: without a window the generic device only costs, for it has one interrupt for all (INTx).
-  const contender = await bootContender(column, name, dir, { kind: hasWindow(column) ? 'generic' : 'fs', start })
-  await contender.guest.must(`mount -t virtiofs ${hasWindow(column) ? '-o dax=always' : ''} data /mnt`)
-  return contender
+  return bootContender(
+    column,
+    name,
+    dir,
+    { kind: hasWindow(column) ? 'generic' : 'fs', start },
+    `mount -t virtiofs ${hasWindow(column) ? '-o dax=always' : ''} data /mnt`,
+  )
 }
 
 function makeFile(path: string, sizeMiB: number): void {
-  const block = Buffer.alloc(MIB, 'viewfsd bench data ')
+  // A file system with large folios makes them of what is written at a time.
+  const pieceMiB = 4
+  const piece = Buffer.alloc(pieceMiB * MIB, 'viewfsd bench data ')
   const fd = openSync(path, 'w')
-  for (let index = 0; index < sizeMiB; index++) {
-    block.writeUInt32LE(index, 0)
-    writeSync(fd, block)
+  for (let index = 0; index < sizeMiB; index += pieceMiB) {
+    piece.writeUInt32LE(index, 0)
+    writeSync(fd, piece)
   }
   closeSync(fd)
 }
@@ -132,23 +136,21 @@ async function residentSamples(guest: FioPlace, options: BenchOptions): Promise<
     { where: 'guest', place: guest, file: FILE },
   ] as const
   const samples: ResidentSample[] = []
-  const read = async ({ where, place, file }: (typeof places)[number], seconds: number): Promise<ResidentSample[]> => {
-    const results = await runFio(place, {
-      file,
-      sizeBytes: options.fileMiB * MIB,
-      seconds,
-      global: RESIDENT_GLOBAL,
-      jobs: RESIDENT_JOBS,
-    })
-    return results.map(({ name, bytesPerSecond }) => ({ where, job: name, bytesPerSecond }))
-  }
-  // The first time maps the window, and what the guest and KVM have of it.
-  for (const place of places) await read(place, options.seconds)
+  // Maps the window's ranges, and by those KVM's pages.
+  for (const { place, file } of places) await place.must(`cat ${file} >/dev/null`, 300_000)
   for (let run = 1; run <= options.runs; run++)
-    for (const place of places)
-      samples.push(
-        ...(await step(`resident, ${place.where}, run ${run} of ${options.runs}`, () => read(place, options.seconds))),
+    for (const { where, place, file } of places) {
+      const results = await step(`resident, ${where}, run ${run} of ${options.runs}`, () =>
+        runFio(place, {
+          file,
+          sizeBytes: options.fileMiB * MIB,
+          seconds: options.seconds,
+          global: RESIDENT_GLOBAL,
+          jobs: RESIDENT_JOBS,
+        }),
       )
+      samples.push(...results.map(({ name, bytesPerSecond }) => ({ where, job: name, bytesPerSecond })))
+    }
   return samples
 }
 
@@ -164,21 +166,24 @@ async function main(): Promise<number> {
 
   /**
    * Boots a guest of each column and lets them take turns, so that what else the machine does meanwhile is spread over all
-   * of them. The others are idle; one fio runs all the jobs of a turn.
+   * of them. One fio runs all the jobs of a turn.
    */
   const compete = async (columns: readonly Column[], windowMiB: number, jobs: readonly Job[], fraction?: number) => {
     const contenders: Contender<Column>[] = []
     for (const column of columns) if (options.columns.includes(column)) contenders.push(await boot(column, windowMiB))
     for (let run = 1; run <= options.runs; run++)
-      for (const { column, guest } of contenders) {
+      for (const contender of contenders) {
+        const { column } = contender
         const results = await step(`${column}: ${jobs.length} jobs, run ${run} of ${options.runs}`, () =>
-          runFio(guest, {
-            file: FILE,
-            sizeBytes: options.fileMiB * MIB,
-            seconds: options.seconds,
-            global: FIO_GLOBAL,
-            jobs: jobs.map(({ pattern, engine }) => fioJob(pattern, engine)),
-          }),
+          takeTurn(contender, (guest) =>
+            runFio(guest, {
+              file: FILE,
+              sizeBytes: options.fileMiB * MIB,
+              seconds: options.seconds,
+              global: FIO_GLOBAL,
+              jobs: jobs.map(({ pattern, engine }) => fioJob(pattern, engine)),
+            }),
+          ),
         )
         for (const [index, job] of jobs.entries()) {
           const bytesPerSecond = results[index]?.bytesPerSecond ?? Number.NaN
@@ -194,7 +199,7 @@ async function main(): Promise<number> {
   const alone = async (column: Column, windowMiB: number, work: (contender: Contender<Column>) => Promise<void>) => {
     if (!options.columns.includes(column)) return
     const contender = await boot(column, windowMiB)
-    await work(contender)
+    await takeTurn(contender, () => work(contender))
     save()
     await endContender(contender)
   }

@@ -8,7 +8,7 @@ import type { Guest } from '../guest/guest.ts'
 import { loadModules, mountDisk } from '../guest/host.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { runMain, step } from '../rig/progress.ts'
-import { bootContender, type Contender, endContender } from './contender.ts'
+import { bootContender, type Contender, endContender, takeTurn } from './contender.ts'
 import { FILE_SETS, type FileSample, WINDOWS_MIB, type WindowSample } from './sizing.ts'
 
 /** What bench-sizing.ts asks for. */
@@ -79,16 +79,18 @@ async function main(): Promise<number> {
   const save = (): void => writeFileSync('/out/samples.json', JSON.stringify({ windows, files }))
   for (const windowMiB of WINDOWS_MIB) {
     const contender = await boot(windowMiB)
-    for (let run = 1; run <= runs; run++) windows.push(await windowMemory(contender.guest, windowMiB))
-    save()
-    // One guest, and so one device, for both: files that are not in the window come through the same queue.
-    if (windowMiB === 1024)
-      for (let run = 1; run <= runs; run++)
-        for (const set of FILE_SETS)
-          await step(`files of ${set.sizeKiB} KiB, run ${run} of ${runs}`, async () => {
-            for (const dax of [false, true]) files.push(await readFiles(contender.guest, dax, set))
-            save()
-          })
+    await takeTurn(contender, async (guest) => {
+      for (let run = 1; run <= runs; run++) windows.push(await windowMemory(guest, windowMiB))
+      save()
+      // One guest, and so one device, for both: files that are not in the window come through the same queue.
+      if (windowMiB === 1024)
+        for (let run = 1; run <= runs; run++)
+          for (const set of FILE_SETS)
+            await step(`files of ${set.sizeKiB} KiB, run ${run} of ${runs}`, async () => {
+              for (const dax of [false, true]) files.push(await readFiles(guest, dax, set))
+              save()
+            })
+    })
     await endContender(contender)
   }
   return 0

@@ -6,7 +6,7 @@ import type { Guest } from '../guest/guest.ts'
 import { loadModules, mountDisk } from '../guest/host.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { runMain, step } from '../rig/progress.ts'
-import { bootContender, type Contender, endContender } from './contender.ts'
+import { bootContender, type Contender, endContender, takeTurn } from './contender.ts'
 import { parseHistogram, type WorkloadSample } from './workload-report.ts'
 import { type Column, COLUMNS, GUEST_NPM, makeShare, type Workload, WORKLOADS } from './workloads.ts'
 
@@ -34,14 +34,18 @@ async function boot(column: Column, { files, cache }: WorkloadOptions): Promise<
       ? startViewfsd(dir, 'data', share, ['--window=none', `--cache=${cache}`])
       : startVirtiofsd(dir, 'data', share, [`--cache=${cache}`])
   // The same device for both: QEMU's generic one, which a window would need, takes longer for each request.
-  const contender = await bootContender(column, column, dir, { kind: 'fs', start })
-  // From a file system that is not measured.
-  await contender.guest.must(`mkdir ${GUEST_NPM} && tar -C ${GUEST_NPM} -xf /root/npm.tar --strip-components=1
+  return bootContender(
+    column,
+    column,
+    dir,
+    { kind: 'fs', start },
+    // npm from a file system that is not measured.
+    `mkdir ${GUEST_NPM} && tar -C ${GUEST_NPM} -xf /root/npm.tar --strip-components=1
     mount -t virtiofs data /mnt
     [ -d ${EVENT} ] || mount -t tracefs tracefs /sys/kernel/tracing
     [ -d ${EVENT} ]
-    git config --global --add safe.directory '*'`)
-  return contender
+    git config --global --add safe.directory '*'`,
+  )
 }
 
 /** The guest's kernel counts what it sends on the connection of /mnt; FORGET is not among it. */
@@ -89,14 +93,17 @@ async function main(): Promise<number> {
   const samples: WorkloadSample[] = []
   for (let run = 1; run <= options.runs; run++)
     for (const together of inTurns(workloads))
-      for (const { column, guest } of contenders)
-        for (const workload of together) {
-          const sample = await step(`${column}: ${workload.name}, run ${run} of ${options.runs}`, () =>
-            measure(guest, workload),
-          )
-          samples.push({ column, ...sample })
-          writeFileSync('/out/samples.json', JSON.stringify(samples))
-        }
+      for (const contender of contenders)
+        await takeTurn(contender, async (guest) => {
+          const { column } = contender
+          for (const workload of together) {
+            const sample = await step(`${column}: ${workload.name}, run ${run} of ${options.runs}`, () =>
+              measure(guest, workload),
+            )
+            samples.push({ column, ...sample })
+            writeFileSync('/out/samples.json', JSON.stringify(samples))
+          }
+        })
   for (const contender of contenders) await endContender(contender)
   return 0
 }
