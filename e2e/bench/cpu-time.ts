@@ -8,13 +8,15 @@ import type { Guest } from '../guest/guest.ts'
 import type { Counters, FsDaemon } from '../guest/daemon.ts'
 import type { Column } from './matrix.ts'
 
-/** CPU time in ns, since the start of each; `wall` is the clock. */
+/** CPU time in ns, since the start of each; `wall` is the clock. The host has no other guest that runs. */
 export interface CpuTime {
   readonly wall: number
   readonly vcpu: number
   /** QEMU's other threads: its main loop raises INTx. */
   readonly qemu: number
   readonly daemon: number
+  /** How often the vCPU has left the guest; not a time. */
+  readonly exits: number
 }
 
 /** Where the time of one job went, from a time when it was running to another. */
@@ -70,6 +72,7 @@ export async function cpuTime(guest: Guest, daemon: FsDaemon): Promise<CpuTime> 
     vcpu,
     qemu: sum(qemu.values()) - vcpu,
     daemon: sum(family(daemon.process.pid ?? 0).map((pid) => sum(threadTimes(pid).values()))),
+    exits: Number(readFileSync('/sys/kernel/debug/kvm/exits', 'latin1')),
   }
 }
 
@@ -79,6 +82,7 @@ export function cpuTimeBetween(before: CpuTime, after: CpuTime): CpuTime {
     vcpu: after.vcpu - before.vcpu,
     qemu: after.qemu - before.qemu,
     daemon: after.daemon - before.daemon,
+    exits: after.exits - before.exits,
   }
 }
 
@@ -96,8 +100,8 @@ export function requestsBetween(before: Counters, after: Counters): Record<strin
 /** One row a sample: what a block read costs in ms, and whose time that is. */
 export function timeTable(samples: readonly TimeSample[]): string {
   const lines = [
-    '| window | a read, ms | requests for it | vCPU | QEMU beside it | viewfsd | the rest |',
-    '| --- | ---: | --- | ---: | ---: | ---: | ---: |',
+    '| window | a read, ms | requests for it | exits | vCPU | QEMU beside it | viewfsd | the rest |',
+    '| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |',
   ]
   for (const sample of samples) {
     const { wall, reads } = sample
@@ -107,8 +111,10 @@ export function timeTable(samples: readonly TimeSample[]): string {
       .filter(([, count]) => count / reads >= 0.005)
       .map(([name, count]) => `${(count / reads).toFixed(2)} ${name}`)
     const rest = wall - sample.vcpu - sample.qemu - sample.daemon
-    const cells = [window, (wall / reads / 1e6).toFixed(2), requests.join(', '), share(sample.vcpu)]
-    lines.push(`| ${[...cells, share(sample.qemu), share(sample.daemon), share(rest)].join(' | ')} |`)
+    const cells = [window, (wall / reads / 1e6).toFixed(2), requests.join(', '), (sample.exits / reads).toFixed(0)]
+    lines.push(
+      `| ${[...cells, share(sample.vcpu), share(sample.qemu), share(sample.daemon), share(rest)].join(' | ')} |`,
+    )
   }
   return `${lines.join('\n')}\n`
 }

@@ -26,7 +26,7 @@ import {
   WINDOW_COLUMNS,
 } from './matrix.ts'
 import type { Sample } from './report.ts'
-import { RESIDENT_GLOBAL, RESIDENT_JOBS, type ResidentSample } from './resident.ts'
+import { RESIDENT_GLOBAL, RESIDENT_JOBS, RESIDENT_MIB, type ResidentSample } from './resident.ts'
 
 const MIB = 1 << 20
 const SHARE = '/data/bench'
@@ -129,11 +129,17 @@ async function timeSample(
 /** The nested host itself, as a place for fio. */
 const HOST: FioPlace = { must: (script) => Promise.resolve(sh(script)) }
 
-/** The same reads in the guest and on the host, by turns. */
+/** The same reads at all places, by turns. */
 async function residentSamples(guest: FioPlace, options: BenchOptions): Promise<ResidentSample[]> {
+  const own = '/tmp/own'
+  const sizeBytes = Math.min(options.fileMiB, RESIDENT_MIB) * MIB
+  await guest.must(
+    `mkdir ${own} && mount -t tmpfs -o huge=always own ${own} && head -c ${sizeBytes} ${FILE} >${own}/${FILE_NAME}`,
+  )
   const places = [
     { where: 'host', place: HOST, file: join(SHARE, FILE_NAME) },
-    { where: 'guest', place: guest, file: FILE },
+    { where: 'own', place: guest, file: join(own, FILE_NAME) },
+    { where: 'window', place: guest, file: FILE },
   ] as const
   const samples: ResidentSample[] = []
   // Maps the window's ranges, and by those KVM's pages.
@@ -143,7 +149,7 @@ async function residentSamples(guest: FioPlace, options: BenchOptions): Promise<
       const results = await step(`resident, ${where}, run ${run} of ${options.runs}`, () =>
         runFio(place, {
           file,
-          sizeBytes: options.fileMiB * MIB,
+          sizeBytes,
           seconds: options.seconds,
           global: RESIDENT_GLOBAL,
           jobs: RESIDENT_JOBS,
