@@ -342,6 +342,7 @@ static void memview_anchor_die(struct memview_anchor *anchor)
 	memview_zap_begin_nested(view, NULL);
 	down_write(&view->lock);
 	anchor->dead = true;
+	view->changes++;
 	if (!hlist_unhashed(&anchor->node))
 		hash_del(&anchor->node);
 	memview_anchor_zap(anchor, 0, ULONG_MAX, false);

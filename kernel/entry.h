@@ -24,6 +24,8 @@
  * @quiet:   nobody needs to know of writes before they are found in the
  *           entries' dirty bits: neither the file nor, by its soft-dirty bits,
  *           user space
+ * @changes: &memview.changes as it was
+ * @size:    of the file, in bytes, as it was
  */
 struct memview_target {
 	struct memview_vma *mv;
@@ -38,6 +40,8 @@ struct memview_target {
 	unsigned long high;
 	unsigned long rights;
 	bool quiet;
+	unsigned long changes;
+	loff_t size;
 };
 
 /* Does user space watch what is written, by soft-dirty bits? */

@@ -79,8 +79,10 @@ static vm_fault_t memview_find(struct vm_fault *vmf, bool write,
 	target->vm_ops = anchor->vm_ops;
 	target->page = vmf->pgoff;
 	target->index = memview_segment_file_page(segment, vmf->pgoff);
+	target->changes = view->changes;
+	target->size = i_size_read(target->mapping->host);
 	/* The core would map pages of a tmpfs' folio beyond the file's end. */
-	left = DIV_ROUND_UP(i_size_read(target->mapping->host), PAGE_SIZE);
+	left = DIV_ROUND_UP(target->size, PAGE_SIZE);
 	left -= min(left, target->index + 1);
 	target->low = vmf->pgoff -
 		      min3(slot, (vmf->address - mv->start) >> PAGE_SHIFT,
@@ -108,6 +110,13 @@ static bool memview_find_again(struct vm_fault *vmf, bool write,
 			       const struct memview_target *target,
 			       struct memview_target *now)
 {
+	/* Mostly nothing has happened. */
+	if (likely(target->changes == target->view->changes &&
+		   target->size == i_size_read(target->mapping->host) &&
+		   xa_empty(&target->view->poisoned))) {
+		*now = *target;
+		return true;
+	}
 	if (memview_find(vmf, write, now) || now->mapping != target->mapping ||
 	    now->index != target->index || now->rights != target->rights ||
 	    now->quiet != target->quiet) {

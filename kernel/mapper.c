@@ -332,6 +332,7 @@ static void memview_vma_shrink(struct memview_vma *mv, unsigned long start,
 	mv->node.last -= (mv->end - end) >> PAGE_SHIFT;
 	mv->start = start;
 	mv->end = end;
+	view->changes++;
 	interval_tree_insert(&mv->node, &view->vmas);
 }
 

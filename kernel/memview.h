@@ -163,7 +163,7 @@ struct memview_watch;
  *            to change segments, anchors or VMAs
  * @pages:    size in pages, 0 until set; constant from then on
  * @inode:    the view inode; set together with @pages
- * @changes:  incremented whenever segments change
+ * @changes:  incremented when segments, their anchors or VMAs' bounds change
  * @tree:     tree of &memview_segment.node
  * @poisoned: pages of the view whose file page was lost to a memory failure
  *            since it was mapped here
@@ -199,6 +199,7 @@ struct memview {
 	struct rw_semaphore lock;
 	unsigned long pages;
 	struct inode *inode;
+	unsigned long changes;
 	struct rb_root tree;
 	struct xarray poisoned;
 	struct rb_root_cached vmas;

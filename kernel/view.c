@@ -166,6 +166,7 @@ static bool memview_change(struct memview *view, unsigned long first,
 				 node))
 		touched = old->touched;
 
+	view->changes++;
 	used = memview_segment_carve(&view->tree, first, last, spare, gone);
 	count += used;
 	list_for_each_entry(old, gone, gone)
