@@ -2,6 +2,15 @@
 import { describe, expect, test } from 'vitest'
 import { cpuTimeBetween, requestsBetween, timeTable } from './cpu-time.ts'
 
+/** As viewfsd has them. */
+function counters(read: number): Map<string, number> {
+  return new Map([
+    ['fuse.requests.READ', read],
+    ['fuse.requests.INIT', 1],
+    ['fuse.bytesRead', read * 4096],
+  ])
+}
+
 describe('the time of a miss', () => {
   const before = { wall: 1e9, vcpu: 5e9, qemu: 1e9, daemon: 0, exits: 100 }
   const after = { wall: 3e9, vcpu: 6e9, qemu: 1.5e9, daemon: 0.1e9, exits: 4100 }
@@ -22,12 +31,6 @@ describe('the time of a miss', () => {
   })
 
   test('counts what was served meanwhile', () => {
-    const counters = (read: number) =>
-      new Map([
-        ['fuse.requests.READ', read],
-        ['fuse.requests.INIT', 1],
-        ['fuse.bytesRead', read * 4096],
-      ])
     expect(requestsBetween(counters(3), counters(10))).toEqual({ READ: 7 })
   })
 })
