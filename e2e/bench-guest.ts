@@ -71,16 +71,13 @@ async function main(): Promise<number> {
   const report = [
     '# fio in a guest\n',
     'Everything ran in one nested rig session, under an emulator: compare within a row; absolute numbers say nothing.',
-    `Each number is the median of ${values.runs} runs, the columns taking turns; the guest's caches and mappings were dropped before each job.`,
+    `Each number is the median of ${values.runs} runs, the columns taking turns; the guest's caches and mappings were dropped before each job, and the other guests stood still.`,
     `The shmem window keeps within QEMU's limits: files of whole 2 MiB ranges, at most 400 of them live.\n`,
     ...Object.entries(circumstances).map(([name, value]) => `- ${name}: ${value}`),
-    `\n${markdownTable(matrix)}`,
-    '## Window size against file size, randread-mmap\n',
-    markdownTable(sweep),
-    '## Whose time a miss is\n',
-    timeTable(samples.time),
-    '## Reads of a resident file, beside the host\n',
-    residentTable(samples.resident),
+    ...(matrix.length > 0 ? ['\n## The matrix\n', markdownTable(matrix)] : []),
+    ...(sweep.length > 0 ? ['\n## Window size against file size, randread-mmap\n', markdownTable(sweep)] : []),
+    ...(samples.time.length > 0 ? ['\n## Whose time a miss is\n', timeTable(samples.time)] : []),
+    ...(samples.resident.length > 0 ? ['\n## Reads of a resident file\n', residentTable(samples.resident)] : []),
   ].join('\n')
   const out = resultsDir(values.out)
   writeFileSync(join(out, 'bench.json'), `${JSON.stringify({ circumstances, matrix, sweep, samples }, null, 2)}\n`)
