@@ -12,7 +12,7 @@ import type { Column } from './matrix.ts'
 export interface CpuTime {
   readonly wall: number
   readonly vcpu: number
-  /** QEMU's other threads: its main loop raises INTx. */
+  /** QEMU's other threads: its main loop serves the guest's HPET, and raises INTx. */
   readonly qemu: number
   readonly daemon: number
   /** How often the vCPU has left the guest; not a time. */
