@@ -82,10 +82,10 @@ async function main(): Promise<number> {
   const out = resultsDir(values.out)
   writeFileSync(join(out, 'bench.json'), `${JSON.stringify({ circumstances, matrix, sweep, samples }, null, 2)}\n`)
   writeFileSync(join(out, 'bench.md'), report)
-  writeFileSync(join(out, 'bench.svg'), ratioChart('fio in a guest', matrix))
+  if (matrix.length > 0) writeFileSync(join(out, 'bench.svg'), ratioChart('fio in a guest', matrix))
   if (sweep.length > 0) writeFileSync(join(out, 'sweep.svg'), ratioChart('randread-mmap by size of the window', sweep))
   process.stdout.write(report)
-  say(`results: ${out}/bench.{json,md,svg}`)
+  say(`results: ${out}/bench.{json,md}`)
   return 0
 }
 

@@ -18,7 +18,6 @@ describe('the time of a miss', () => {
   test('is shared out, with the requests that a read needs', () => {
     const table = timeTable([
       {
-        column: 'memory-view',
         windowFraction: 0.25,
         ...cpuTimeBetween(before, after),
         reads: 200,

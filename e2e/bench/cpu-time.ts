@@ -6,7 +6,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Guest } from '../guest/guest.ts'
 import type { Counters, FsDaemon } from '../guest/daemon.ts'
-import type { Column } from './matrix.ts'
 
 /** CPU time in ns, since the start of each; `wall` is the clock. The host has no other guest that runs. */
 export interface CpuTime {
@@ -21,8 +20,7 @@ export interface CpuTime {
 
 /** Where the time of one job went, from a time when it was running to another. */
 export interface TimeSample extends CpuTime {
-  readonly column: Column
-  /** Of the window, against the file's size. */
+  /** Of the window, against the file's size; undefined without a window. */
   readonly windowFraction?: number
   /** Blocks that fio read meanwhile. */
   readonly reads: number

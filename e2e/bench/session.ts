@@ -96,7 +96,7 @@ const TIMED_JOB = { seconds: 24, from: 8, to: 20 } as const
 
 /** Where the time of the sweep's job goes. */
 async function timeSample(
-  { column, guest, daemons }: Contender<Column>,
+  { guest, daemons }: Contender<Column>,
   fileMiB: number,
   windowFraction?: number,
 ): Promise<TimeSample> {
@@ -118,7 +118,6 @@ async function timeSample(
   const after = await daemon.counters()
   const [result] = await job
   return {
-    column,
     ...(windowFraction === undefined ? {} : { windowFraction }),
     ...time,
     reads: ((result?.iops ?? Number.NaN) * time.wall) / 1e9,

@@ -64,13 +64,10 @@ export class StandstillWatch {
       this.#keys++
       this.#longest = silent
     } else if (this.#keys > 0) {
-      this.#note(`went on after ${(this.#longest / 1000).toFixed(0)} s of silence and ${this.#keys} keys`)
+      const what = `${(this.#longest / 1000).toFixed(0)} s of silence and ${this.#keys} keys`
+      appendFileSync(join(this.#dir, LOG), `${new Date().toISOString()} went on after ${what}\n`)
       this.#keys = 0
     }
-  }
-
-  #note(line: string): void {
-    appendFileSync(join(this.#dir, LOG), `${new Date().toISOString()} ${line}\n`)
   }
 
   end(): void {

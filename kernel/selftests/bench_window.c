@@ -356,7 +356,7 @@ TEST_LIMIT(bench_cold, 1800)
 		for (int random = 0; random < 2; random++) {
 			struct result us = { 0 }, them = { 0 };
 
-			/* Who comes second finds the disk still busy. */
+			/* Neither is to come first all the time. */
 			for (unsigned int i = 0; i < RUNS; i++) {
 				if (i % 2)
 					cold(&view, fd, random, &us, i);
