@@ -11,7 +11,7 @@ import type { Counters, FsDaemon } from '../guest/daemon.ts'
 export interface CpuTime {
   readonly wall: number
   readonly vcpu: number
-  /** QEMU's other threads: its main loop serves the guest's HPET, and raises INTx. */
+  /** QEMU's other threads: its main loop raises INTx. */
   readonly qemu: number
   readonly daemon: number
   /** How often the vCPU has left the guest; not a time. */
