@@ -76,7 +76,7 @@ async function main(): Promise<number> {
     '# The window beside mappings of the files themselves\n',
     '![first touch, ratio to a mapping of the file](benchmark-window.svg)\n',
     'Written by `npm run bench:window`. Under an emulator: compare within a row; absolute numbers say nothing. View and native',
-    'mapping took turns in seven runs. Each is taken apart into short blocks (256 KiB, or twelve random reads), and the best of each',
+    'mapping took turns in seven runs (cold reads: 28). Each is taken apart into short blocks (256 KiB, or twelve random reads), and the best of each',
     'block counts, since what else the machine does only adds (of writing back the best run); and of some nested hosts one after the',
     'other, each row is the one with the median ratio. "Large" files were written in pieces of 4 MiB, "small" ones page by',
     'page (tmpfs and memfd: huge=always and never); what came of it is in the columns "by PMD": how much was mapped by huge entries.\n',

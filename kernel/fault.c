@@ -159,6 +159,39 @@ static vm_fault_t memview_get_page(struct vm_fault *vmf,
 	return ret & VM_FAULT_MAJOR;
 }
 
+/*
+ * As memview_get_page(), for a fault that has only a VMA lock, which a file's
+ * handler can't drop. Drops it, and has the file read its page with the mmap
+ * lock instead, which it can. For the caller to find it in the cache when it
+ * asks again, as it had to in any case after a wait; errors are met then, too.
+ *
+ * Context: nothing that the VMA lock protects may be used after this.
+ * Return: RETRY, and MAJOR if the page was read.
+ */
+static vm_fault_t memview_read_page(struct vm_fault *vmf,
+				    const struct memview_target *target)
+{
+	struct vm_area_struct vma;
+	struct vm_fault inner = memview_inner(vmf, target, &vma, false);
+	vm_fault_t ret;
+
+	/* Not @vmf's page table, which may go with the lock. */
+	inner.flags = vmf->flags & ~(FAULT_FLAG_VMA_LOCK |
+				     FAULT_FLAG_ORIG_PTE_VALID);
+	release_fault_lock(vmf);
+	if (mmap_read_lock_killable(vma.vm_mm))
+		return VM_FAULT_RETRY;
+	ret = target->vm_ops->fault(&inner);
+	if (!(ret & VM_FAULT_RETRY)) {
+		mmap_read_unlock(vma.vm_mm);
+		if (ret & VM_FAULT_LOCKED)
+			unlock_page(inner.page);
+		if (!(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
+			put_page(inner.page);
+	}
+	return VM_FAULT_RETRY | (ret & VM_FAULT_MAJOR);
+}
+
 /* Does locked @page belong where @target says? */
 static bool memview_page_valid(struct page *page,
 			       const struct memview_target *target)
@@ -414,13 +447,13 @@ static vm_fault_t memview_fault(struct vm_fault *vmf)
 	cached = ret;
 	if (!ret)
 		page = memview_take_cached(&target);
-	/* Who waits holds the mmap lock, which can be dropped. */
+	get_file(target.file);
 	if (!ret && !page && (vmf->flags & FAULT_FLAG_VMA_LOCK)) {
 		up_read(&view->lock);
-		release_fault_lock(vmf);
-		return VM_FAULT_RETRY;
+		ret = memview_read_page(vmf, &target);
+		fput(target.file);
+		return ret;
 	}
-	get_file(target.file);
 	memview_count_fault(&target);
 	up_read(&view->lock);
 	if (ret)
