@@ -12,7 +12,8 @@ import { GUEST_SESSION_OPTIONS, runGuestSession } from './bench/guest-session.ts
 import { COLUMNS, PARTS } from './bench/matrix.ts'
 import { markdownTable, matrixRows, sweepRows } from './bench/report.ts'
 import { residentTable } from './bench/resident.ts'
-import type { BenchOptions, BenchSamples } from './bench/session.ts'
+import type { BenchOptions } from './bench/fio-guest.ts'
+import type { BenchSamples } from './bench/session.ts'
 import { resultsDir } from './rig/paths.ts'
 import { runMain, say, StepError } from './rig/progress.ts'
 

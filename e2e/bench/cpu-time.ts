@@ -22,6 +22,8 @@ export interface CpuTime {
 export interface TimeSample extends CpuTime {
   /** Of the window, against the file's size; undefined without a window. */
   readonly windowFraction?: number
+  /** Mapping did nothing (null-view.c). */
+  readonly nullView?: boolean
   /** Blocks that fio read meanwhile. */
   readonly reads: number
   /** Requests that viewfsd served meanwhile, by opcode. */
@@ -104,7 +106,8 @@ export function timeTable(samples: readonly TimeSample[]): string {
   for (const sample of samples) {
     const { wall, reads } = sample
     const share = (time: number) => `${((100 * time) / wall).toFixed(1)} %`
-    const window = sample.windowFraction === undefined ? 'none' : `${sample.windowFraction} x file`
+    const size = sample.windowFraction === undefined ? 'none' : `${sample.windowFraction} x file`
+    const window = sample.nullView ? `${size}, null view` : size
     const requests = Object.entries(sample.requests)
       .filter(([, count]) => count / reads >= 0.005)
       .map(([name, count]) => `${(count / reads).toFixed(2)} ${name}`)

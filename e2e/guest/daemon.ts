@@ -16,14 +16,20 @@ export class FsDaemon {
   readonly process: ChildProcess
   readonly exited: Promise<string>
 
-  constructor(name: string, argv: readonly string[], socketPath: string, logPath: string) {
+  constructor(
+    name: string,
+    argv: readonly string[],
+    socketPath: string,
+    logPath: string,
+    env: Readonly<Record<string, string>> = {},
+  ) {
     this.name = name
     this.socketPath = socketPath
     this.logPath = logPath
     rmSync(socketPath, { force: true })
     const [file = '', ...args] = argv
     const log = openSync(logPath, 'a')
-    this.process = spawn(file, args, { stdio: ['ignore', log, log] })
+    this.process = spawn(file, args, { stdio: ['ignore', log, log], env: { ...process.env, ...env } })
     closeSync(log)
     this.exited = new Promise((resolve, reject) => {
       this.process.on('error', reject)
@@ -113,19 +119,20 @@ export async function startVirtiofsd(
   return daemon
 }
 
-/** Starts viewfsd from the checkout's dist/. The words of VIEWFSD_DAEMON_ARGS come last. */
+/** Starts viewfsd from the checkout's dist/. The words of VIEWFSD_DAEMON_ARGS come last; `env` is added to the environment. */
 export async function startViewfsd(
   dir: string,
   name: string,
   sharedDir: string,
   extra: string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Viewfsd> {
   mkdirSync(dir, { recursive: true })
   const socketPath = join(dir, `${name}.sock`)
   const argv = [process.execPath, join(checkout, 'dist/server/main.js')]
   argv.push(`--socket-path=${socketPath}`, `--shared-dir=${sharedDir}`, `--tag=${name}`, ...extra)
   argv.push(...(process.env['VIEWFSD_DAEMON_ARGS'] ?? '').split(' ').filter((word) => word !== ''))
-  const daemon = new Viewfsd(name, argv, socketPath, join(dir, `${name}.log`))
+  const daemon = new Viewfsd(name, argv, socketPath, join(dir, `${name}.log`), env)
   await daemon.listening()
   return daemon
 }
