@@ -74,6 +74,7 @@ export function roomyWindow({ fileMiB }: BenchOptions): number {
   return Math.max(128, 2 * fileMiB)
 }
 
+/** Makes HOST_FILE, of whole pieces of 4 MiB. */
 export function makeFile(sizeMiB: number): void {
   mkdirSync(SHARE)
   // A file system with large folios makes them of what is written at a time.

@@ -66,9 +66,10 @@ export async function timeSamples(options: BenchOptions): Promise<TimeSample[]> 
     const work = (contender: Contender<Column>) => timeSample(contender, options.fileMiB, window)
     samples.push(await withFioGuest(column, windowMiB, work, special))
   }
+  const free = nullView()
   for (const windowFraction of SWEEP_FRACTIONS.filter((size) => size < 1)) {
     await take('memory-view', options.fileMiB * windowFraction, { windowFraction })
-    await take('memory-view', options.fileMiB * windowFraction, { windowFraction, nullView: true }, nullView())
+    await take('memory-view', options.fileMiB * windowFraction, { windowFraction, nullView: true }, free)
   }
   await take('no-window', roomyWindow(options), {})
   return samples
