@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Entries of mappers' page tables: what a fault knows, and what entry.c does
- * with it.
+ * What a fault knows, what page.c gets for it, and what entry.c does with that
+ * to mappers' page tables.
  */
 #ifndef _MEMVIEW_ENTRY_H
 #define _MEMVIEW_ENTRY_H
@@ -57,6 +57,18 @@ static inline void memview_count_fault(const struct memview_target *target)
 	atomic_long_inc(&target->segment->faults);
 }
 
+/* page.c */
+vm_fault_t memview_get_page(struct vm_fault *vmf,
+			    const struct memview_target *target,
+			    struct page **page);
+vm_fault_t memview_read_page(struct vm_fault *vmf,
+			     const struct memview_target *target);
+bool memview_page_valid(struct page *page, const struct memview_target *target);
+struct page *memview_take_cached(const struct memview_target *target);
+vm_fault_t memview_make_writable(struct vm_fault *inner, struct page *page,
+				 const struct memview_target *target);
+
+/* entry.c */
 struct vm_fault memview_inner(const struct vm_fault *vmf,
 			      const struct memview_target *target,
 			      struct vm_area_struct *vma, bool writable);

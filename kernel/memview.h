@@ -20,7 +20,7 @@
  * the kernel wants to do to mappings of the file it does to the anchor, too,
  * and announces it through the notifier before it looks at page tables; the
  * notifier's callback clears the mappers' entries, which moves their dirty
- * bits to the pages. See anchor.c.
+ * bits to the pages. See anchor.c, anchor_vma.c and change.c.
  *
  *    control fd                          view fd, mapped by B, C, ...
  *        |                                      |
@@ -32,7 +32,7 @@
  *        |                                      |
  *        +-------- the file's i_mmap -----------+ "who maps this page?"
  *
- * A fault in B (fault.c, entry.c) looks the segment up and, with the view
+ * A fault in B (fault.c, page.c, entry.c) looks the segment up and, with the view
  * locked for read, lets the core's fault-around map what is cached, as it would
  * in a mapping of the file: up to a huge page with one entry. It does so in a
  * stand-in VMA of the file in B's mm that spans no more than the segment and
@@ -339,10 +339,19 @@ unsigned long memview_unmap(struct memview *view,
 void memview_get_info(struct memview *view, struct memview_info *info);
 int memview_check_range(struct memview *view, u64 mem_offset, u64 size);
 
+/* file.c */
+bool memview_fs_allowed(const struct file *file);
+int memview_file_check(const struct file *file, unsigned int perm);
+
+/* change.c */
+extern const struct mmu_interval_notifier_ops memview_anchor_ops;
+
+/* anchor_vma.c */
+int memview_anchor_mmap(void *data);
+
 /* anchor.c */
 int memview_anchors_init(void);
 void memview_anchors_exit(void);
-int memview_file_check(const struct file *file, unsigned int perm);
 struct memview_anchor *memview_anchor_find(struct memview *view,
 					   struct file *file,
 					   unsigned long pgoff,

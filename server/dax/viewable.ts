@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The file systems whose files a memory view can show: those of memview_fs_allowed() in kernel/anchor.c, without DAX of
+ * The file systems whose files a memory view can show: those of memview_fs_allowed() in kernel/file.c, without DAX of
  * the host's own.
  */
 import { closeSync, openSync, readFileSync, realpathSync } from 'node:fs'
