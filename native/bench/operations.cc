@@ -317,6 +317,27 @@ class Write : public OpenFile {
   const uint32_t size_;
 };
 
+// WRITE and FSYNC, as a database does it.
+class WriteFsync : public Write {
+ public:
+  using Write::Write;
+
+  void Start(Slot& slot) override {
+    slot.step = 0;
+    Write::Start(slot);
+  }
+  bool Continue(Slot& slot, uint32_t size) override {
+    if (slot.step++ > 0) return false;
+    Write::Continue(slot, size);
+    slot.Begin(FUSE_FSYNC, node_);
+    fuse_fsync_in in = {};
+    in.fh = fh_;
+    slot.Argument(in);
+    slot.Submit();
+    return true;
+  }
+};
+
 // CREATE, RELEASE, UNLINK, FORGET.
 class CreateUnlink : public Operation {
  public:
@@ -510,6 +531,7 @@ const std::map<std::string, Maker>& Makers() {
       {"write-4k", InShare<Write>(4u << 10)},
       {"write-128k", InShare<Write>(128u << 10)},
       {"write-1m", InShare<Write>(1u << 20)},
+      {"write-fsync", InShare<WriteFsync>(4u << 10)},
       {"create-unlink-root", With<CreateUnlink>(0u)},
       {"create-unlink-user", With<CreateUnlink>(kUser)},
       {"rename", InShare<Rename>()},

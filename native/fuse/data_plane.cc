@@ -28,8 +28,9 @@ const DataPlane::Operation* DataPlane::Find(uint32_t opcode) {
     table[FUSE_READ] = {&DataPlane::Read, sizeof(fuse_read_in)};
     table[FUSE_WRITE] = {&DataPlane::Write, sizeof(fuse_write_in), sizeof(fuse_write_out)};
     table[FUSE_FLUSH] = {&DataPlane::Flush, sizeof(fuse_flush_in), 0, false, true};
-    table[FUSE_FSYNC] = {&DataPlane::Fsync, sizeof(fuse_fsync_in)};
-    table[FUSE_FSYNCDIR] = {&DataPlane::Fsyncdir, sizeof(fuse_fsync_in)};
+    table[FUSE_FSYNC] = {&DataPlane::Fsync, sizeof(fuse_fsync_in), 0, false, false, false, true};
+    table[FUSE_FSYNCDIR] = {
+        &DataPlane::Fsyncdir, sizeof(fuse_fsync_in), 0, false, false, false, true};
     table[FUSE_SYNCFS] = {&DataPlane::Syncfs, sizeof(fuse_syncfs_in)};
     table[FUSE_FALLOCATE] = {&DataPlane::Fallocate, sizeof(fuse_fallocate_in)};
     table[FUSE_COPY_FILE_RANGE] = {&DataPlane::CopyFileRange, sizeof(fuse_copy_file_range_in),
@@ -130,28 +131,33 @@ Answer DataPlane::ServePutOff(const FuseRequest& request,
 
 // Before anything is done; a handler may find out more.
 bool DataPlane::IsPutOff(const Operation& operation, const FuseRequest& request) {
-  if (policy_->ServiceOf(request.header.opcode) == Service::kPool) return true;
-  if (operation.asks && directory_.MayWait(request.header.nodeid)) return true;
-  const uint64_t order = OrderOf(request);
-  return order != 0 && pool_->Busy(order);
+  const uint64_t nodeid = request.header.nodeid;
+  if (policy_->ServiceOf(request.header.opcode) == Service::kPool &&
+      !(operation.syncs && directory_.IsMemory(nodeid)))
+    return true;
+  if (operation.asks && directory_.MayWait(nodeid)) return true;
+  return pool_->Busy(OrderOf(request));
 }
 
-uint64_t DataPlane::OrderOf(const FuseRequest& request) {
+Order DataPlane::OrderOf(const FuseRequest& request) {
+  uint64_t nodeid = request.header.nodeid;
   switch (request.header.opcode) {
     case FUSE_WRITE:
+    case FUSE_FALLOCATE:
+      break;
     case FUSE_FLUSH:
     case FUSE_FSYNC:
     case FUSE_RELEASE:
-    case FUSE_FALLOCATE:
-      return request.header.nodeid;
+      return {nodeid, false};
     case FUSE_COPY_FILE_RANGE:
     case kCopyFileRange64:
-      return request.body_size < sizeof(fuse_copy_file_range_in)
-                 ? 0
-                 : request.In<fuse_copy_file_range_in>().nodeid_out;
+      if (request.body_size < sizeof(fuse_copy_file_range_in)) return {};
+      nodeid = request.In<fuse_copy_file_range_in>().nodeid_out;
+      break;
     default:
-      return 0;
+      return {};
   }
+  return {nodeid, nodeid != 0};
 }
 
 Answer DataPlane::Perform(const Operation& operation, const FuseRequest& request, uint8_t* reply,

@@ -56,9 +56,7 @@ class DataPlane {
     const Operation* operation = Find(opcode);
     return operation != nullptr && operation->once;
   }
-  // The inode whose changes and flushes this request is one of: it must not be served before those
-  // that came earlier. 0 for none.
-  static uint64_t OrderOf(const FuseRequest& request);
+  static Order OrderOf(const FuseRequest& request);
 
   // To be called when the answer has reached the guest: closes what a RELEASE gave up, which may
   // take long.
@@ -79,6 +77,8 @@ class DataPlane {
     bool asks = false;
     // To serve it again is not the same: see host/repeated.h.
     bool once = false;
+    // Does nothing where the file system is memory.
+    bool syncs = false;
   };
   static const Operation* Find(uint32_t opcode);
   void CountResult(uint32_t opcode, const Answer& answer);

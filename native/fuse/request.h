@@ -22,6 +22,14 @@ constexpr uint32_t kCopyFileRange64 = 53;
 // What of a WRITE is not data.
 constexpr uint32_t kWriteHeaders = sizeof(fuse_in_header) + sizeof(fuse_write_in);
 
+// What of one inode's requests waits for what: changes for changes that came before them, and what
+// flushes or closes the file for those, too. Nothing waits for what only flushes or closes.
+struct Order {
+  // 0 for a request that waits for none.
+  uint64_t nodeid = 0;
+  bool changes = false;
+};
+
 // Borrowed: everything that it points to outlives the serving.
 struct FuseRequest {
   fuse_in_header header = {};

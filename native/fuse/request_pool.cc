@@ -49,14 +49,14 @@ struct RequestPool::State : std::enable_shared_from_this<State> {
   explicit State(size_t most) : limit(most) {}
 
   const size_t limit;
-  // How many have an order, for a look without the lock.
-  std::atomic<size_t> ordered{0};
+  // How many chains there are, for a look without the lock.
+  std::atomic<size_t> changing{0};
 
   std::mutex mutex;
   std::condition_variable wake;
   // The rest is guarded by `mutex`.
   std::deque<PutOffRef> ready;
-  // By order, what waits for the one of that order that is ready or being served.
+  // By inode, what waits for the change that is ready or being served.
   std::unordered_map<uint64_t, std::deque<PutOffRef>> chains;
   std::list<PooledInProgress> in_progress;
   size_t threads = 0;
@@ -66,7 +66,9 @@ struct RequestPool::State : std::enable_shared_from_this<State> {
   void Run();
   void Serve(PutOffRef request, uint8_t* reply);
   bool Spawn();
-  void Advance(uint64_t order);
+  bool Add(PutOffRef request);
+  size_t Advance(const Order& order);
+  void Wake(size_t requests);
   PutOffRef Withdraw(const GuestSessions& sessions, uint32_t session, uint64_t unique);
 };
 
@@ -104,12 +106,13 @@ void RequestPool::State::Run() {
     PutOffRef request = std::move(ready.front());
     ready.pop_front();
     const auto shown = in_progress.insert(in_progress.end(), PooledInProgress::Of(*request));
-    const uint64_t order = request->order;
+    const Order order = request->order;
     lock.unlock();
     Serve(std::move(request), reply.get());
     lock.lock();
     in_progress.erase(shown);
-    Advance(order);
+    // One of them is for this thread.
+    if (const size_t more = Advance(order); more > 1) Wake(more - 1);
   }
   threads--;
 }
@@ -129,18 +132,46 @@ void RequestPool::State::Serve(PutOffRef request, uint8_t* reply) {
   plane.AfterReply();
 }
 
-// One of that order has ended, or will not be served.
-void RequestPool::State::Advance(uint64_t order) {
-  if (order == 0) return;
-  ordered.fetch_sub(1);
-  const auto chain = chains.find(order);
-  if (chain->second.empty()) {
-    chains.erase(chain);
-    return;
+// False where it has to wait for a change first.
+bool RequestPool::State::Add(PutOffRef request) {
+  const Order order = request->order;
+  if (const auto chain = chains.find(order.nodeid); chain != chains.end()) {
+    chain->second.push_back(std::move(request));
+    return false;
   }
-  ready.push_back(std::move(chain->second.front()));
-  chain->second.pop_front();
-  wake.notify_one();
+  if (order.changes) {
+    chains.try_emplace(order.nodeid);
+    changing.store(chains.size(), std::memory_order_release);
+  }
+  ready.push_back(std::move(request));
+  return true;
+}
+
+// One of that order has ended, or will not be served: makes ready what has waited for it, up to the
+// next change. Returns how many these are.
+size_t RequestPool::State::Advance(const Order& order) {
+  if (!order.changes) return 0;
+  const auto chain = chains.find(order.nodeid);
+  std::deque<PutOffRef>& waiting = chain->second;
+  size_t count = 0;
+  while (!waiting.empty()) {
+    const bool changes = waiting.front()->order.changes;
+    ready.push_back(std::move(waiting.front()));
+    waiting.pop_front();
+    count++;
+    if (changes) return count;
+  }
+  chains.erase(chain);
+  changing.store(chains.size(), std::memory_order_release);
+  return count;
+}
+
+// Has as many of those that are ready served by other threads.
+void RequestPool::State::Wake(size_t requests) {
+  for (; requests > 0; requests--) {
+    if (ready.size() > idle && threads < limit) Spawn();
+    wake.notify_one();
+  }
 }
 
 bool RequestPool::State::Spawn() {
@@ -186,15 +217,11 @@ PutOffRef RequestPool::State::Withdraw(const GuestSessions& sessions, uint32_t s
     return request;
   };
   if (PutOffRef request = take(ready); request != nullptr) {
-    Advance(request->order);
+    Wake(Advance(request->order));
     return request;
   }
-  for (auto& [order, chain] : chains) {
-    PutOffRef request = take(chain);
-    if (request == nullptr) continue;
-    ordered.fetch_sub(1);
-    return request;
-  }
+  for (auto& [nodeid, chain] : chains)
+    if (PutOffRef request = take(chain); request != nullptr) return request;
   return nullptr;
 }
 
@@ -211,15 +238,7 @@ bool RequestPool::enabled() const { return state_->limit > 0; }
 void RequestPool::Submit(PutOffRef request) {
   State& state = *state_;
   std::unique_lock lock(state.mutex);
-  if (const uint64_t order = request->order; order != 0) {
-    state.ordered.fetch_add(1);
-    const auto [chain, first] = state.chains.try_emplace(order);
-    if (!first) {
-      chain->second.push_back(std::move(request));
-      return;
-    }
-  }
-  state.ready.push_back(std::move(request));
+  if (!state.Add(std::move(request))) return;
   if (state.ready.size() > state.idle && state.threads < state.limit) state.Spawn();
   if (state.threads > 0) {
     lock.unlock();
@@ -233,7 +252,7 @@ void RequestPool::Submit(PutOffRef request) {
   while (!state.ready.empty()) {
     PutOffRef own = std::move(state.ready.front());
     state.ready.pop_front();
-    const uint64_t order = own->order;
+    const Order order = own->order;
     lock.unlock();
     state.Serve(std::move(own), reply.get());
     lock.lock();
@@ -242,10 +261,10 @@ void RequestPool::Submit(PutOffRef request) {
   EnterSession(sessions, session);
 }
 
-bool RequestPool::Busy(uint64_t order) {
-  if (state_->ordered.load(std::memory_order_acquire) == 0) return false;
+bool RequestPool::Busy(const Order& order) {
+  if (order.nodeid == 0 || state_->changing.load(std::memory_order_acquire) == 0) return false;
   const std::lock_guard lock(state_->mutex);
-  return state_->chains.contains(order);
+  return state_->chains.contains(order.nodeid);
 }
 
 bool RequestPool::Interrupt(const GuestSessions& sessions, uint32_t session, uint64_t unique) {

@@ -6,8 +6,7 @@
 //   queue's thread ── Submit ──► ready ──► thread: DataPlane::ServePutOff ──► Mailbox ──► queue's
 //   thread: ring
 //                                  ▲
-//              chains: one inode's requests that change or flush it, in the order in which they
-//              came
+//              chains: what waits for a change of its inode that came before it
 //
 // Only the queue's thread touches the ring. A thread of the pool writes to the guest's buffers
 // alone, through the memory table that the request holds.
@@ -49,8 +48,7 @@ struct PutOffRequest {
   std::shared_ptr<const ServicePolicy> policy;
   const GuestSessions* sessions = nullptr;
   uint32_t session = 0;
-  // The inode whose requests of this kind are served one after the other; 0 for none.
-  uint64_t order = 0;
+  Order order;
   // The number of the queue's thread, for whoever watches.
   uint32_t worker = 0;
   Mailbox* mailbox = nullptr;
@@ -120,8 +118,8 @@ class RequestPool {
   // The request comes back by its mailbox. To be called by a thread whose credentials and signal
   // mask are the process's own.
   void Submit(PutOffRef request);
-  // Whether a request of that order is under way: a later one must not be served before it.
-  bool Busy(uint64_t order);
+  // Whether a change is under way that a request of that order must not be served before.
+  bool Busy(const Order& order);
   // Answers a request with EINTR that no thread has begun; false where there is none such.
   bool Interrupt(const GuestSessions& sessions, uint32_t session, uint64_t unique);
   std::vector<PooledInProgress> InProgress();

@@ -21,6 +21,11 @@ constexpr bool IsLocal(int64_t type) {
          type == TMPFS_MAGIC || type == kF2fsMagic;
 }
 
+// Those that are memory, and nothing else.
+constexpr bool IsMemory(int64_t type) {
+  return type == TMPFS_MAGIC || type == RAMFS_MAGIC || type == HUGETLBFS_MAGIC;
+}
+
 }  // namespace viewfsd
 
 #endif  // VIEWFSD_FILE_SYSTEM_TYPES_H_

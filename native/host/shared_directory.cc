@@ -13,6 +13,7 @@
 #include <ctime>
 #include <mutex>
 
+#include "host/file_system_types.h"
 #include "host/xattr.h"
 #include "session/finished_work.h"
 
@@ -140,6 +141,11 @@ bool SharedDirectory::MayWait(uint64_t nodeid) {
 bool SharedDirectory::IsLocal(uint64_t nodeid) {
   const InodeRef inode = inodes_.Get(nodeid);
   return inode != nullptr && inode->mount()->answers_from_memory();
+}
+
+bool SharedDirectory::IsMemory(uint64_t nodeid) {
+  const InodeRef inode = inodes_.Get(nodeid);
+  return inode != nullptr && viewfsd::IsMemory(inode->mount()->type());
 }
 
 void SharedDirectory::NoteSlow(uint64_t nodeid) {

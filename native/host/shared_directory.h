@@ -180,6 +180,8 @@ class SharedDirectory {
   bool MayWait(uint64_t nodeid);
   // Whether its file system keeps everything on this machine.
   bool IsLocal(uint64_t nodeid);
+  // Whether its file system is memory (tmpfs): nothing of it is on a disk.
+  bool IsMemory(uint64_t nodeid);
   // Something that was asked of the inode took long.
   void NoteSlow(uint64_t nodeid);
 

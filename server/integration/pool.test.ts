@@ -121,6 +121,56 @@ test.each(Object.entries(BEHIND))('a %s never overtakes a WRITE to the same file
   expect(readFileSync(join(disk.backing, 'slow'), 'utf8')).toBe('first')
 })
 
+test.each(Object.entries(BEHIND))('a %s waits for WRITEs alone, and holds up none', async (_name, send) => {
+  const session = await startOnDisk()
+  const { client, disk, nodeid, fh, transport } = session
+  const rule = await disk.stall('flush', { times: 1 })
+  const flush = transport.submit(Opcode.FLUSH, nodeid, pack(['u64', fh], new Uint8Array(16)))
+  await rule.hit()
+  expect(client.write(nodeid, fh, 0, Buffer.from('first'))).toBe(5)
+  transport.wait(send(session))
+  expect(flush.done).toBe(false)
+  expect(readFileSync(join(disk.backing, 'slow'), 'utf8')).toBe('first')
+  await rule.end()
+  transport.wait(flush)
+})
+
+test('several WRITEs and what must come after each', async () => {
+  const session = await startOnDisk()
+  const { client, disk, nodeid, fh, transport } = session
+  const rule = await disk.stall('write', { path: '/slow', times: 1 })
+  const ends: string[] = []
+  const pending = Array.from({ length: 8 }, (_, i) => {
+    const data = Buffer.from(`${i},`)
+    const write = client.startWrite(nodeid, fh, 2 * i, data)
+    return [write, transport.submit(Opcode.FLUSH, nodeid, pack(['u64', fh], new Uint8Array(16)))] as const
+  })
+  await rule.hit()
+  expect(pending.flat().some(({ done }) => done)).toBe(false)
+  await rule.end()
+  for (const [i, [write, flush]] of pending.entries()) {
+    transport.wait(flush)
+    expect(write.done).toBe(true)
+    ends.push(`${i},`)
+    expect(readFileSync(join(disk.backing, 'slow'), 'utf8').startsWith(ends.join(''))).toBe(true)
+  }
+})
+
+test('FSYNC goes to no thread where there is no disk', async () => {
+  const directory = mkdtempSync('/dev/shm/viewfsd-')
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  writeFileSync(join(directory, 'file'), '')
+  const session = await startSession({ sharedDir: directory })
+  const { client, transport } = session
+  const { nodeid } = client.lookup(ROOT_ID, 'file')
+  const fh = client.open(nodeid, constants.O_RDWR)
+  const before = await readCounters(session)
+  transport.call(Opcode.FSYNC, nodeid, pack(['u64', fh], ['u64', 0]))
+  expect((await readCounters(session)).pooled).toBe(before.pooled)
+  transport.call(Opcode.FALLOCATE, nodeid, pack(['u64', fh], ['u64', 0], ['u64', 4096], ['u64', 0]))
+  expect((await readCounters(session)).pooled).toBe(before.pooled + 1)
+})
+
 test('appending WRITEs stay in the order in which they were sent', async () => {
   const session = await startOnDisk()
   const { client, disk, nodeid, fh, transport } = session
