@@ -37,6 +37,7 @@ async function main(): Promise<number> {
     guestKernel: NINEP_KERNEL,
     files: await builtNinep(await hostRoot()),
     timeoutSeconds: Number(values.timeout),
+    cpus: Number(values.cpus),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by comparison-session.ts of this same build
   const samples = session.samples as ComparisonSample[]

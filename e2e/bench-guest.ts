@@ -57,6 +57,7 @@ async function main(): Promise<number> {
     kernel: values.kernel,
     guestKernel: values['guest-kernel'],
     timeoutSeconds: Number(values.timeout),
+    cpus: Number(values.cpus),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by bench/session.ts of this same build
   const samples = session.samples as BenchSamples

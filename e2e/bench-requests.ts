@@ -40,6 +40,7 @@ const OPERATIONS = [
   'write-4k',
   'write-128k',
   'write-1m',
+  'write-fsync',
   'create-unlink-root',
   'create-unlink-user',
   'rename',

@@ -29,6 +29,7 @@ const USAGE = `usage: npm run bench:workloads -- [options]
   --cache MODE      of both daemons (default auto): with always, names do not get old meanwhile, however slow the emulator
   --only LIST       of ${WORKLOADS.map(({ name }) => name.replaceAll(',', ';')).join(',')}; a comma in a name is a semicolon
   --kernel, --guest-kernel 6.12|7.3  (default 7.3)
+  --cpus N          of the nested host (default 1)
   --out DIR         where the results go (default: <cache>/bench)`
 
 /** This machine's npm, for a guest. */
@@ -67,6 +68,7 @@ async function main(): Promise<number> {
     kernel: values.kernel,
     guestKernel: values['guest-kernel'],
     timeoutSeconds: Number(values.timeout),
+    cpus: Number(values.cpus),
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by workload-session.ts of this same build
   const samples = session.samples as WorkloadSample[]

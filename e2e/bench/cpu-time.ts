@@ -61,6 +61,11 @@ function sum(values: Iterable<number>): number {
   return total
 }
 
+/** What a daemon has spent until now, with the processes that it has started. */
+export function daemonTime(daemon: FsDaemon): number {
+  return sum(family(daemon.process.pid ?? 0).map((pid) => sum(threadTimes(pid).values())))
+}
+
 /** What has been spent until now. */
 export async function cpuTime(guest: Guest, daemon: FsDaemon): Promise<CpuTime> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- CpuInfoFast of QEMU's qapi/machine.json
@@ -71,7 +76,7 @@ export async function cpuTime(guest: Guest, daemon: FsDaemon): Promise<CpuTime> 
     wall: Number(process.hrtime.bigint()),
     vcpu,
     qemu: sum(qemu.values()) - vcpu,
-    daemon: sum(family(daemon.process.pid ?? 0).map((pid) => sum(threadTimes(pid).values()))),
+    daemon: daemonTime(daemon),
     exits: Number(readFileSync('/sys/kernel/debug/kvm/exits', 'latin1')),
   }
 }

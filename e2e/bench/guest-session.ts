@@ -14,6 +14,7 @@ export const GUEST_SESSION_OPTIONS = {
   kernel: { type: 'string', default: '7.3' },
   out: { type: 'string' },
   timeout: { type: 'string', default: '7200' },
+  cpus: { type: 'string', default: String(USUAL_CPUS) },
   help: { type: 'boolean', default: false },
 } as const
 
@@ -27,6 +28,8 @@ export interface GuestSession {
   /** Copied to /out beside the driver, by their name there. */
   readonly files?: Readonly<Record<string, string>>
   readonly timeoutSeconds: number
+  /** Of the nested host. */
+  readonly cpus: number
 }
 
 export interface GuestSessionResult {
@@ -47,6 +50,7 @@ export async function runGuestSession(session: GuestSession): Promise<GuestSessi
     files: { 'memory_view.ko': await builtDriver(root, kernel), ...session.files },
     env: { VIEWFSD_BENCH: JSON.stringify(session.options), VIEWFSD_GUEST_KERNEL: guest },
     memoryMiB: 6144,
+    cpus: session.cpus,
     timeoutSeconds: session.timeoutSeconds,
     onOutput: (chunk) => process.stderr.write(chunk),
   })
@@ -55,7 +59,7 @@ export async function runGuestSession(session: GuestSession): Promise<GuestSessi
     samples: JSON.parse(readFileSync(join(result.dir, 'out/samples.json'), 'utf8')),
     circumstances: {
       date: new Date().toISOString(),
-      machine: `emulated host with ${USUAL_CPUS} CPU, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+      machine: `emulated host with ${session.cpus} CPU${session.cpus === 1 ? '' : 's'}, on ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
       hostKernel: root.manifest.kernels[kernel],
       guestKernel: root.manifest.kernels[guest],
       ...root.manifest.versions,

@@ -31,7 +31,7 @@ test('the histogram of the kernel', () => {
 })
 
 function sample(column: Column, seconds: number, requests: Requests): WorkloadSample {
-  return { column, workload: 'find', seconds, requests }
+  return { column, workload: 'find', seconds, daemonSeconds: seconds / 4, requests }
 }
 
 test('medians, totals and ratios, by opcode and together', () => {
@@ -41,7 +41,7 @@ test('medians, totals and ratios, by opcode and together', () => {
     sample('viewfsd', 2, { 1: 30 }),
     sample('virtiofsd', 4, { 1: 40, 25: 10 }),
   ])
-  expect(workloadTable(rows).split('\n')[2]).toBe('| find | 21 | 50 | 0.42 | 2.00 | 4.00 | 0.50 |')
+  expect(workloadTable(rows).split('\n')[2]).toBe('| find | 21 | 50 | 0.42 | 2.00 | 4.00 | 0.50 | 0.50 | 1.00 | 0.50 |')
   expect(opcodeTable(rows).split('\n')[2]).toBe('| find | LOOKUP 20/40, FLUSH 0/10, opcode 99 0/0 |')
   expect(workloadBars(rows)).toEqual([
     {

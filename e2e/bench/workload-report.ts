@@ -11,11 +11,14 @@ export interface WorkloadSample {
   readonly column: Column
   readonly workload: string
   readonly seconds: number
+  /** CPU time of the daemon. */
+  readonly daemonSeconds: number
   readonly requests: Requests
 }
 
 export interface WorkloadCell {
   readonly seconds: number
+  readonly daemonSeconds: number
   readonly total: number
   readonly requests: Requests
 }
@@ -78,6 +81,7 @@ function cellOf(samples: readonly WorkloadSample[]): WorkloadCell {
     requests[opcode] = median(samples.map((sample) => sample.requests[opcode] ?? 0))
   return {
     seconds: median(samples.map((sample) => sample.seconds)),
+    daemonSeconds: median(samples.map((sample) => sample.daemonSeconds)),
     total: median(samples.map((sample) => sum(sample.requests))),
     requests,
   }
@@ -104,9 +108,10 @@ function ratio(own: number | undefined, other: number | undefined): string {
   return own === undefined || other === undefined || other === 0 ? '' : (own / other).toFixed(2)
 }
 
-/** Requests and seconds, and viewfsd's as a part of virtiofsd's. */
+/** Requests, seconds, and CPU seconds of the daemon, and viewfsd's as a part of virtiofsd's. */
 export function workloadTable(rows: readonly WorkloadRow[]): string {
-  const head = ['workload', 'viewfsd, requests', 'virtiofsd', 'ratio', 'viewfsd, seconds', 'virtiofsd', 'ratio']
+  const columns = ['requests', 'seconds', "daemon's CPU"].flatMap((what) => [`viewfsd, ${what}`, 'virtiofsd', 'ratio'])
+  const head = ['workload', ...columns]
   let table = line(head) + line(['---', ...head.slice(1).map(() => '---:')])
   for (const { workload, cells } of rows) {
     const { viewfsd, virtiofsd } = cells
@@ -118,6 +123,9 @@ export function workloadTable(rows: readonly WorkloadRow[]): string {
       viewfsd?.seconds.toFixed(2) ?? '',
       virtiofsd?.seconds.toFixed(2) ?? '',
       ratio(viewfsd?.seconds, virtiofsd?.seconds),
+      viewfsd?.daemonSeconds.toFixed(2) ?? '',
+      virtiofsd?.daemonSeconds.toFixed(2) ?? '',
+      ratio(viewfsd?.daemonSeconds, virtiofsd?.daemonSeconds),
     ])
   }
   return table

@@ -7,6 +7,7 @@ import { loadModules, mountDisk } from '../guest/host.ts'
 import { emulatorFaultAsStatus } from '../rig/emulator-fault.ts'
 import { runMain, step } from '../rig/progress.ts'
 import { bootContender, type Contender, endContender, takeTurn } from './contender.ts'
+import { daemonTime } from './cpu-time.ts'
 import { parseHistogram, type WorkloadSample } from './workload-report.ts'
 import { type Column, COLUMNS, GUEST_NPM, makeShare, type Workload, WORKLOADS } from './workloads.ts'
 
@@ -49,11 +50,12 @@ async function boot(column: Column, { files, cache }: WorkloadOptions): Promise<
 }
 
 /** The guest's kernel counts what it sends on the connection of /mnt; FORGET is not among it. */
-async function measure(guest: Guest, workload: Workload): Promise<Omit<WorkloadSample, 'column'>> {
+async function measure(guest: Guest, daemon: FsDaemon, workload: Workload): Promise<Omit<WorkloadSample, 'column'>> {
   const remount = workload.cold ? 'umount /mnt && mount -t virtiofs data /mnt' : 'true'
+  await guest.must(`( ${workload.prepare ?? 'true'} ) && sync && ${remount}`, TIMEOUT_MS)
+  const before = daemonTime(daemon)
   const output = await guest.must(
-    `( ${workload.prepare ?? 'true'} ) && sync && ${remount}
-    trigger="hist:keys=opcode if connection == $(stat -c %d /mnt)"
+    `trigger="hist:keys=opcode if connection == $(stat -c %d /mnt)"
     echo "$trigger" >${EVENT}/trigger
     began=$(date +%s%N)
     ( set -e; ${workload.script} ) >/dev/null
@@ -67,6 +69,7 @@ async function measure(guest: Guest, workload: Workload): Promise<Omit<WorkloadS
   )
   return {
     workload: workload.name,
+    daemonSeconds: (daemonTime(daemon) - before) / 1e9,
     seconds: Number(/nanoseconds: (\d+)/.exec(output)?.[1]) / 1e9,
     requests: parseHistogram(output),
   }
@@ -95,10 +98,12 @@ async function main(): Promise<number> {
     for (const together of inTurns(workloads))
       for (const contender of contenders)
         await takeTurn(contender, async (guest) => {
-          const { column } = contender
+          const { column, daemons } = contender
+          const [daemon] = daemons
+          if (daemon === undefined) throw new Error('every column has a daemon')
           for (const workload of together) {
             const sample = await step(`${column}: ${workload.name}, run ${run} of ${options.runs}`, () =>
-              measure(guest, workload),
+              measure(guest, daemon, workload),
             )
             samples.push({ column, ...sample })
             writeFileSync('/out/samples.json', JSON.stringify(samples))
