@@ -111,8 +111,12 @@ void RequestPool::State::Run() {
     Serve(std::move(request), reply.get());
     lock.lock();
     in_progress.erase(shown);
-    // One of them is for this thread.
-    if (const size_t more = Advance(order); more > 1) Wake(more - 1);
+    if (const size_t more = Advance(order); more > 1) {
+      // One of them is for this thread.
+      idle++;
+      Wake(more - 1);
+      idle--;
+    }
   }
   threads--;
 }
