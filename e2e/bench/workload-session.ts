@@ -95,8 +95,9 @@ async function main(): Promise<number> {
   const workloads = WORKLOADS.filter(({ name }) => options.only.length === 0 || options.only.includes(name))
   const samples: WorkloadSample[] = []
   for (let run = 1; run <= options.runs; run++)
+    // Who goes first pays for what the host has left to write.
     for (const together of inTurns(workloads))
-      for (const contender of contenders)
+      for (const contender of run % 2 === 1 ? contenders : contenders.toReversed())
         await takeTurn(contender, async (guest) => {
           const { column, daemons } = contender
           const [daemon] = daemons
