@@ -68,6 +68,7 @@ struct RequestPool::State : std::enable_shared_from_this<State> {
   bool Spawn();
   bool Add(PutOffRef request);
   size_t Advance(const Order& order);
+  void SpawnIfBusy();
   void Wake(size_t requests);
   PutOffRef Withdraw(const GuestSessions& sessions, uint32_t session, uint64_t unique);
 };
@@ -170,10 +171,15 @@ size_t RequestPool::State::Advance(const Order& order) {
   return count;
 }
 
+// Where more are ready than there are threads for them.
+void RequestPool::State::SpawnIfBusy() {
+  if (ready.size() > idle && threads < limit) Spawn();
+}
+
 // Has as many of those that are ready served by other threads.
 void RequestPool::State::Wake(size_t requests) {
   for (; requests > 0; requests--) {
-    if (ready.size() > idle && threads < limit) Spawn();
+    SpawnIfBusy();
     wake.notify_one();
   }
 }
@@ -243,7 +249,7 @@ void RequestPool::Submit(PutOffRef request) {
   State& state = *state_;
   std::unique_lock lock(state.mutex);
   if (!state.Add(std::move(request))) return;
-  if (state.ready.size() > state.idle && state.threads < state.limit) state.Spawn();
+  state.SpawnIfBusy();
   if (state.threads > 0) {
     lock.unlock();
     state.wake.notify_one();
