@@ -275,7 +275,7 @@ async function main(): Promise<number> {
     'Where other work shares the machine, CPU times are to be trusted more than wall times, and the best of several pools has the more luck.',
     'With four queues viewfsd and the floor have four threads where virtiofsd has one: on few CPUs they take these from each other and from the',
     'frontend, and wait for each other where all work on one file or directory. Compare with the floor there.',
-    'viewfsd puts an FSYNC off, so that others need not wait for it; virtiofsd without a pool, the best of its settings there, has all wait.',
+    'viewfsd puts an FSYNC off, so that others need not wait for it; virtiofsd without a pool has all wait.',
     'The floor is a program with the same rings and system calls, without sandbox, checks and tables (native/bench/floor.cc).\n',
     ...Object.entries(circumstances).map(([name, value]) => `- ${name}: ${value}`),
     '\n',
